@@ -1,0 +1,33 @@
+"""${message}.
+
+Frozen once released: it must go on working with the release before it, and never imports pgqueue.
+"""
+
+from alembic import context, op
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = ${repr(branch_labels)}
+depends_on = ${repr(depends_on)}
+
+UP = """
+"""
+
+DOWN = """
+"""
+
+
+def sql(text: str) -> str:
+    """Fill the schema's name in; the statements are written for the schema ``pgqueue``."""
+    schema = context.config.attributes.get("schema", "pgqueue").replace('"', '""')
+    return text.replace("pgqueue.", f'"{schema}".')
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute(sql(UP))
+
+
+def downgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute(sql(DOWN))

@@ -1,0 +1,129 @@
+"""The database schema as a program handles it: upgrade, downgrade, current revision, SQL text.
+
+Finds ``migrations/`` and is the only importer of alembic; workers never import it (0.6 s).
+Driver errors leave as psycopg's own; ``storage.database.translated()`` gives them our names.
+"""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
+
+from .logging import get_logger
+
+__all__ = ["as_sql", "current", "downgrade", "downgrade_as_sql", "head", "script_location", "upgrade"]
+
+#: How often a migration is tried when a table it must lock stays busy for the revision's lock_timeout.
+LOCK_ATTEMPTS = 10
+
+#: Seconds between those attempts, so that whoever queued behind our lock request gets through.
+LOCK_PAUSE_S = 1.0
+
+logger = get_logger(__name__)
+
+
+def script_location() -> Path:
+    """Return the Alembic environment: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).parent
+    bundled = package / "migrations"
+    return bundled if bundled.is_dir() else package.parent / "migrations"
+
+
+def upgrade(url: str, schema: str = "pgqueue", revision: str = "head") -> None:
+    """Bring a database to a revision, in one transaction; a second migrator waits for the first.
+
+    Parameters:
+      url: Any URL or conninfo of libpq, or ``embedded:``.
+      schema: Where every object and the version table live; created if it is missing.
+    """
+    _with_lock_retries(lambda: command.upgrade(_config(url=url, schema=schema), revision))
+
+
+def downgrade(url: str, schema: str = "pgqueue", revision: str = "base") -> None:
+    """Take a database back to a revision; "base" removes all tables and their messages."""
+    _with_lock_retries(lambda: command.downgrade(_config(url=url, schema=schema), revision))
+
+
+def current(url: str, schema: str = "pgqueue") -> str | None:
+    """Return the revision that a database is at; None if it was never migrated. Changes nothing."""
+    found: list[str] = []
+
+    def look(heads: tuple[str, ...], _context: Any) -> list[Any]:
+        found.extend(heads)
+        return []
+
+    config = _config(url=url, schema=schema)
+    script = ScriptDirectory.from_config(config)
+    with _driver_errors(), EnvironmentContext(config, script, fn=look, dont_mutate=True):
+        script.run_env()
+    return found[0] if found else None
+
+
+def head() -> str:
+    """Return the newest revision that this release carries."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    if newest is None:
+        raise LookupError(f"There is no revision in {script_location() / 'versions'}.")
+    return newest
+
+
+def as_sql(schema: str = "pgqueue", revision: str = "head", *, since: str = "base") -> str:
+    """Return what `upgrade` would do as SQL text for psql, without a database.
+
+    Parameters:
+      since: The revision that the database is at already.
+    """
+    buffer = io.StringIO()
+    command.upgrade(_config(schema=schema, output_buffer=buffer), f"{since}:{revision}", sql=True)
+    return buffer.getvalue()
+
+
+def downgrade_as_sql(schema: str = "pgqueue", revision: str = "base", *, since: str = "head") -> str:
+    """Return what `downgrade` would do as SQL text for psql, without a database."""
+    buffer = io.StringIO()
+    start = head() if since == "head" else since
+    command.downgrade(_config(schema=schema, output_buffer=buffer), f"{start}:{revision}", sql=True)
+    return buffer.getvalue()
+
+
+def _config(
+    *, url: str | None = None, schema: str = "pgqueue", output_buffer: io.StringIO | None = None
+) -> Config:
+    attributes = {"url": url, "schema": schema}
+    config = Config(output_buffer=output_buffer, attributes=attributes)
+    # A percent sign in the path would start an interpolation of configparser.
+    config.set_main_option("script_location", str(script_location()).replace("%", "%%"))
+    return config
+
+
+def _with_lock_retries(migrate: Callable[[], None]) -> None:
+    """Run a migration; one that ran into its lock_timeout was rolled back whole and is tried again."""
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            with _driver_errors():
+                return migrate()
+        except psycopg.errors.LockNotAvailable:
+            if attempt == LOCK_ATTEMPTS:
+                raise
+            logger.warning("A table is in use; migration attempt %d of %d follows.", attempt + 1, LOCK_ATTEMPTS)
+            time.sleep(LOCK_PAUSE_S)
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    """Take SQLAlchemy's wrapping off the driver's errors."""
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise error.orig from error
+        raise
