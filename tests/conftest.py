@@ -1,0 +1,148 @@
+"""Fixtures that every test may use; what they are made of is in tests/support."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from .support.processes import Process, processes
+
+if TYPE_CHECKING:
+    from pgqueue.broker import Broker
+    from pgqueue.brokers.stub import StubBroker
+    from pgqueue.worker import Worker
+
+    from .support.postgres import Databases
+
+WorkerFor = Callable[..., "Worker"]
+
+
+# ── Databases ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A server on which tests may create databases."""
+    from .support.postgres import server_url
+
+    with server_url() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_url: str) -> Iterator[Databases]:
+    """The maker of databases, for tests that need more than one."""
+    from .support.postgres import Databases
+
+    made = Databases(postgres_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    url = databases.create()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def empty_database_url(databases: Databases) -> Iterator[str]:
+    """A database of the test's own, in which nothing has been created."""
+    url = databases.create(migrated=False)
+    yield url
+    databases.drop(url)
+
+
+# ── Brokers ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def as_global_broker(monkeypatch: pytest.MonkeyPatch) -> Callable[[Broker], None]:
+    """Make a broker the process's broker until the end of the test."""
+
+    def set_for_the_test(broker: Broker) -> None:
+        monkeypatch.setattr(importlib.import_module("pgqueue.broker"), "global_broker", broker)
+
+    return set_for_the_test
+
+
+@pytest.fixture
+def stub_broker(as_global_broker: Callable[[Broker], None]) -> Iterator[StubBroker]:
+    """A broker in memory; it is the process's broker meanwhile."""
+    from pgqueue.brokers.stub import StubBroker
+
+    broker = StubBroker()
+    broker.emit_after("process_boot")
+    as_global_broker(broker)
+    yield broker
+    broker.flush_all()
+    broker.close()
+
+
+@pytest.fixture
+def postgres_broker(database_url: str, as_global_broker: Callable[[Broker], None]) -> Iterator[Broker]:
+    """A broker on a migrated database; it is the process's broker meanwhile."""
+    from pgqueue.brokers.postgres import PostgresBroker
+
+    broker = PostgresBroker(database_url)
+    broker.emit_after("process_boot")
+    as_global_broker(broker)
+    yield broker
+    broker.close()
+
+
+@pytest.fixture(params=["stub", "postgres"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """Each broker in turn, for suites that all of them must pass."""
+    return cast("Broker", request.getfixturevalue(f"{request.param}_broker"))
+
+
+# ── Workers and programs ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def worker_for() -> Iterator[WorkerFor]:
+    """Start workers: ``worker_for(broker, worker_threads=2)``; all are stopped after the test."""
+    from pgqueue.worker import Worker
+
+    started: list[Worker] = []
+
+    def start(broker: Broker, **options: Any) -> Worker:
+        worker = Worker(broker, **{"worker_timeout": 100, **options})
+        started.append(worker)
+        worker.start()
+        return worker
+
+    yield start
+    for worker in reversed(started):
+        worker.stop()
+
+
+@pytest.fixture
+def stub_worker(stub_broker: StubBroker, worker_for: WorkerFor) -> Worker:
+    """A running worker on ``stub_broker``."""
+    return worker_for(stub_broker, worker_threads=32)
+
+
+@pytest.fixture
+def postgres_worker(postgres_broker: Broker, worker_for: WorkerFor) -> Worker:
+    """A running worker on ``postgres_broker``."""
+    return worker_for(postgres_broker)
+
+
+@pytest.fixture
+def worker(broker: Broker, worker_for: WorkerFor) -> Worker:
+    """A running worker on ``broker``."""
+    return worker_for(broker)
+
+
+@pytest.fixture
+def programs() -> Iterator[list[Process]]:
+    """A list; programs put into it are ended after the test."""
+    with processes() as started:
+        yield started

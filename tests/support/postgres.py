@@ -1,0 +1,79 @@
+"""The PostgreSQL server behind the tests, and databases cloned from one migrated template.
+
+``PGQUEUE_TEST_URL`` names a server on which the tests may create and drop databases; without it they
+run on the bundled one, in a directory of its own that is gone afterwards, even after kill -9.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from pgqueue import embedded, schema
+
+__all__ = ["Databases", "server_url", "with_database"]
+
+#: Unlogged by the server's crash safety: a test database is never worth a disk flush.
+_SETTINGS = {"autovacuum_naptime": "10s", "max_connections": "300", "shared_buffers": "64MB"}
+
+
+@contextmanager
+def server_url() -> Iterator[str]:
+    """Give the URL of the tests' server, starting the bundled one if no other is named."""
+    given = os.environ.get("PGQUEUE_TEST_URL")
+    if given:
+        yield given
+        return
+    with embedded.start(temporary=True, durable=False, settings=_SETTINGS) as server:
+        yield server.url
+
+
+def with_database(url: str, name: str) -> str:
+    """Return the same URL for another database of that server."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"/{name}"))
+
+
+class Databases:
+    """Makes and drops the databases of one test run on one server."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._prefix = f"pgqueue_test_{os.getpid()}"
+        self._numbers = itertools.count(1)
+        self._connection = psycopg.connect(url, autocommit=True)
+        self._template: str | None = None
+
+    def create(self, *, migrated: bool = True) -> str:
+        """Make a database, migrated or empty, and return its URL."""
+        name = f"{self._prefix}_{next(self._numbers)}"
+        template = self._migrated_template() if migrated else "template1"
+        self._create(name, template=template)
+        return with_database(self.url, name)
+
+    def drop(self, url: str) -> None:
+        """Drop a database with whatever is still connected to it."""
+        self._drop(urlsplit(url).path.removeprefix("/"))
+
+    def close(self) -> None:
+        """Drop the template and disconnect."""
+        if self._template is not None:
+            self._drop(self._template)
+        self._connection.close()
+
+    def _migrated_template(self) -> str:
+        if self._template is None:
+            name = f"{self._prefix}_template"
+            self._create(name, template="template1")
+            self._template = name
+            schema.upgrade(with_database(self.url, name))
+        return self._template
+
+    def _create(self, name: str, *, template: str) -> None:
+        self._connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log'.encode())
+
+    def _drop(self, name: str) -> None:
+        self._connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
