@@ -1,0 +1,43 @@
+"""Messages that have grown too old are not run but rejected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..common import current_millis
+from ..logging import get_logger
+from .middleware import Middleware, SkipMessage
+
+if TYPE_CHECKING:
+    from ..broker import Broker, MessageProxy
+
+__all__ = ["AgeLimit"]
+
+
+class AgeLimit(Middleware):
+    """Rejects messages older than ``max_age``, counted from when they were made; a retry does not make one younger.
+
+    Parameters:
+      max_age: Milliseconds; None or 0 for no limit. A message's or an actor's own option comes first.
+    """
+
+    def __init__(self, *, max_age: int | None = None) -> None:
+        self.logger = get_logger(__name__, type(self))
+        self.max_age = max_age
+
+    @property
+    def actor_options(self) -> set[str]:
+        """``max_age``, in milliseconds."""
+        return {"max_age"}
+
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
+        """Fail and skip a message that is past its age limit."""
+        max_age = (
+            message.options.get("max_age")
+            or broker.get_actor(message.actor_name).options.get("max_age")
+            or self.max_age
+        )
+        if max_age and current_millis() - message.message_timestamp >= max_age:
+            self.logger.warning("Message %r is older than its age limit of %d ms.", message, max_age)
+            message.fail()
+            raise SkipMessage("Message age limit exceeded")

@@ -1,0 +1,175 @@
+"""Interrupts actors that run for too long.
+
+A thread of its own looks at the deadlines of all worker threads once per interval and raises `TimeLimitExceeded` in
+those that are past theirs; under gevent each message has a gevent timeout instead.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+import weakref
+from importlib import import_module
+from threading import Lock, Thread, get_ident
+from typing import TYPE_CHECKING, Any
+
+from ..logging import get_logger
+from ..threading import (
+    Interrupt,
+    current_platform,
+    is_gevent_active,
+    raise_thread_exception,
+    supported_platforms,
+)
+from .middleware import Middleware
+
+if TYPE_CHECKING:
+    from ..broker import Broker, MessageProxy
+
+__all__ = ["DEFAULT_TIME_LIMIT", "TimeLimit", "TimeLimitExceeded"]
+
+#: Milliseconds that a message may run unless told otherwise: ten minutes.
+DEFAULT_TIME_LIMIT = 600_000
+
+#: Milliseconds between two looks at the deadlines; an actor may overrun its limit by that much.
+DEFAULT_INTERVAL = 1000
+
+
+class TimeLimitExceeded(Interrupt):
+    """Raised in an actor that has run for longer than its time limit."""
+
+
+class TimeLimit(Middleware):
+    """Raises `TimeLimitExceeded` in actors that overrun their ``time_limit``.
+
+    Only Python code can be interrupted: an actor that waits in a system call is when it returns from it. Nothing is
+    interrupted in a process that has not called ``process_boot``.
+
+    Parameters:
+      time_limit: Milliseconds; infinity for none. A message's or an actor's own option comes first.
+      interval: Milliseconds between two looks at the deadlines.
+    """
+
+    def __init__(self, *, time_limit: float = DEFAULT_TIME_LIMIT, interval: int = DEFAULT_INTERVAL) -> None:
+        self.logger = get_logger(__name__, type(self))
+        self.time_limit = time_limit
+        self.interval = interval
+        self._timers: ThreadTimers | GeventTimers = (
+            GeventTimers() if is_gevent_active() else ThreadTimers(self)
+        )
+
+    @property
+    def actor_options(self) -> set[str]:
+        """``time_limit``, in milliseconds."""
+        return {"time_limit"}
+
+    def after_process_boot(self, broker: Broker) -> None:
+        """Start to watch the deadlines, or warn that nothing can be interrupted here."""
+        if not is_gevent_active() and current_platform not in supported_platforms:
+            warnings.warn(
+                f"TimeLimit cannot kill threads on your current platform ({current_platform!r}).",
+                category=RuntimeWarning,
+                stacklevel=2,
+            )
+            return
+        self._timers.start()
+
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
+        """Set this thread's deadline."""
+        limit_ms = (
+            message.options.get("time_limit")
+            or broker.get_actor(message.actor_name).options.get("time_limit")
+            or self.time_limit
+        )
+        self._timers.arm(limit_ms / 1000)
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Drop this thread's deadline."""
+        self._timers.disarm()
+
+    def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
+        """Drop this thread's deadline."""
+        self._timers.disarm()
+
+
+class ThreadTimers:
+    """The deadlines of real threads, on the monotonic clock, and the thread that watches them."""
+
+    def __init__(self, middleware: TimeLimit) -> None:
+        self._logger = middleware.logger
+        self._interval_s = middleware.interval / 1000
+        self._deadlines: dict[int, float] = {}
+        # Held while an exception is raised, so that none is once `disarm` has returned.
+        self._lock = Lock()
+        self._watcher: Thread | None = None
+
+    def start(self) -> None:
+        """Start to watch, unless a thread of this process does already; one from before a fork does not count."""
+        if self._watcher is None or not self._watcher.is_alive():
+            self._lock = Lock()
+            self._deadlines = {}
+            arguments = (weakref.ref(self), self._interval_s)
+            self._watcher = Thread(target=_watch, args=arguments, name="TimeLimit", daemon=True)
+            self._watcher.start()
+
+    def arm(self, limit_s: float) -> None:
+        """Give this thread until then."""
+        self._deadlines[get_ident()] = time.monotonic() + limit_s
+
+    def disarm(self) -> None:
+        """Let this thread off."""
+        with self._lock:
+            self._deadlines.pop(get_ident(), None)
+
+    def interrupt_late(self) -> None:
+        """Raise the exception, once, in every thread that is past its deadline."""
+        now = time.monotonic()
+        for thread_id, deadline in list(self._deadlines.items()):
+            if deadline <= now:
+                self._interrupt(thread_id, deadline)
+
+    def _interrupt(self, thread_id: int, deadline: float) -> None:
+        with self._lock:
+            # The thread may have ended this message, or even begun the next one, since the list was made.
+            if self._deadlines.get(thread_id) == deadline:
+                del self._deadlines[thread_id]
+                self._logger.warning("Time limit exceeded: interrupting worker thread %r.", thread_id)
+                raise_thread_exception(thread_id, TimeLimitExceeded)
+
+
+def _watch(timers: weakref.ref[ThreadTimers], interval_s: float) -> None:
+    """Watch deadlines until their middleware is gone: a program, a test suite above all, may make many brokers."""
+    while (present := timers()) is not None:
+        present.interrupt_late()
+        del present
+        time.sleep(interval_s)
+
+
+class GeventTimers:
+    """A timeout of gevent's for each greenlet that runs a message."""
+
+    def __init__(self) -> None:
+        self._timeouts: dict[int, Any] = {}
+
+    def start(self) -> None:
+        """Do nothing: gevent's hub watches its own timeouts."""
+
+    def arm(self, limit_s: float) -> None:
+        """Give this greenlet until then."""
+        if limit_s != float("inf"):
+            timeout = import_module("gevent").Timeout(limit_s, TimeLimitExceeded)
+            timeout.start()
+            self._timeouts[get_ident()] = timeout
+
+    def disarm(self) -> None:
+        """Let this greenlet off."""
+        timeout = self._timeouts.pop(get_ident(), None)
+        if timeout is not None:
+            timeout.close()

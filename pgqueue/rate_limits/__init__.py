@@ -1,0 +1,19 @@
+"""Limits that hold over all processes: how many at a time, how many per interval, and barriers between tasks."""
+
+from ..errors import RateLimitExceeded
+from .backend import RateLimiterBackend
+from .barrier import Barrier
+from .bucket import BucketRateLimiter
+from .concurrent import ConcurrentRateLimiter
+from .rate_limiter import RateLimiter
+from .window import WindowRateLimiter
+
+__all__ = [
+    "Barrier",
+    "BucketRateLimiter",
+    "ConcurrentRateLimiter",
+    "RateLimitExceeded",
+    "RateLimiter",
+    "RateLimiterBackend",
+    "WindowRateLimiter",
+]

@@ -1,0 +1,64 @@
+"""What rate limiters and barriers ask of the store that keeps their numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+__all__ = ["RateLimiterBackend"]
+
+
+class RateLimiterBackend(ABC):
+    """Keeps numbers under keys for a while. Every method is atomic; all times are milliseconds."""
+
+    @abstractmethod
+    def add(self, key: str, value: int, ttl: int) -> bool:
+        """Set a key that does not exist, or has expired; return whether it was set."""
+
+    @abstractmethod
+    def incr(self, key: str, amount: int, maximum: int, ttl: int) -> bool:
+        """Add to a key's value, 0 if it does not exist, unless the sum would be above ``maximum``.
+
+        Returns:
+          Whether it was added; only then does the key live on for ``ttl``.
+        """
+
+    @abstractmethod
+    def decr(self, key: str, amount: int, minimum: int, ttl: int) -> bool:
+        """Subtract from a key's value, 0 if it does not exist, unless the difference would be below ``minimum``.
+
+        Returns:
+          Whether it was subtracted; only then does the key live on for ``ttl``.
+        """
+
+    @abstractmethod
+    def incr_and_sum(
+        self, key: str, keys: Callable[[], list[str]], amount: int, maximum: int, ttl: int
+    ) -> bool:
+        """Add to a key's value unless that, or the sum over several keys, would then be above ``maximum``.
+
+        Parameters:
+          keys: Called inside of the atomic section; returns the keys to sum over.
+
+        Returns:
+          Whether it was added; only then does the key live on for ``ttl``.
+        """
+
+    def wait(self, key: str, timeout: int | None) -> bool:
+        """Wait until somebody calls `wait_notify` for the key, or has done so not longer ago than its ``ttl``.
+
+        Parameters:
+          timeout: None waits for ever.
+
+        Returns:
+          Whether that happened in time.
+
+        Raises:
+          NotImplementedError: This backend can't wait.
+        """
+        raise NotImplementedError(f"{type(self).__name__} can't wait; use wait(block=False)")
+
+    def wait_notify(self, key: str, ttl: int) -> None:
+        """Wake those who wait for the key, and let those who come within ``ttl`` not wait at all."""
+        # A backend that can't wait has nobody to wake, so that a barrier can call this in any case.
+        return

@@ -1,0 +1,33 @@
+"""Limits how many pass in each interval of the clock."""
+
+from __future__ import annotations
+
+from ..common import current_millis
+from .backend import RateLimiterBackend
+from .rate_limiter import RateLimiter
+
+__all__ = ["BucketRateLimiter"]
+
+
+class BucketRateLimiter(RateLimiter):
+    """Lets ``limit`` pass in each interval of ``bucket`` milliseconds; intervals are aligned to the epoch.
+
+    Up to twice the limit can pass around the border of two intervals; where that is too many, use a window.
+
+    Parameters:
+      limit: At least 1.
+      bucket: Milliseconds.
+    """
+
+    def __init__(self, backend: RateLimiterBackend, key: str, *, limit: int = 1, bucket: int = 1000) -> None:
+        assert limit >= 1, "limit must be positive"  # noqa: S101  # Dramatiq's contract is an AssertionError
+        super().__init__(backend, key)
+        self.limit = limit
+        self.bucket = bucket
+
+    def _acquire(self) -> bool:
+        start = current_millis() // self.bucket * self.bucket
+        return self.backend.incr(f"{self.key}@{start}", 1, self.limit, self.bucket)
+
+    def _release(self) -> None:
+        """Take nothing back: a place is used up until its interval is over."""
