@@ -188,7 +188,6 @@ CREATE INDEX ready_{n}_place ON pgqueue.ready_{n} (lane, xid, id);
 CREATE TABLE pgqueue.leases_{n} PARTITION OF pgqueue.leases FOR VALUES IN ({n})
     WITH (autovacuum_enabled = off, vacuum_truncate = off);
 CREATE UNIQUE INDEX leases_{n}_lid ON pgqueue.leases_{n} (lid);
-CREATE INDEX leases_{n}_owner ON pgqueue.leases_{n} (owner);
 INSERT INTO pgqueue.slots (slot, state, turn, first_id)
 VALUES ({n}, CASE {n} WHEN 0 THEN 'open' ELSE 'free' END, 0, 1);
 """

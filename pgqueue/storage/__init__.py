@@ -1,0 +1,1 @@
+"""PostgreSQL as pgqueue uses it: connections, statements and typed functions over them; the only home of SQL."""

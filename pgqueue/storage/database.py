@@ -1,0 +1,195 @@
+"""Connections to one database and schema, and the only place where the driver's errors become ours."""
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import conninfo, errors
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from ..errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated
+from .statements import Statements
+
+Connection: TypeAlias = "psycopg.Connection[Any]"
+
+#: The revision that this release needs; the newest of ``migrations/versions``.
+REQUIRED_REVISION = "pgqueue_0002"
+
+#: Seconds to wait for a connection of the pool, or for the server to take a new one.
+CONNECT_TIMEOUT_S = 10
+
+#: A silent network is noticed after about eleven seconds: idle five, then three probes two seconds apart.
+KEEPALIVES: Mapping[str, int] = {
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 11_000,
+}
+
+_LOST = (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.IdleSessionTimeout)
+_MISSING = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName, errors.UndefinedFunction)
+
+
+class Database:
+    """Where messages are kept: a URL (or a pool of the program's) and a schema. Opens nothing before the first use.
+
+    Safe to share between threads. A forked child gets connections of its own.
+
+    Parameters:
+      url: A libpq URL or conninfo string, or a function that answers one when it is first needed.
+      pool: A psycopg pool to use in the place of an own one; connections are put into autocommit mode while in use.
+      schema: The schema that holds the tables.
+      max_connections: The most connections of the own pool.
+      prepare_threshold: As psycopg's; None behind a pooler that can't prepare statements.
+    """
+
+    def __init__(
+        self,
+        url: str | Callable[[], str] | None = None,
+        *,
+        pool: "ConnectionPool[Any] | None" = None,
+        schema: str = "pgqueue",
+        max_connections: int = 10,
+        prepare_threshold: int | None = 5,
+    ) -> None:
+        self.statements = Statements(schema)
+        self.schema = schema
+        self._url = url
+        self._given_pool = pool
+        self._own_pool: ConnectionPool[Any] | None = None
+        self._own_pool_pid = 0
+        self._max_connections = max_connections
+        self._prepare_threshold = prepare_threshold
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """The URL; asking starts the bundled server if it is one."""
+        if self._url is None:
+            assert self._given_pool is not None  # noqa: S101  (the broker refuses to make one without either)
+            given = self._given_pool.conninfo
+            self._url = given if isinstance(given, str) else given()  # type: ignore[operator]
+        if callable(self._url):
+            self._url = self._url()
+        return self._url
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection of the pool in autocommit mode, for a statement or a few."""
+        with translated(self), self._pool().connection(timeout=CONNECT_TIMEOUT_S) as connection:
+            autocommit = connection.autocommit
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not connection.closed and connection.info.transaction_status == 0:
+                    connection.autocommit = autocommit
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection of the pool inside a transaction, which commits at the end of the block."""
+        with self.connection() as connection, connection.transaction():
+            yield connection
+
+    def connect(self, *, application_name: str, settings: Mapping[str, str] | None = None) -> Connection:
+        """Open a connection of one's own, in autocommit mode, with the given session settings.
+
+        Its statements are prepared at their first use. The caller closes it; use it under `translated`.
+        """
+        with translated(self):
+            connection = psycopg.connect(
+                self.url, autocommit=True, prepare_threshold=0, **self._options(application_name=application_name)
+            )
+            if settings:
+                connection.execute(
+                    "SELECT " + ", ".join(["set_config(%s, %s, false)"] * len(settings)),
+                    [text for pair in settings.items() for text in pair],
+                )
+            return connection
+
+    def close(self) -> None:
+        """Close the own pool; a later use opens it again."""
+        with self._lock:
+            pool, self._own_pool = self._own_pool, None
+        if pool is not None and self._own_pool_pid == os.getpid():
+            pool.close()
+
+    def describe(self) -> str:
+        """The database for people: without secrets."""
+        return redacted(self._url if isinstance(self._url, str) else "")
+
+    def _pool(self) -> "ConnectionPool[Any]":
+        if self._given_pool is not None:
+            return self._given_pool
+        with self._lock:
+            if self._own_pool is None or self._own_pool_pid != os.getpid():
+                self._own_pool = self._open_pool()
+                self._own_pool_pid = os.getpid()
+            return self._own_pool
+
+    def _open_pool(self) -> "ConnectionPool[Any]":
+        # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
+        psycopg.connect(self.url, **self._options(application_name="pgqueue")).close()
+        return ConnectionPool(
+            self.url,
+            min_size=0,
+            max_size=self._max_connections,
+            num_workers=1,
+            open=True,
+            name="pgqueue",
+            timeout=CONNECT_TIMEOUT_S,
+            reconnect_timeout=0.0,
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": self._prepare_threshold,
+                **self._options(application_name="pgqueue"),
+            },
+        )
+
+    def _options(self, *, application_name: str) -> dict[str, Any]:
+        """What the URL leaves open: time-outs, and the name under which the server lists the connection."""
+        given = conninfo.conninfo_to_dict(self.url)
+        defaults = {"application_name": application_name, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
+        return {name: value for name, value in defaults.items() if name not in given}
+
+
+@contextmanager
+def translated(database: Database | None = None) -> Iterator[None]:
+    """Turn the driver's errors inside the block into pgqueue's, with the driver's as their cause."""
+    try:
+        yield
+    except errors.InsufficientPrivilege as error:
+        raise PermissionDenied(
+            f"The database role may not do this: {_first_line(error)}. Grant it the rights on pgqueue's schema, "
+            "or use the role that ran `pgqueue migrate`."
+        ) from error
+    except _MISSING as error:
+        raise SchemaOutdated(found=None, required=REQUIRED_REVISION) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+        if isinstance(error, psycopg.OperationalError) and error.sqlstate and not is_lost(error):
+            raise
+        where = database.describe() if database is not None else "the database"
+        raise DatabaseUnavailable(f"Can't use {where or 'the database'}: {_first_line(error)}") from error
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether ``error`` means that the connection is gone (and not that the server refused a statement)."""
+    if isinstance(error, DatabaseUnavailable | psycopg.InterfaceError | PoolTimeout | _LOST):
+        return True
+    return isinstance(error, psycopg.OperationalError) and (error.sqlstate is None or error.sqlstate.startswith("08"))
+
+
+def redacted(url: str) -> str:
+    """``url`` without its password."""
+    hidden = re.sub(r"(://[^:@/]*):[^@]*@", r"\1:***@", url)
+    return re.sub(r"(password\s*=\s*)('[^']*'|[^\s&]+)", r"\1***", hidden)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(". ") if lines else type(error).__name__

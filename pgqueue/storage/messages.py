@@ -1,0 +1,306 @@
+"""Typed doors to the life of a message: the tables messages, ready, leases, scheduled, outcomes and dead_letters."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import md5
+from typing import Any
+from uuid import UUID
+
+from .database import Connection
+from .positions import Span
+from .snapshot import Snapshot
+from .statements import Statements
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to write.
+
+    Attributes:
+      lane: The id of its queue and priority.
+      delay_ms: How long from now, by the server's clock, it must not be claimed; None for not at all.
+      eta_ms: The same as an instant, in ms since 1970.
+    """
+
+    lane: int
+    message_id: str
+    actor_name: str
+    payload: bytes
+    delay_ms: float | None = None
+    eta_ms: float | None = None
+
+
+@dataclass(slots=True)
+class Lease:
+    """What one claim took from one slot; ``left`` counts the messages that are not settled yet."""
+
+    lid: int
+    slot: int
+    owner: UUID
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedMessage:
+    """A message that this process holds.
+
+    Attributes:
+      attempts: Earlier claims that were lost with their worker.
+      wait_ms: How long it had been ready when it was claimed.
+    """
+
+    id: int
+    lease: Lease
+    lane: int
+    attempts: int
+    wait_ms: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """The cells of the database that tell fetchers what to look for."""
+
+    head: int
+    catalog: int
+    rewind: int
+    open_slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The answer to one claim; ``stopped_at`` is as `Positions.advance` wants it, for a claim that had enough."""
+
+    messages: list[ClaimedMessage]
+    snapshot: Snapshot
+    registers: Registers
+    last: tuple[int, tuple[int, int]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A result to keep for ``ttl_ms`` under ``key``."""
+
+    key: str
+    value: bytes
+    ttl_ms: float
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What becomes of one claimed message, and everything that shall commit with that.
+
+    Attributes:
+      status: ``d`` done, ``f`` failed, ``c`` cancelled; None if another message (a retry) carries on.
+      reason: Set if it goes to the dead letters.
+    """
+
+    message: ClaimedMessage
+    message_id: str
+    actor_name: str
+    status: str | None = "d"
+    run_ms: int = 0
+    wait_ms: int = 0
+    error: str | None = None
+    reason: str | None = None
+    traceback: str | None = None
+    results: list[StoredResult] = field(default_factory=list)
+    follow_ups: list[NewMessage] = field(default_factory=list)
+
+
+def keys_of(message_id: str) -> tuple[str, str | None]:
+    """The UUID under which a message id is kept, and the id itself if it is not one."""
+    if _UUID.fullmatch(message_id):
+        return message_id, None
+    return str(UUID(bytes=md5(message_id.encode(), usedforsecurity=False).digest())), message_id
+
+
+def enqueue(
+    conn: Connection,
+    statements: Statements,
+    *,
+    messages: Sequence[NewMessage],
+    channel: str,
+    registers: Sequence[str],
+    wake: bool = False,
+) -> None:
+    """Write ``messages`` in one statement; workers are told if one is idle on ``registers``, or if ``wake``."""
+    parameters = {"channel": channel, "registers": list(registers), "wake": wake, **_columns(messages)}
+    conn.execute(statements["messages/enqueue"], parameters)
+
+
+def claim(
+    conn: Connection, statements: Statements, *, slots: Sequence[int], spans: Sequence[Span], owner: UUID, limit: int
+) -> Claim:
+    """Take up to ``limit`` messages out of ``spans``, which lie in ``slots``."""
+    parameters = {
+        "slots": [span.slot for span in spans],
+        "lanes": [span.lane for span in spans],
+        "after_xids": [span.after[0] for span in spans],
+        "after_ids": [span.after[1] for span in spans],
+        "upto_xids": [span.upto_xid for span in spans],
+        "owner": owner,
+        "limit": limit,
+    }
+    text = statements.for_slots("messages/claim", slots)
+    with conn.cursor(binary=True) as cursor:
+        head, *rows = cursor.execute(text, parameters).fetchall()
+    return Claim(
+        messages=_claimed(rows, spans, owner),
+        snapshot=Snapshot.parse(head[0]),
+        registers=Registers(head[1], head[2], head[3], head[4]),
+        last=None if head[5] is None else (head[5] - 1, (head[6], head[7])),
+    )
+
+
+def _claimed(rows: list[tuple[Any, ...]], spans: Sequence[Span], owner: UUID) -> list[ClaimedMessage]:
+    """The messages in the order of their lanes and places: rows arrive in the order of an index."""
+    rank = {span.lane: -number for number, span in enumerate(reversed(spans))}
+    rows.sort(key=lambda row: (rank[row[10]], row[6], row[7]))
+    leases: dict[int, Lease] = {}
+    claimed = []
+    for *_, id_, lid, slot, lane, attempts, wait_ms, payload in rows:
+        lease = leases.get(lid)
+        if lease is None:
+            lease = leases[lid] = Lease(lid, slot, owner)
+        lease.left += 1
+        claimed.append(ClaimedMessage(id_, lease, lane, attempts, wait_ms, payload))
+    return claimed
+
+
+def settle(
+    conn: Connection,
+    statements: Statements,
+    *,
+    owner: UUID,
+    verdicts: Sequence[Verdict],
+    closes: Sequence[bool],
+    slots: Sequence[int],
+    channel: str,
+    registers: Sequence[str],
+) -> set[int]:
+    """Record verdicts on messages of one owner; return the ids of those that were accepted.
+
+    Parameters:
+      closes: For each verdict, whether its lease holds nothing else that is not settled (here or before).
+      slots: Where the leases lie.
+    """
+    text = statements.for_slots("messages/settle", slots)
+    parameters = {
+        "owner": owner, "channel": channel, "registers": list(registers), "closes": list(closes),
+        **_settled_columns(verdicts), **_dead_columns(verdicts), **_result_columns(verdicts),
+        **_follow_up_columns(verdicts),
+    }  # fmt: skip
+    with conn.cursor(binary=True) as cursor:
+        return {row[1] for row in cursor.execute(text, parameters)}
+
+
+def requeue(conn: Connection, statements: Statements, *, owner: UUID, messages: Sequence[ClaimedMessage]) -> int:
+    """Hand claimed messages back, uncharged; the caller bumps the rewind register after the commit."""
+    parameters = {"owner": owner, "lids": [m.lease.lid for m in messages], "ids": [m.id for m in messages]}
+    row = conn.execute(statements["messages/requeue"], parameters).fetchone()
+    conn.execute(statements["leases/drop_settled"], {"owner": owner})
+    return int(row[0]) if row else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """How many messages of a lost worker went back to their queues and to the dead letters, and off how many leases."""
+
+    returned: int
+    buried: int
+    leases: int
+
+
+def reclaim(
+    conn: Connection,
+    statements: Statements,
+    *,
+    owner: UUID,
+    threads: int,
+    max_attempts: int,
+    error: str,
+    charged: Sequence[int] | None = None,
+    keep: Sequence[int] = (),
+) -> Reclaimed:
+    """Give the messages of a lost owner to others.
+
+    Parameters:
+      threads: How many messages of a lease may have been running, if ``charged`` is None.
+      max_attempts: A message charged so often goes to the dead letters with ``error``.
+      charged: The ids of those that were running, if it is known.
+      keep: Leases to leave alone.
+    """
+    parameters = {
+        "owner": owner, "threads": threads, "max_attempts": max_attempts, "error": error,
+        "charged": None if charged is None else list(charged), "keep": list(keep),
+    }  # fmt: skip
+    row = conn.execute(statements["messages/reclaim"], parameters).fetchone()
+    assert row is not None  # noqa: S101  (an aggregate always answers)
+    return Reclaimed(*row)
+
+
+def find_leases(conn: Connection, statements: Statements, *, owner: UUID) -> dict[int, tuple[int, set[int]]]:
+    """The leases of an owner: for each its slot now and the ids that it still holds."""
+    rows = conn.execute(statements["leases/find"], {"owner": owner})
+    return {lid: (slot, set(ids) - set(done)) for lid, slot, ids, done in rows}
+
+
+def _columns(messages: Sequence[NewMessage], prefix: str = "") -> dict[str, list[Any]]:
+    keys = [keys_of(message.message_id) for message in messages]
+    return {
+        f"{prefix}lanes": [message.lane for message in messages],
+        f"{prefix}keys": [key for key, _ in keys],
+        f"{prefix}foreign_ids": [foreign for _, foreign in keys],
+        f"{prefix}actor_names": [message.actor_name for message in messages],
+        f"{prefix}payloads": [message.payload for message in messages],
+        f"{prefix}delays_ms": [message.delay_ms for message in messages],
+        f"{prefix}etas_ms": [message.eta_ms for message in messages],
+    }
+
+
+def _settled_columns(verdicts: Sequence[Verdict]) -> dict[str, list[Any]]:
+    keys = [keys_of(verdict.message_id) for verdict in verdicts]
+    return {
+        "lids": [v.message.lease.lid for v in verdicts],
+        "ids": [v.message.id for v in verdicts],
+        "statuses": [v.status for v in verdicts],
+        "keys": [key for key, _ in keys],
+        "foreign_ids": [foreign for _, foreign in keys],
+        "lanes": [v.message.lane for v in verdicts],
+        "actor_names": [v.actor_name for v in verdicts],
+        "attempts": [v.message.attempts for v in verdicts],
+        "waits_ms": [v.wait_ms for v in verdicts],
+        "runs_ms": [v.run_ms for v in verdicts],
+        "errors": [v.error for v in verdicts],
+    }
+
+
+def _dead_columns(verdicts: Sequence[Verdict]) -> dict[str, list[Any]]:
+    dead = [v for v in verdicts if v.reason is not None]
+    return {
+        "dead_ids": [v.message.id for v in dead],
+        "dead_reasons": [v.reason for v in dead],
+        "dead_tracebacks": [v.traceback for v in dead],
+    }
+
+
+def _result_columns(verdicts: Sequence[Verdict]) -> dict[str, list[Any]]:
+    results = [(v.message.id, result) for v in verdicts for result in v.results]
+    return {
+        "result_ids": [parent for parent, _ in results],
+        "result_keys": [result.key for _, result in results],
+        "result_values": [result.value for _, result in results],
+        "result_ttls_ms": [result.ttl_ms for _, result in results],
+    }
+
+
+def _follow_up_columns(verdicts: Sequence[Verdict]) -> dict[str, list[Any]]:
+    follow_ups = [(v.message.id, message) for v in verdicts for message in v.follow_ups]
+    return {
+        "new_parents": [parent for parent, _ in follow_ups],
+        **_columns([message for _, message in follow_ups], "new_"),
+    }

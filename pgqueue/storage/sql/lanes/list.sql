@@ -1,0 +1,3 @@
+SELECT id, queue_name, priority
+FROM pgqueue.lanes
+ORDER BY id

@@ -1,0 +1,136 @@
+-- Acks, nacks and retries in one commit: takes settled messages off their leases, records what became of them and
+-- writes what follows from them. Nothing happens for a message whose lease is no longer the caller's; the answer
+-- lists those that were accepted.
+--
+-- A lease whose last message is settled is deleted, one with messages left gets them noted in done; both are found by
+-- the index of lid, and so must not be found through the owner, whose dead leases pile up under a held snapshot. An evacuated
+-- lease lives in another slot than the caller remembers: he tries again through leases/find.
+WITH settled AS MATERIALIZED (
+    SELECT lid, id, closes, status, message_id::uuid AS message_id, foreign_id, lane, actor_name, attempts, wait_ms, run_ms, error
+    FROM unnest(
+        %(lids)s::bigint[], %(ids)s::bigint[], %(closes)s::boolean[], %(statuses)s::text[], %(keys)s::text[],
+        %(foreign_ids)s::text[], %(lanes)s::integer[], %(actor_names)s::text[], %(attempts)s::smallint[],
+        %(waits_ms)s::integer[], %(runs_ms)s::integer[], %(errors)s::text[]
+    ) AS message (lid, id, closes, status, message_id, foreign_id, lane, actor_name, attempts, wait_ms, run_ms, error)
+),
+--[ each slot: ,
+closed_0 AS (
+    DELETE FROM pgqueue.leases_0
+    WHERE lid = ANY (ARRAY(SELECT DISTINCT lid FROM settled WHERE closes)) AND owner = %(owner)s::uuid
+    RETURNING slot, lid, ids, done
+),
+marked_0 AS (
+    UPDATE pgqueue.leases_0 AS lease
+    SET done = lease.done || part.ids
+    FROM (SELECT lid, array_agg(id) AS ids FROM settled WHERE NOT closes GROUP BY lid) AS part
+    WHERE lease.lid = part.lid
+        AND lease.lid = ANY (ARRAY(SELECT DISTINCT lid FROM settled WHERE NOT closes))
+        AND lease.owner = %(owner)s::uuid
+    RETURNING lease.slot, lease.lid, lease.ids, '{}'::bigint[] AS done
+)
+--],
+held AS (
+    --[ each slot: UNION ALL
+    SELECT slot, lid, ids, done FROM closed_0 UNION ALL SELECT slot, lid, ids, done FROM marked_0
+    --]
+),
+accepted AS MATERIALIZED (
+    SELECT held.slot, settled.*
+    FROM settled
+    JOIN held ON held.lid = settled.lid
+    WHERE settled.id = ANY (held.ids) AND settled.id <> ALL (held.done)
+),
+present AS MATERIALIZED (
+    SELECT
+        pg_current_xact_id()::text::bigint AS xid, last_value::smallint AS slot, clock_timestamp() AS instant,
+        (extract(epoch FROM clock_timestamp())::bigint / 7200 %% 16)::smallint AS slice
+    FROM pgqueue.open_slot
+),
+finished AS (
+    INSERT INTO pgqueue.outcomes
+        (id, finished_at, message_id, lane, wait_ms, run_ms, slice, attempts, status, foreign_id, actor_name, error)
+    SELECT
+        accepted.id, present.instant, accepted.message_id, accepted.lane, accepted.wait_ms, accepted.run_ms,
+        present.slice, accepted.attempts, accepted.status::"char", accepted.foreign_id, accepted.actor_name,
+        accepted.error
+    FROM accepted, present
+    WHERE accepted.status IS NOT NULL
+),
+buried AS (
+    INSERT INTO pgqueue.dead_letters
+        (enqueued_at, message_id, foreign_id, queue_name, priority, actor_name, attempts, reason, error, traceback,
+         payload)
+    SELECT
+        message.enqueued_at, message.message_id, message.foreign_id, lane.queue_name, lane.priority,
+        message.actor_name, message.attempts, letter.reason, accepted.error, letter.traceback, message.payload
+    FROM unnest(%(dead_ids)s::bigint[], %(dead_reasons)s::text[], %(dead_tracebacks)s::text[])
+        AS letter (id, reason, traceback)
+    JOIN accepted ON accepted.id = letter.id
+    JOIN pgqueue.messages AS message ON message.slot = accepted.slot AND message.id = accepted.id
+    JOIN pgqueue.lanes AS lane ON lane.id = message.lane
+),
+stored AS (
+    INSERT INTO pgqueue.results (stored_at, expires_at, slice, key, value)
+    SELECT
+        present.instant, present.instant + result.ttl_ms * interval '1 millisecond',
+        CASE
+            WHEN result.ttl_ms <= 7200000
+                THEN (extract(epoch FROM present.instant) + result.ttl_ms / 1000)::bigint / 600 %% 16
+            WHEN result.ttl_ms <= 1209600000
+                THEN 16 + (extract(epoch FROM present.instant) + result.ttl_ms / 1000)::bigint / 86400 %% 16
+            ELSE 32
+        END,
+        result.key, result.value
+    FROM present, unnest(
+        %(result_ids)s::bigint[], %(result_keys)s::text[], %(result_values)s::bytea[],
+        %(result_ttls_ms)s::double precision[]
+    ) AS result (id, key, value, ttl_ms)
+    JOIN accepted ON accepted.id = result.id
+),
+new AS MATERIALIZED (
+    SELECT
+        message.lane, message.key::uuid AS message_id, message.foreign_id, message.actor_name, message.payload,
+        coalesce(
+            to_timestamp(message.eta_ms / 1000.0), present.instant + message.delay_ms * interval '1 millisecond'
+        ) AS due_at
+    FROM present, unnest(
+        %(new_parents)s::bigint[], %(new_lanes)s::integer[], %(new_keys)s::text[], %(new_foreign_ids)s::text[],
+        %(new_actor_names)s::text[], %(new_payloads)s::bytea[], %(new_delays_ms)s::double precision[],
+        %(new_etas_ms)s::double precision[]
+    ) AS message (parent, lane, key, foreign_id, actor_name, payload, delay_ms, eta_ms)
+    JOIN accepted ON accepted.id = message.parent
+),
+written AS (
+    INSERT INTO pgqueue.messages
+        (id, xid, enqueued_at, message_id, lane, slot, attempts, foreign_id, actor_name, payload)
+    SELECT
+        nextval('pgqueue.message_seq'), present.xid, present.instant, new.message_id, new.lane, present.slot, 0,
+        new.foreign_id, new.actor_name, new.payload
+    FROM present, new
+    WHERE new.due_at IS NULL OR new.due_at <= present.instant
+    RETURNING xid, id, lane, slot
+),
+readied AS (
+    INSERT INTO pgqueue.ready (xid, id, lane, slot)
+    SELECT xid, id, lane, slot
+    FROM written
+),
+delayed AS (
+    INSERT INTO pgqueue.scheduled
+        (id, xid, due_at, enqueued_at, message_id, lane, attempts, foreign_id, actor_name, payload)
+    SELECT
+        nextval('pgqueue.message_seq'), present.xid, new.due_at, present.instant, new.message_id, new.lane, 0,
+        new.foreign_id, new.actor_name, new.payload
+    FROM present, new
+    WHERE new.due_at > present.instant
+),
+told AS (
+    SELECT pg_notify(%(channel)s, '')
+    WHERE EXISTS (
+        SELECT
+        FROM unnest(%(registers)s::text[]) AS register (name)
+        WHERE pg_sequence_last_value(register.name::regclass) > extract(epoch FROM clock_timestamp()) * 1000
+    )
+)
+SELECT lid, id, (SELECT count(*) FROM told) AS told
+FROM accepted

@@ -1,0 +1,3 @@
+UPDATE pgqueue.slots
+SET state = %(state)s, changed_at = now()
+WHERE slot = %(slot)s

@@ -1,0 +1,5 @@
+-- Renews the heartbeat of the caller's owners and answers which of them still exist: others were declared lost.
+UPDATE pgqueue.workers
+SET seen_at = now()
+WHERE owner = ANY (%(owners)s::uuid[])
+RETURNING owner

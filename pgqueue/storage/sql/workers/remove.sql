@@ -1,0 +1,2 @@
+DELETE FROM pgqueue.workers
+WHERE owner = %(owner)s::uuid

@@ -1,0 +1,63 @@
+"""Loads the SQL files: fills in the schema and repeats what is written for slot 0 for the slots in use."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+_HERE = Path(__file__).parent / "sql"
+
+#: ``--[ each slot: UNION ALL`` … ``--]``: the text between is repeated, joined by what follows the colon; text behind
+#: the closing mark (``--],``) stays.
+_BLOCK = re.compile(r"^[ ]*--\[ each slot: (?P<joint>.+)\n(?P<body>(?:.*\n)*?)[ ]*--\](?P<rest>.*)$", re.MULTILINE)
+
+#: What may name a schema: it is written into statements, so nothing that would need a second thought there.
+_SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
+
+
+class Statements:
+    """The statements of one schema, by their path below ``sql/`` without the ending: ``statements["messages/claim"]``."""
+
+    def __init__(self, schema: str = "pgqueue") -> None:
+        if not _SCHEMA.fullmatch(schema):
+            raise ValueError(
+                f"{schema!r} can't be a schema of pgqueue: use up to 63 letters, digits and underscores, no digit first."
+            )
+        self.schema = schema
+        self._texts: dict[tuple[str, tuple[int, ...]], bytes] = {}
+
+    def __getitem__(self, name: str) -> bytes:
+        """The text of ``sql/<name>.sql`` for this schema."""
+        return self.for_slots(name, (0,))
+
+    def for_slots(self, name: str, slots: Sequence[int]) -> bytes:
+        """The text of ``sql/<name>.sql`` with the parts that are written for slot 0 repeated for ``slots``."""
+        key = (name, tuple(slots))
+        if key not in self._texts:
+            self._texts[key] = self._fill_in(expand(_read(name), slots))
+        return self._texts[key]
+
+    def _fill_in(self, text: str) -> bytes:
+        return re.sub(r"\bpgqueue\.", f'"{self.schema}".', text).encode()
+
+
+def expand(text: str, slots: Sequence[int]) -> str:
+    """Repeat the marked blocks of ``text`` for each slot; a text without marks is for a single slot."""
+    if not _BLOCK.search(text):
+        return _for_slot(text, slots[0])
+
+    def repeat(block: re.Match[str]) -> str:
+        joint = f"{block['joint'].strip()}\n"
+        parts = [_for_slot(block["body"], slot).rstrip("\n") for slot in slots]
+        return f"\n{joint}".join(parts) + block["rest"]
+
+    return _BLOCK.sub(repeat, text)
+
+
+def _for_slot(text: str, slot: int) -> str:
+    return re.sub(r"(?<=[a-z])_0\b", f"_{slot}", text).replace("/*slot*/0", str(slot))
+
+
+@lru_cache(maxsize=None)
+def _read(name: str) -> str:
+    return (_HERE / f"{name}.sql").read_text(encoding="utf-8")
