@@ -1,0 +1,240 @@
+"""The base of all brokers: actors and queues by name, middleware, and the way messages come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ActorNotFound, MiddlewareError
+from ..logging import get_logger
+from ..middleware import Middleware, default_middleware
+from .hooks import HookTable
+
+if TYPE_CHECKING:
+    from ..actor import Actor
+    from ..message import Message
+    from ..results import ResultBackend
+    from .consumer import Consumer
+
+__all__ = ["Broker"]
+
+
+class Broker:
+    """The base of all brokers.
+
+    Its operations may be called from any thread.  A broker must not be used in a child process after its
+    parent has used it.
+
+    Parameters:
+      middleware: None means one of each default middleware; an empty list means none.
+    """
+
+    #: The names of the declared queues; a broker may keep more than the names.
+    queues: Collection[str]
+
+    def __init__(self, middleware: Iterable[Middleware] | None = None) -> None:
+        self.logger = get_logger("pgqueue.broker", type(self))
+        self.actors: dict[str, Actor[..., Any]] = {}
+        self.queues = set()
+        self.delay_queues: set[str] = set()
+        self.actor_options: set[str] = set()
+        self.middleware: list[Middleware] = []
+        self._hooks = HookTable()
+        if middleware is None:
+            middleware = [make() for make in default_middleware]
+        for instance in middleware:
+            self.add_middleware(instance)
+
+    # ── middleware ────────────────────────────────────────────────────────────────────────────────
+
+    def add_middleware(
+        self,
+        middleware: Middleware,
+        *,
+        before: type[Middleware] | None = None,
+        after: type[Middleware] | None = None,
+    ) -> None:
+        """Add a middleware, last or at a given place, and tell it what is already declared.
+
+        Parameters:
+          before: Put it before the first middleware of this class.
+          after: Put it behind the first middleware of this class.
+
+        Raises:
+          ValueError: There is no middleware of that class.
+        """
+        assert not (before and after), "give either `before` or `after`"  # noqa: S101  # as Dramatiq
+        if any(type(present) is type(middleware) for present in self.middleware):
+            self.logger.warning(
+                "You're adding a middleware of the same type twice: %r. Both will be called.", middleware
+            )
+        self.middleware.insert(self._place(before, after), middleware)
+        self.actor_options |= middleware.actor_options
+        self._replay_declarations(middleware)
+
+    def _place(self, before: type[Middleware] | None, after: type[Middleware] | None) -> int:
+        neighbour = before or after
+        if neighbour is None:
+            return len(self.middleware)
+        for index, present in enumerate(self.middleware):
+            if isinstance(present, neighbour):
+                return index if before else index + 1
+        raise ValueError(f"Middleware {neighbour.__name__} has not been added to this broker.")
+
+    def _replay_declarations(self, middleware: Middleware) -> None:
+        for actor in list(self.actors.values()):
+            middleware.after_declare_actor(self, actor)
+        delay_queues = self.get_declared_delay_queues()
+        for queue_name in self.get_declared_queues() - delay_queues:
+            middleware.after_declare_queue(self, queue_name)
+        for queue_name in delay_queues:
+            middleware.after_declare_delay_queue(self, queue_name)
+
+    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """Call the ``before_<signal>`` hooks, in the order of the middleware.
+
+        Raises:
+          MiddlewareError: A hook raised it.  Any other Exception of a hook is logged, and the next is called.
+        """
+        hook = f"before_{signal}"
+        for middleware in self._hooks.listeners(self.middleware, hook):
+            try:
+                getattr(middleware, hook)(self, *args, **kwargs)
+            except MiddlewareError:
+                raise
+            except Exception:  # noqa: BLE001  # one middleware's fault must not stop the others
+                self._log_failure(hook, middleware)
+
+    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """Call the ``after_<signal>`` hooks, in reverse order; an Exception of a hook is logged."""
+        hook = f"after_{signal}"
+        for middleware in self._hooks.listeners(self.middleware, hook):
+            try:
+                getattr(middleware, hook)(self, *args, **kwargs)
+            except Exception:  # noqa: BLE001  # one middleware's fault must not stop the others
+                self._log_failure(hook, middleware)
+
+    def _log_failure(self, hook: str, middleware: Middleware) -> None:
+        self.logger.critical("Unexpected failure in %s of %r.", hook, middleware, exc_info=True)
+
+    # ── declarations ──────────────────────────────────────────────────────────────────────────────
+
+    def declare_actor(self, actor: Actor[..., Any]) -> None:
+        """Make an actor known, and its queue."""
+        self.emit_before("declare_actor", actor)
+        self.declare_queue(actor.queue_name)
+        self.actors[actor.actor_name] = actor
+        self.emit_after("declare_actor", actor)
+
+    def declare_queue(self, queue_name: str) -> None:
+        """Make a queue known, and its delay queue; once known, nothing happens.
+
+        The first time, the hooks are before and after ``declare_queue``, then after ``declare_delay_queue``.
+        """
+        raise NotImplementedError
+
+    def get_actor(self, actor_name: str) -> Actor[..., Any]:
+        """Return the actor of that name.
+
+        Raises:
+          ActorNotFound: There is none.
+        """
+        try:
+            return self.actors[actor_name]
+        except KeyError:
+            raise ActorNotFound(actor_name) from None
+
+    def get_declared_actors(self) -> set[str]:
+        """Return the names of the actors, in a set of the caller's own."""
+        return set(self.actors)
+
+    def get_declared_queues(self) -> set[str]:
+        """Return the names of the queues, in a set of the caller's own."""
+        return set(self.queues)
+
+    def get_declared_delay_queues(self) -> set[str]:
+        """Return the names of the delay queues, in a set of the caller's own."""
+        return set(self.delay_queues)
+
+    def get_results_backend(self) -> ResultBackend:
+        """Return where results are stored.
+
+        Raises:
+          RuntimeError: The broker has no Results middleware.
+        """
+        for middleware in self.middleware:
+            if type(middleware).__name__ == "Results":
+                return middleware.backend  # type: ignore
+        raise RuntimeError("The broker has no results backend: broker.add_middleware(Results(backend=...)).")
+
+    # ── messages ──────────────────────────────────────────────────────────────────────────────────
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30000) -> Consumer:
+        """Return a consumer of one queue.
+
+        Parameters:
+          prefetch: How many messages may be fetched and not yet settled.
+          timeout: Milliseconds without a message after which the consumer yields None.
+
+        Raises:
+          QueueNotFound: The queue is not declared, and the broker does not do so by itself.
+        """
+        raise NotImplementedError
+
+    def consume_many(
+        self,
+        queue_names: Collection[str],  # noqa: ARG002
+        *,
+        prefetch: int | None,  # noqa: ARG002
+        threads: int,  # noqa: ARG002
+        timeout: int,  # noqa: ARG002
+    ) -> Consumer | None:
+        """Return one consumer for many queues, or None if this broker has a consumer for each queue.
+
+        A broker that returns one keeps delayed messages to itself until they are due.
+
+        Parameters:
+          prefetch: How many messages may be fetched and not yet settled; None leaves it to the broker.
+          threads: How many worker threads share what is fetched.
+          timeout: Milliseconds without a message after which the consumer yields None.
+        """
+        return None
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """Send a message.
+
+        Parameters:
+          message: Perhaps a MessageProxy: only its attributes may be used.
+          delay: Milliseconds until it may run; 0 is a delay, too.
+
+        Returns:
+          The message as it was sent: with a delay a copy, on the delay queue and with an ``eta``.
+        """
+        raise NotImplementedError
+
+    def enqueue_many(self, messages: Iterable[Message[Any]], *, delay: int | None = None) -> list[Message[Any]]:
+        """Send messages in order; a broker that can sends all or none of them, in one round trip."""
+        return [self.enqueue(message, delay=delay) for message in messages]
+
+    def flush(self, queue_name: str) -> None:
+        """Drop all messages of a queue, delayed ones and dead letters included."""
+        raise NotImplementedError
+
+    def flush_all(self) -> None:
+        """Drop all messages of all declared queues."""
+        for queue_name in self.get_declared_queues() - self.get_declared_delay_queues():
+            self.flush(queue_name)
+
+    def join(self, queue_name: str, *, timeout: int | None = None) -> None:
+        """Wait until a queue has no message: none waiting, none delayed, none being run.
+
+        Parameters:
+          timeout: Milliseconds; None waits for ever.
+
+        Raises:
+          QueueJoinTimeout: It took longer.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release the connections, if there are any."""

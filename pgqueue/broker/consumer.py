@@ -1,0 +1,72 @@
+"""How messages come from a broker: the base of all consumers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .proxy import MessageProxy
+
+__all__ = ["Consumer"]
+
+
+class Consumer:
+    """An endless iterator over the messages of a queue, or of several.
+
+    One thread iterates; :meth:`ack`, :meth:`nack`, :meth:`settling`, :meth:`started` and :meth:`finished` are
+    called from the worker threads.
+    """
+
+    def __iter__(self) -> Iterator[MessageProxy | None]:
+        return self
+
+    def __next__(self) -> MessageProxy | None:
+        """Return the next message, or None when there was none for the time-out given to ``consume``.
+
+        Raises:
+          BrokerConnectionError: The connection is lost; this consumer is to be closed.
+        """
+        raise NotImplementedError
+
+    def ack(self, message: MessageProxy) -> None:
+        """Say that a message is done; one that this consumer does not hold is ignored."""
+        raise NotImplementedError
+
+    def nack(self, message: MessageProxy) -> None:
+        """Send a message to the dead letters; one that this consumer does not hold is ignored."""
+        raise NotImplementedError
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Give fetched messages back to their queues, where others can take them at once."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release the connection, which may be broken already."""
+
+    def settling(self, message: MessageProxy) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Return what surrounds the end of a message: its after-hooks, its ack or nack, and their hooks.
+
+        A broker that can commits everything the hooks send or store together with the ack.
+        """
+        return nullcontext()
+
+    def started(self, message: MessageProxy) -> None:
+        """Told by a worker thread that it begins with a message."""
+
+    def finished(self, message: MessageProxy) -> None:
+        """Told by a worker thread that it is through with a message, whatever happened."""
+
+    def subscribe(self, queue_name: str) -> None:
+        """Consume one more queue: for consumers of many queues."""
+
+    def pause(self) -> None:
+        """Fetch no more messages."""
+
+    def resume(self) -> None:
+        """Fetch messages again."""
+
+    def flush(self, timeout: float | None = None) -> bool:  # noqa: ARG002
+        """Wait until every ack and nack is durable; return False if that took more than ``timeout`` seconds."""
+        return True

@@ -1,0 +1,159 @@
+"""Small rules that everybody shares: queue names, backoff, the clock in milliseconds, queues that are drained."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from queue import Empty, Queue
+from typing import Any, Protocol, TypeVar, overload
+
+from .errors import QueueJoinTimeout
+
+__all__ = [
+    "compute_backoff",
+    "current_millis",
+    "dq_name",
+    "getenv_int",
+    "iter_queue",
+    "join_all",
+    "join_queue",
+    "q_name",
+    "to_millis",
+    "xq_name",
+]
+
+T = TypeVar("T")
+
+
+class Joinable(Protocol):
+    """A thread, a process, or anything else that can be waited for."""
+
+    def join(self, timeout: float | None = None) -> Any:
+        """Wait, for at most ``timeout`` seconds."""
+
+
+def compute_backoff(
+    attempts: int,
+    *,
+    factor: int = 5,
+    jitter: bool = True,
+    max_backoff: int = 2000,
+    max_exponent: int = 32,
+) -> tuple[int, int]:
+    """Compute how long to wait after a failure, growing by powers of two.
+
+    Parameters:
+      attempts: How many failures came before this one.
+      factor: The first backoff, in milliseconds; with jitter the least it can be.
+      max_backoff: The limit in milliseconds.
+
+    Returns:
+      ``attempts + 1``, and the backoff in milliseconds.
+    """
+    backoff = float(factor * 2 ** min(attempts, max_exponent))
+    if jitter:
+        backoff *= random.uniform(1, 2)  # noqa: S311  # spreads load, guards nothing
+        if backoff > max_backoff:
+            backoff = max_backoff * random.uniform(0.5, 1)  # noqa: S311
+    return attempts + 1, int(min(backoff, max_backoff))
+
+
+def current_millis() -> int:
+    """Return this machine's clock: milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def to_millis(duration: int | timedelta) -> int:
+    """Return a duration in milliseconds, which a plain number already is."""
+    if isinstance(duration, timedelta):
+        return duration // timedelta(milliseconds=1)
+    return duration
+
+
+def q_name(queue_name: str) -> str:
+    """Return the canonical name of a queue, given any of its names."""
+    if queue_name.endswith((".DQ", ".XQ")):
+        return queue_name[:-3]
+    return queue_name
+
+
+def dq_name(queue_name: str) -> str:
+    """Return the name of the queue's delayed messages, given any of its names."""
+    return queue_name if queue_name.endswith(".DQ") else f"{q_name(queue_name)}.DQ"
+
+
+def xq_name(queue_name: str) -> str:
+    """Return the name of the queue's dead letters, given any of its names."""
+    return queue_name if queue_name.endswith(".XQ") else f"{q_name(queue_name)}.XQ"
+
+
+@overload
+def getenv_int(name: str) -> int | None: ...
+@overload
+def getenv_int(name: str, default: int) -> int: ...
+def getenv_int(name: str, default: int | None = None) -> int | None:
+    """Read a whole number from the environment.
+
+    Parameters:
+      name: ``pgqueue_x``; when that is not set, ``dramatiq_x`` is asked.
+
+    Raises:
+      ValueError: The variable is set to something else.
+    """
+    fallback = f"dramatiq_{name.removeprefix('pgqueue_')}"
+    for variable in (name, fallback):
+        text = os.getenv(variable)
+        if text is not None:
+            return _whole_number(variable, text)
+    return default
+
+
+def _whole_number(variable: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        message = f"Environment variable {variable!r} must be a whole number, not {text!r}."
+        raise ValueError(message) from None
+
+
+def iter_queue(queue: Queue[T]) -> Iterator[T]:
+    """Take items out of a queue until it is empty."""
+    while True:
+        try:
+            item = queue.get_nowait()
+        except Empty:
+            return
+        yield item
+
+
+def join_queue(queue: Queue[Any], timeout: float | None = None) -> None:
+    """Wait until every item taken from a queue is done: ``queue.join()`` with a limit.
+
+    Parameters:
+      timeout: Seconds; None waits for ever.
+
+    Raises:
+      QueueJoinTimeout: It took longer.
+    """
+    with queue.all_tasks_done:
+        if not queue.all_tasks_done.wait_for(lambda: not queue.unfinished_tasks, timeout):
+            raise QueueJoinTimeout("timed out after %.02f seconds" % timeout if timeout else "timed out")
+
+
+def join_all(joinables: Iterable[Joinable], timeout: int | None = None) -> None:
+    """Wait for several threads or processes.
+
+    Parameters:
+      timeout: Milliseconds for all of them together; None waits for ever.  Those that are not finished by
+        then are left alone, so look at them afterwards.
+    """
+    if timeout is None:
+        for joinable in joinables:
+            joinable.join()
+        return
+    deadline = time.monotonic() + timeout / 1000
+    for joinable in joinables:
+        joinable.join(timeout=max(0.0, deadline - time.monotonic()))

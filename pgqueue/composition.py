@@ -1,0 +1,249 @@
+"""Messages that belong together: pipelines run one after the other, groups side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from uuid import uuid4
+
+from ._registry import get_broker
+from .common import to_millis
+from .errors import ResultMissing
+from .rate_limits import Barrier
+
+if TYPE_CHECKING:
+    from .broker import Broker
+    from .encoder import MessageData
+    from .message import Message
+    from .results.backend import ResultBackend
+
+__all__ = ["group", "pipeline"]
+
+Child: TypeAlias = Union["Message[Any]", "pipeline", "group"]
+
+
+class pipeline:  # noqa: N801  # Dramatiq's name; it reads as a function
+    """Messages of which each gets the result of the one before as its last argument.
+
+    Parameters:
+      children: Messages and pipelines, in order.  They are copied; pipelines are taken apart.
+      broker: Where to run them; None means the process's broker.
+    """
+
+    def __init__(self, children: Iterable[Message[Any] | pipeline], *, broker: Broker | None = None) -> None:
+        self.broker = broker or get_broker()
+        self.messages: list[Message[Any]] = [
+            message.copy()
+            for child in children
+            for message in (child.messages if isinstance(child, pipeline) else [child])
+        ]
+        # asdict() shares the options: the link that a message gets below shows up inside the one before it,
+        # and so the first message carries the whole chain.
+        for message, following in zip(self.messages, self.messages[1:], strict=False):
+            message.options["pipe_target"] = following.asdict()
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def __or__(self, other: Message[Any] | pipeline) -> pipeline:
+        """Return a new pipeline that goes on with ``other``."""
+        return type(self)([self, other], broker=self.broker)
+
+    def __str__(self) -> str:
+        return f"pipeline([{', '.join(map(str, self.messages))}])"
+
+    @property
+    def completed(self) -> bool:
+        """Whether every step has a result; a failed step raises its ResultFailure."""
+        return self.completed_count == len(self)
+
+    @property
+    def completed_count(self) -> int:
+        """How many steps have a result; a failed step raises its ResultFailure."""
+        backend = self.broker.get_results_backend()
+        return sum(_has_result(message, backend) for message in self.messages)
+
+    def run(self, *, delay: int | timedelta | None = None) -> pipeline:
+        """Enqueue the first message; the others follow by themselves.
+
+        Parameters:
+          delay: Milliseconds to wait at least; the message's own ``delay`` option may ask for more.
+        """
+        for first in self.messages[:1]:
+            self.broker.enqueue(first, delay=_longer(delay, first.options.get("delay")))
+        return self
+
+    def get_result(self, *, block: bool = False, timeout: int | None = None) -> Any:
+        """Return the result of the last message; parameters and errors as for a message's."""
+        backend = self.broker.get_results_backend()
+        return self.messages[-1].get_result(backend=backend, block=block, timeout=timeout)
+
+    def get_results(self, *, block: bool = False, timeout: int | None = None) -> Iterator[Any]:
+        """Yield the result of every message in turn.
+
+        Parameters:
+          timeout: Milliseconds for all of them together; None or 0 means 10 seconds for each.
+        """
+        backend = self.broker.get_results_backend()
+        deadline = _Deadline(timeout)
+        for message in self.messages:
+            yield message.get_result(backend=backend, block=block, timeout=deadline.remaining())
+
+
+class group:  # noqa: N801  # Dramatiq's name; it reads as a function
+    """Messages, pipelines and groups that run side by side.
+
+    Parameters:
+      children: What to run; not copied.
+      broker: Where to run them; None means the process's broker.
+    """
+
+    def __init__(self, children: Iterable[Child], *, broker: Broker | None = None) -> None:
+        self.children = list(children)
+        self.broker = broker or get_broker()
+        self.completion_callbacks: list[MessageData] = []
+
+    def __len__(self) -> int:
+        return len(self.children)
+
+    def __str__(self) -> str:
+        return f"group([{', '.join(map(str, self.children))}])"
+
+    @property
+    def completed(self) -> bool:
+        """Whether every child has a result; a failed child raises its ResultFailure."""
+        return self.completed_count == len(self)
+
+    @property
+    def completed_count(self) -> int:
+        """How many children have a result, in any order; a failed child raises its ResultFailure."""
+        return sum(self._is_completed(child) for child in self.children)
+
+    def add_completion_callback(self, message: Message[Any]) -> None:
+        """Enqueue ``message`` once all children have succeeded; needs the GroupCallbacks middleware."""
+        self.completion_callbacks.append(message.asdict())
+
+    def run(self, *, delay: int | timedelta | None = None) -> group:
+        """Enqueue the children.
+
+        Parameters:
+          delay: Milliseconds until they run.
+
+        Raises:
+          RuntimeError: There are completion callbacks, but no GroupCallbacks middleware.
+          NotImplementedError: There are completion callbacks, and one of the children is a group.
+        """
+        delay = None if delay is None else to_millis(delay)
+        children = self._with_callbacks() if self.completion_callbacks else self.children
+        # Neighbours go out together, which a broker may do in one round trip.
+        for is_composed, neighbours in groupby(children, key=lambda child: isinstance(child, (group, pipeline))):
+            if is_composed:
+                _run_each(neighbours, delay=delay)
+            else:
+                self.broker.enqueue_many(neighbours, delay=delay)  # type: ignore[arg-type]  # told by the key
+        return self
+
+    def get_results(self, *, block: bool = False, timeout: int | None = None) -> Iterator[Any]:
+        """Yield the result of every child in turn: a list for a group, the last result for a pipeline.
+
+        Parameters:
+          timeout: Milliseconds for all of them together; None or 0 means 10 seconds for each.
+        """
+        deadline = _Deadline(timeout)
+        for child in self.children:
+            yield self._result_of(child, block=block, timeout=deadline.remaining())
+
+    def wait(self, *, timeout: int | None = None) -> None:
+        """Wait until every child has a result.
+
+        Parameters:
+          timeout: Milliseconds, as for :meth:`get_results`.
+
+        Raises:
+          ResultTimeout: It took longer.
+          ResultFailure: A child failed.
+        """
+        for _ in self.get_results(block=True, timeout=timeout):
+            pass
+
+    def _is_completed(self, child: Child) -> bool:
+        if isinstance(child, group):
+            return child.completed
+        if isinstance(child, pipeline):
+            return _has_result(child.messages[-1], child.broker.get_results_backend())
+        return _has_result(child, self.broker.get_results_backend())
+
+    def _result_of(self, child: Child, *, block: bool, timeout: int | None) -> Any:
+        if isinstance(child, group):
+            return list(child.get_results(block=block, timeout=timeout))
+        if isinstance(child, pipeline):
+            return child.get_result(block=block, timeout=timeout)
+        backend = self.broker.get_results_backend()
+        return child.get_result(backend=backend, block=block, timeout=timeout)
+
+    def _with_callbacks(self) -> list[Child]:
+        middleware = self._callbacks_middleware()
+        options = {
+            "group_completion_uuid": str(uuid4()),
+            "group_completion_callbacks": self.completion_callbacks,
+        }
+        children = [_with_options(child, options) for child in self.children]
+        barrier = Barrier(
+            middleware.rate_limiter_backend, options["group_completion_uuid"], ttl=middleware.barrier_ttl
+        )
+        barrier.create(len(children))
+        return children
+
+    def _callbacks_middleware(self) -> Any:
+        # By its attributes: the class lives in a layer above this one.
+        for middleware in self.broker.middleware:
+            if hasattr(middleware, "rate_limiter_backend") and hasattr(middleware, "barrier_ttl"):
+                return middleware
+        raise RuntimeError(
+            "Completion callbacks of a group need the GroupCallbacks middleware: "
+            "broker.add_middleware(GroupCallbacks(rate_limiter_backend))."
+        )
+
+
+def _with_options(child: Child, options: MessageData) -> Child:
+    if isinstance(child, group):
+        raise NotImplementedError("A group with completion callbacks can't contain groups.")
+    if isinstance(child, pipeline):
+        *others, last = child.messages
+        return pipeline([*others, last.copy(options=options)], broker=child.broker)
+    return child.copy(options=options)
+
+
+def _run_each(children: Iterable[Child], *, delay: int | None) -> None:
+    for child in children:
+        if isinstance(child, (group, pipeline)):
+            child.run(delay=delay)
+
+
+def _has_result(message: Message[Any], backend: ResultBackend) -> bool:
+    try:
+        message.get_result(backend=backend)
+    except ResultMissing:
+        return False
+    return True
+
+
+def _longer(*delays: int | timedelta | None) -> int | None:
+    """Return the longest delay in milliseconds, None when there is none to speak of."""
+    return max((to_millis(delay) for delay in delays if delay), default=0) or None
+
+
+class _Deadline:
+    """Milliseconds that several waits share; without a limit, each has its own."""
+
+    def __init__(self, timeout: int | None) -> None:
+        self._ends_at = time.monotonic() + timeout / 1000 if timeout else None
+
+    def remaining(self) -> int | None:
+        if self._ends_at is None:
+            return None
+        # At least 1: a backend might take 0 for "the default".
+        return max(1, int((self._ends_at - time.monotonic()) * 1000))

