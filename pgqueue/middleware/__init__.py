@@ -35,8 +35,8 @@ __all__ = [
     "raise_thread_exception",
 ]
 
-#: What a broker has unless told otherwise. After-hooks run in reverse, so Retries decides before Pipelines and
-#: Callbacks look at the message.
+#: What a broker has unless told otherwise. After-hooks run in reverse, so Retries decides before Pipelines
+#: and Callbacks look at the message.
 default_middleware: list[type[Middleware]] = [
     AgeLimit,
     TimeLimit,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..common import current_millis
-from ..logging import get_logger
+from pgqueue.common import current_millis
+from pgqueue.logging import get_logger
+
 from .middleware import Middleware, SkipMessage
 
 if TYPE_CHECKING:
-    from ..broker import Broker, MessageProxy
+    from pgqueue.broker import Broker, MessageProxy
 
 __all__ = ["AgeLimit"]
 
 
 class AgeLimit(Middleware):
-    """Rejects messages older than ``max_age``, counted from when they were made; a retry does not make one younger.
+    """Rejects messages older than ``max_age``; a retry does not make a message younger.
 
     Parameters:
       max_age: Milliseconds; None or 0 for no limit. A message's or an actor's own option comes first.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..asyncio import EventLoopThread, get_event_loop_thread, set_event_loop_thread
-from ..logging import get_logger
+from pgqueue.asyncio import EventLoopThread, get_event_loop_thread, set_event_loop_thread
+from pgqueue.logging import get_logger
+
 from .middleware import Middleware
 
 if TYPE_CHECKING:
-    from ..broker import Broker
-    from ..worker import Worker
+    from pgqueue.broker import Broker
+    from pgqueue.worker import Worker
 
 __all__ = ["AsyncIO"]
 
@@ -19,7 +20,7 @@ START_TIMEOUT_S = 1.0
 
 
 class AsyncIO(Middleware):
-    """Starts the process's event-loop thread before a worker boots and ends it after the worker has shut down."""
+    """Starts the process's event-loop thread before a worker boots, and ends it after its shutdown."""
 
     def __init__(self) -> None:
         self.logger = get_logger(__name__, type(self))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .middleware import Middleware
 
 if TYPE_CHECKING:
-    from ..broker import Broker, MessageProxy
+    from pgqueue.broker import Broker, MessageProxy
 
 __all__ = ["Callbacks"]
 
@@ -15,8 +15,8 @@ __all__ = ["Callbacks"]
 class Callbacks(Middleware):
     """Sends a message to ``on_success`` after every success and to ``on_failure`` after every failed attempt.
 
-    Both name actors. The first is given the message as a dict and the result, the second the message and a dict of
-    the exception's ``type`` and ``message``; attempts that will be retried count as failed, too.
+    Both name actors. The first is given the message as a dict and the result, the second the message and a
+    dict of the exception's ``type`` and ``message``; attempts that will be retried count as failed, too.
     """
 
     @property
@@ -41,5 +41,6 @@ class Callbacks(Middleware):
             failure = {"type": type(exception).__name__, "message": str(exception)}
             broker.get_actor(callback).send(message.asdict(), failure)
         elif not message.failed:
-            # A hook may have failed the message without an exception; its actor did not run, so nothing succeeded.
+            # A hook may have failed the message without an exception; its actor did not run, so nothing
+            # succeeded.
             broker.get_actor(callback).send(message.asdict(), result)

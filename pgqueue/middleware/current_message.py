@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .middleware import Middleware
 
 if TYPE_CHECKING:
-    from ..broker import Broker, MessageProxy
+    from pgqueue.broker import Broker, MessageProxy
 
 __all__ = ["CurrentMessage"]
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ..common import getenv_int
-from ..message import Message
-from ..rate_limits import Barrier
+from pgqueue.common import getenv_int
+from pgqueue.message import Message
+from pgqueue.rate_limits import Barrier
+
 from .middleware import Middleware
 
 if TYPE_CHECKING:
-    from ..broker import Broker, MessageProxy
-    from ..rate_limits import RateLimiterBackend
+    from pgqueue.broker import Broker, MessageProxy
+    from pgqueue.rate_limits import RateLimiterBackend
 
 __all__ = ["DEFAULT_BARRIER_TTL", "GroupCallbacks"]
 

@@ -1,25 +1,25 @@
 """The base class of every middleware: two properties and the 24 hooks of a broker's and a worker's life.
 
-``before_`` hooks run in the order of the broker's list, ``after_`` hooks in reverse. A broker calls only what a class
-overrides, so a hook that is not needed should not be defined.
+``before_`` hooks run in the order of the broker's list, ``after_`` hooks in reverse. A broker calls only
+what a class overrides, so a hook that is not needed should not be defined.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import MiddlewareError, SkipMessage
+from pgqueue.errors import MiddlewareError, SkipMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..actor import Actor
-    from ..broker import Broker, MessageProxy
-    from ..message import Message
-    from ..worker import ConsumerThread, Worker, WorkerThread
+    from pgqueue.actor import Actor
+    from pgqueue.broker import Broker, MessageProxy
+    from pgqueue.message import Message
+    from pgqueue.worker import ConsumerThread, Worker, WorkerThread
 
-    AnyActor = Actor[Any, Any]
-    AnyMessage = Message[Any] | MessageProxy
+    AnyActor: TypeAlias = Actor[..., Any]
+    AnyMessage: TypeAlias = Message[Any] | MessageProxy
 
 __all__ = ["Middleware", "MiddlewareError", "SkipMessage"]
 
@@ -27,8 +27,8 @@ __all__ = ["Middleware", "MiddlewareError", "SkipMessage"]
 class Middleware:
     """Something that takes part in what a broker and its workers do.
 
-    Every hook may be called from any thread that its sentence names. What a ``before_`` hook raises is logged and
-    forgotten, unless it is a `MiddlewareError`; what an ``after_`` hook raises always is.
+    Every hook may be called from any thread that its sentence names. What a ``before_`` hook raises is
+    logged and forgotten, unless it is a `MiddlewareError`; what an ``after_`` hook raises always is.
     """
 
     @property
@@ -125,7 +125,7 @@ class Middleware:
         """Called in the worker thread after the actor has returned or raised."""
 
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
-        """Called in the worker thread, in place of ``after_process_message``, for a message that was skipped."""
+        """Called in the worker thread, in place of ``after_process_message``, for a skipped message."""
 
     def before_ack(self, broker: Broker, message: MessageProxy) -> None:
         """Called before a message is acknowledged."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..message import Message
+from pgqueue.common import to_millis
+from pgqueue.message import Message
+
 from .middleware import Middleware
 
 if TYPE_CHECKING:
-    from ..broker import Broker, MessageProxy
+    from pgqueue.broker import Broker, MessageProxy
 
 __all__ = ["Pipelines"]
 
@@ -42,7 +44,8 @@ class Pipelines(Middleware):
     def _run_next(self, broker: Broker, target: Message[Any], result: Any) -> None:
         if not self._ignores_result(broker, target):
             target = target.copy(args=(*target.args, result))
-        broker.enqueue(target, delay=target.options.get("delay"))
+        delay = target.options.get("delay")
+        broker.enqueue(target, delay=None if delay is None else to_millis(delay))
 
     def _ignores_result(self, broker: Broker, target: Message[Any]) -> bool:
         # The target's actor may be declared in another program only; then the message alone decides.

@@ -6,15 +6,16 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..common import compute_backoff, current_millis
-from ..errors import Retry
-from ..logging import get_logger
+from pgqueue.common import compute_backoff, current_millis
+from pgqueue.errors import Retry
+from pgqueue.logging import get_logger
+
 from .middleware import Middleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..broker import Broker, MessageProxy
+    from pgqueue.broker import Broker, MessageProxy
 
     RetryWhen = Callable[[int, BaseException], bool]
 
@@ -83,8 +84,8 @@ class Retries(Middleware):
       max_retries: How many times after the first attempt; None for ever.
       min_backoff: Milliseconds before the first retry; 0 or None for 15 seconds.
       max_backoff: Milliseconds before any retry; 0 or None for seven days, which is also the most there is.
-      retry_when: Asked with the number of earlier retries and the exception whether to try again; takes the place
-        of ``max_retries``. Actors may have their own, messages not.
+      retry_when: Asked with the number of earlier retries and the exception whether to try again; takes the
+        place of ``max_retries``. Actors may have their own, messages not.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Retries(Middleware):
 
     @property
     def actor_options(self) -> set[str]:
-        """The constructor's, and ``throws`` (exceptions that end it at once) and ``on_retry_exhausted`` (an actor)."""
+        """The constructor's; ``throws``, exceptions that end it at once; ``on_retry_exhausted``, an actor."""
         return {"max_retries", "min_backoff", "max_backoff", "retry_when", "throws", "on_retry_exhausted"}
 
     def after_process_message(

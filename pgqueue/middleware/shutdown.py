@@ -7,19 +7,20 @@ from importlib import import_module
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any
 
-from ..logging import get_logger
-from ..threading import (
+from pgqueue.logging import get_logger
+from pgqueue.threading import (
     Interrupt,
     current_platform,
     is_gevent_active,
     raise_thread_exception,
     supported_platforms,
 )
+
 from .middleware import Middleware
 
 if TYPE_CHECKING:
-    from ..broker import Broker, MessageProxy
-    from ..worker import Worker
+    from pgqueue.broker import Broker, MessageProxy
+    from pgqueue.worker import Worker
 
 __all__ = ["Shutdown", "ShutdownNotifications"]
 
@@ -32,8 +33,8 @@ class ShutdownNotifications(Middleware):
     """Raises `Shutdown` in the running actors that have opted in, when their worker starts to shut down.
 
     Parameters:
-      notify_shutdown: Whether actors are told that have not said themselves. A message's or an actor's own option,
-        None excepted, comes first.
+      notify_shutdown: Whether actors are told that have not said themselves. A message's or an actor's own
+        option, None excepted, comes first.
     """
 
     def __init__(self, *, notify_shutdown: bool = False) -> None:

@@ -1,6 +1,6 @@
 """Where Dramatiq programs look for the means of interrupting threads; they live in `pgqueue.threading`."""
 
-from ..threading import (
+from pgqueue.threading import (
     Interrupt,
     current_platform,
     is_gevent_active,

@@ -1,7 +1,7 @@
 """Interrupts actors that run for too long.
 
-A thread of its own looks at the deadlines of all worker threads once per interval and raises `TimeLimitExceeded` in
-those that are past theirs; under gevent each message has a gevent timeout instead.
+A thread of its own looks at the deadlines of all worker threads once per interval and raises
+`TimeLimitExceeded` in those that are past theirs; under gevent each message has a gevent timeout instead.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from importlib import import_module
 from threading import Lock, Thread, get_ident
 from typing import TYPE_CHECKING, Any
 
-from ..logging import get_logger
-from ..threading import (
+from pgqueue.logging import get_logger
+from pgqueue.threading import (
     Interrupt,
     current_platform,
     is_gevent_active,
     raise_thread_exception,
     supported_platforms,
 )
+
 from .middleware import Middleware
 
 if TYPE_CHECKING:
-    from ..broker import Broker, MessageProxy
+    from pgqueue.broker import Broker, MessageProxy
 
 __all__ = ["DEFAULT_TIME_LIMIT", "TimeLimit", "TimeLimitExceeded"]
 
@@ -42,8 +43,8 @@ class TimeLimitExceeded(Interrupt):
 class TimeLimit(Middleware):
     """Raises `TimeLimitExceeded` in actors that overrun their ``time_limit``.
 
-    Only Python code can be interrupted: an actor that waits in a system call is when it returns from it. Nothing is
-    interrupted in a process that has not called ``process_boot``.
+    Only Python code can be interrupted: an actor that waits in a system call is when it returns from it.
+    Nothing is interrupted in a process that has not called ``process_boot``.
 
     Parameters:
       time_limit: Milliseconds; infinity for none. A message's or an actor's own option comes first.
@@ -111,7 +112,7 @@ class ThreadTimers:
         self._watcher: Thread | None = None
 
     def start(self) -> None:
-        """Start to watch, unless a thread of this process does already; one from before a fork does not count."""
+        """Start to watch, unless a thread of this process does; one from before a fork does not count."""
         if self._watcher is None or not self._watcher.is_alive():
             self._lock = Lock()
             self._deadlines = {}
@@ -145,7 +146,7 @@ class ThreadTimers:
 
 
 def _watch(timers: weakref.ref[ThreadTimers], interval_s: float) -> None:
-    """Watch deadlines until their middleware is gone: a program, a test suite above all, may make many brokers."""
+    """Watch deadlines until their middleware is gone: programs, above all test suites, make many brokers."""
     while (present := timers()) is not None:
         present.interrupt_late()
         del present

@@ -1,6 +1,7 @@
-"""Limits that hold over all processes: how many at a time, how many per interval, and barriers between tasks."""
+"""Limits that hold over all processes: so many at a time, so many per interval; barriers between tasks."""
 
-from ..errors import RateLimitExceeded
+from pgqueue.errors import RateLimitExceeded
+
 from .backend import RateLimiterBackend
 from .barrier import Barrier
 from .bucket import BucketRateLimiter

@@ -25,7 +25,7 @@ class RateLimiterBackend(ABC):
 
     @abstractmethod
     def decr(self, key: str, amount: int, minimum: int, ttl: int) -> bool:
-        """Subtract from a key's value, 0 if it does not exist, unless the difference would be below ``minimum``.
+        """Subtract from a key's value, 0 if it does not exist, unless the rest would be below ``minimum``.
 
         Returns:
           Whether it was subtracted; only then does the key live on for ``ttl``.
@@ -45,7 +45,7 @@ class RateLimiterBackend(ABC):
         """
 
     def wait(self, key: str, timeout: int | None) -> bool:
-        """Wait until somebody calls `wait_notify` for the key, or has done so not longer ago than its ``ttl``.
+        """Wait until somebody calls `wait_notify` for the key, or has done so within its ``ttl``.
 
         Parameters:
           timeout: None waits for ever.
@@ -58,7 +58,7 @@ class RateLimiterBackend(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} can't wait; use wait(block=False)")
 
-    def wait_notify(self, key: str, ttl: int) -> None:
+    def wait_notify(self, key: str, ttl: int) -> None:  # noqa: ARG002  # see below
         """Wake those who wait for the key, and let those who come within ``ttl`` not wait at all."""
         # A backend that can't wait has nobody to wake, so that a barrier can call this in any case.
         return

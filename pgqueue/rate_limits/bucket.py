@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..common import current_millis
+from pgqueue.common import current_millis
+
 from .backend import RateLimiterBackend
 from .rate_limiter import RateLimiter
 

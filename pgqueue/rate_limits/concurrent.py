@@ -13,8 +13,8 @@ class ConcurrentRateLimiter(RateLimiter):
 
     Parameters:
       limit: At least 1.
-      ttl: Milliseconds after which the places of crashed holders are free again: the whole key expires that long
-        after its last change. Must be more than anybody holds a place.
+      ttl: Milliseconds after which the places of crashed holders are free again: the whole key expires that
+        long after its last change. Must be more than anybody holds a place.
     """
 
     def __init__(self, backend: RateLimiterBackend, key: str, *, limit: int = 1, ttl: int = 900_000) -> None:

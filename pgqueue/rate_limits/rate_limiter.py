@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..errors import RateLimitExceeded
+from pgqueue.errors import RateLimitExceeded
+
 from .backend import RateLimiterBackend
 
 __all__ = ["RateLimitExceeded", "RateLimiter"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..common import current_millis
+from pgqueue.common import current_millis
+
 from .backend import RateLimiterBackend
 from .rate_limiter import RateLimiter
 
@@ -25,7 +26,8 @@ class WindowRateLimiter(RateLimiter):
         self.window = window
 
     def _acquire(self) -> bool:
-        # A second longer than the window, so that a count does not expire within the last second that needs it.
+        # A second longer than the window, so that a count does not expire within the last second that needs
+        # it.
         ttl = (self.window + 1) * 1000
         return self.backend.incr_and_sum(self._key_at(_second()), self._keys, 1, self.limit, ttl)
 

@@ -13,7 +13,7 @@ __all__ = ["PostgresBackend", "StubBackend"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the backend of a server when it is asked for, so that its driver is no condition of the others."""
+    """Import a server's backend when it is asked for: its driver is no condition of the others."""
     if name == "PostgresBackend":
         try:
             return import_module(".postgres", __name__).PostgresBackend

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from threading import Condition
 
-from ..backend import RateLimiterBackend
+from pgqueue.rate_limits.backend import RateLimiterBackend
 
 __all__ = ["StubBackend"]
 
