@@ -1,0 +1,164 @@
+"""The directory of one bundled server: what lies in it, whose it is, and how the server gets into it.
+
+========== ==================================================================
+data       PostgreSQL's data directory
+run        its socket, if the path is short enough for one
+locks      users, start, keeper, server: see `locks`
+password   of the role postgres, for connections over TCP
+endpoint   where the running server listens (JSON)
+server.log what it says, and the log of the start before the last
+========== ==================================================================
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import EmbeddedServerError
+from .account import Account
+from .locks import FileLock
+
+__all__ = ["Entrance", "Home"]
+
+_OURS = {
+    "data",
+    "data.new",
+    "run",
+    "locks",
+    "password",
+    "password.new",
+    "endpoint",
+    "endpoint.new",
+    "server.log",
+    "server.log.1",
+}
+
+_LOCKS = ("users", "start", "keeper", "server")
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """How the server's account reaches the directory.
+
+    Parameters:
+      path: The directory as the server sees it.
+      descriptors: What its process must inherit for that path to be valid.
+    """
+
+    path: str
+    descriptors: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A server's directory, with the account it belongs to."""
+
+    directory: Path
+    account: Account
+
+    @classmethod
+    def claim(cls, directory: Path) -> "Home":
+        """Make the directory or take an empty one; find the account that its server runs as.
+
+        Raises:
+          EmbeddedServerError: It can't be made, is another user's, or holds something else.
+        """
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            names = {entry.name for entry in directory.iterdir()}
+        except OSError as error:
+            message = (
+                f"{directory} can't be used for the bundled server: {error.strerror}. "
+                "Name another directory: PGQUEUE_URL=embedded:/directory"
+            )
+            raise EmbeddedServerError(message) from error
+        if names - _OURS and "data" not in names and "PG_VERSION" not in names:
+            message = (
+                f"{directory} is not empty and holds no bundled server. "
+                "Name an empty directory, or one that doesn't exist: PGQUEUE_URL=embedded:/directory"
+            )
+            raise EmbeddedServerError(message)
+        home = cls(directory, Account.for_directory(directory))
+        home._furnish()
+        return home
+
+    def _furnish(self) -> None:
+        self.account.own(self.directory)
+        for name in ("run", "locks"):
+            folder = self.directory / name
+            folder.mkdir(mode=0o700, exist_ok=True)
+            self.account.own(folder)
+        for name in _LOCKS:
+            self.lock_path(name).touch(mode=0o600)
+            self.account.own(self.lock_path(name))
+
+    @property
+    def data(self) -> Path:
+        """PostgreSQL's data directory."""
+        return self.directory / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.directory / "server.log"
+
+    def lock_path(self, name: str) -> Path:
+        """Return the file behind one of the locks: users, start, keeper, server."""
+        return self.directory / "locks" / name
+
+    def lock(self, name: str, *, exclusive: bool) -> FileLock:
+        """Return one of the locks, not yet taken."""
+        return FileLock(self.lock_path(name), exclusive=exclusive)
+
+    def is_running(self) -> bool:
+        """Whether a server that we started runs, or any process of one."""
+        return FileLock.is_held(self.lock_path("server"))
+
+    def is_kept(self) -> bool:
+        """Whether somebody watches over the server."""
+        return FileLock.is_held(self.lock_path("keeper"))
+
+    def write(self, name: str, text: str) -> None:
+        """Write a small file that only the account may read, all of it or nothing."""
+        fresh = self.directory / f"{name}.new"
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        self.account.own(fresh)
+        fresh.replace(self.directory / name)
+
+    @contextlib.contextmanager
+    def entrance(self) -> Iterator[Entrance]:
+        """Give the path by which the server's account enters.
+
+        Root's directories are often closed to everybody else, from /root down. On Linux the account then
+        enters through a descriptor that root opened for it: no permission on the way needs to change.
+
+        Raises:
+          EmbeddedServerError: There is no way in.
+        """
+        plain = str(self.directory)
+        if self.account.is_ours or self.account.can_enter(plain):
+            yield Entrance(plain)
+            return
+        if sys.platform != "linux":
+            raise self._unreachable()
+        descriptor = os.open(self.directory, os.O_PATH | os.O_DIRECTORY)
+        try:
+            entrance = Entrance(f"/proc/self/fd/{descriptor}", (descriptor,))
+            if not self.account.can_enter(entrance.path, descriptors=entrance.descriptors):
+                raise self._unreachable()
+            yield entrance
+        finally:
+            os.close(descriptor)
+
+    def _unreachable(self) -> EmbeddedServerError:
+        return EmbeddedServerError(
+            f"{self.directory} can't be entered by the account that the bundled server runs as "
+            f"(uid {self.account.uid}; PostgreSQL refuses to run as root). "
+            "Name a directory below one that everybody may enter, such as PGQUEUE_URL=embedded:/var/lib/pgqueue/mine"
+        )

@@ -1,0 +1,194 @@
+"""The process that stands between a bundled server and its users. Run as a script, never imported.
+
+It starts PostgreSQL, or takes over one whose keeper was killed, waits until no process holds the lock
+``users`` any more, stops the server and ends. It belongs to nobody: whoever started it may be killed.
+If the server dies while there are users, it is started again.
+
+It must start in milliseconds and keep little memory, so it uses the standard library alone; its order
+comes as JSON in the first argument (see `server`).
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+#: A server that ended sooner than this after its start, in seconds, is not started again.
+SHORT_LIFE_S = 5.0
+
+#: Seconds to wait for another process's passing look at a lock.
+LOOK_S = 1.0
+
+#: Seconds for a shutdown that writes everything out; then it is cut short, and the next start recovers.
+SHUTDOWN_S = 60.0
+
+
+class Keeper:
+    """One server's keeper.
+
+    Parameters:
+      order: ``locks``, ``data``, ``log``, ``command``, ``identity``, ``environment``, ``descriptors``,
+        ``remove`` (paths to delete in the end) and ``stop_signals``.
+    """
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self.order = order
+        self.data = Path(order["data"])
+        self.locks = Path(order["locks"])
+        self.process: subprocess.Popen[bytes] | None = None
+        self.stopping = False
+        # A stop must not slip in between the decision to start the server and the start.
+        self.gate = threading.RLock()
+
+    def run(self) -> None:
+        """Keep the server until it has ended for good."""
+        if not take(self.locks / "keeper"):
+            return
+        if is_free(self.locks / "server"):
+            self.start()
+        self.tell_the_starter()
+        signal.signal(signal.SIGTERM, lambda *_: self.stop())
+        threading.Thread(target=self.stop_when_unused, daemon=True).start()
+        self.stay_until_the_end()
+        for path in self.order["remove"]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start the server; it and all its processes hold the lock ``server`` from then on."""
+        lock = take(self.locks / "server")
+        if not lock:
+            return
+        with Path(self.order["log"]).open("ab") as log:
+            self.process = subprocess.Popen(
+                self.order["command"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.order["environment"],
+                cwd="/",
+                umask=0o077,
+                pass_fds=[lock, *self.order["descriptors"]],
+                start_new_session=True,
+                **self.order["identity"],
+            )
+        os.close(lock)
+
+    def tell_the_starter(self) -> None:
+        """Close the pipe on which the starter waits, once the server answers or has failed."""
+        while self.process is not None and self.process.poll() is None and not self.is_ready():
+            time.sleep(0.01)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.close(nothing)
+
+    def is_ready(self) -> bool:
+        """Whether the server says in its pid file that it takes connections."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return self.process is not None and lines[0] == str(self.process.pid) and lines[-1].strip() == "ready"
+
+    def stay_until_the_end(self) -> None:
+        """Wait for the server's end, and start it again if that was not its time."""
+        while True:
+            started = time.monotonic()
+            wait_until_free(self.locks / "server")
+            if self.process is not None:
+                self.process.wait()
+            with self.gate:
+                if self.stopping or time.monotonic() - started < SHORT_LIFE_S:
+                    return
+                self.start()
+
+    def stop_when_unused(self) -> None:
+        """Wait for the last user's end; new users wait at the lock until this process has ended, too."""
+        wait_until_free(self.locks / "users", keep=True)
+        self.stop()
+
+    def stop(self) -> None:
+        """Shut the server down, politely first."""
+        with self.gate:
+            self.stopping = True
+            for name in self.order["stop_signals"]:
+                if self.send(signal.Signals[name]):
+                    return
+
+    def send(self, number: signal.Signals) -> bool:
+        """Send the server a signal; return whether it has ended thereupon."""
+        try:
+            pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+            os.kill(pid, number)
+        except (OSError, ValueError):
+            return False
+        deadline = time.monotonic() + SHUTDOWN_S
+        while not is_free(self.locks / "server"):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+
+def take(path: Path) -> int:
+    """Take a lock alone; return its descriptor, or 0 if another process has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LOOK_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                return 0
+            time.sleep(0.005)
+        else:
+            return descriptor
+
+
+def is_free(path: Path) -> bool:
+    """Whether nobody holds a lock alone."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def wait_until_free(path: Path, *, keep: bool = False) -> None:
+    """Wait until nobody holds a lock in any way; keep it then until this process ends, if asked to."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if not keep:
+        os.close(descriptor)
+
+
+def main() -> None:
+    """Leave the starter's family, so that nobody has to wait for this process, and keep the server."""
+    order = json.loads(sys.argv[1])
+    if os.fork():
+        os._exit(0)
+    os.chdir("/")
+    log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(log, 2)
+    os.close(log)
+    try:
+        Keeper(order).run()
+    except Exception:
+        traceback.print_exc()
+        raise
+
+
+if __name__ == "__main__":
+    main()
