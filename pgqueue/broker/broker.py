@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import ActorNotFound, MiddlewareError
-from ..logging import get_logger
-from ..middleware import Middleware, default_middleware
+from pgqueue.errors import ActorNotFound, MiddlewareError
+from pgqueue.logging import get_logger
+from pgqueue.middleware import Middleware, default_middleware
+from pgqueue.results import Results
+
 from .hooks import HookTable
 
 if TYPE_CHECKING:
-    from ..actor import Actor
-    from ..message import Message
-    from ..results import ResultBackend
+    from pgqueue.actor import Actor
+    from pgqueue.message import Message
+    from pgqueue.results import ResultBackend
     from .consumer import Consumer
+    from .proxy import MessageProxy
+
+    AnyMessage: TypeAlias = Message[Any] | MessageProxy
 
 __all__ = ["Broker"]
 
@@ -39,7 +44,7 @@ class Broker:
         self.delay_queues: set[str] = set()
         self.actor_options: set[str] = set()
         self.middleware: list[Middleware] = []
-        self._hooks = HookTable()
+        self._hook_table = HookTable()
         if middleware is None:
             middleware = [make() for make in default_middleware]
         for instance in middleware:
@@ -90,32 +95,46 @@ class Broker:
         for queue_name in delay_queues:
             middleware.after_declare_delay_queue(self, queue_name)
 
+    def hooks(self, name: str) -> Sequence[Callable[..., Any]]:
+        """Return the methods of one hook, ``after_enqueue`` for example, in the order of calling.
+
+        Only of middleware that defines the hook: before-hooks in the order of the list, after-hooks in reverse.
+        """
+        return self._hook_table.methods(self.middleware, name)
+
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Call the ``before_<signal>`` hooks, in the order of the middleware.
 
         Raises:
           MiddlewareError: A hook raised it.  Any other Exception of a hook is logged, and the next is called.
         """
-        hook = f"before_{signal}"
-        for middleware in self._hooks.listeners(self.middleware, hook):
+        for call in self.hooks(f"before_{signal}"):
             try:
-                getattr(middleware, hook)(self, *args, **kwargs)
+                call(self, *args, **kwargs)
             except MiddlewareError:
                 raise
-            except Exception:  # noqa: BLE001  # one middleware's fault must not stop the others
-                self._log_failure(hook, middleware)
+            except Exception:
+                self.logger.critical("Unexpected failure in %r.", call, exc_info=True)
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
-        """Call the ``after_<signal>`` hooks, in reverse order; an Exception of a hook is logged."""
-        hook = f"after_{signal}"
-        for middleware in self._hooks.listeners(self.middleware, hook):
-            try:
-                getattr(middleware, hook)(self, *args, **kwargs)
-            except Exception:  # noqa: BLE001  # one middleware's fault must not stop the others
-                self._log_failure(hook, middleware)
+        """Call the ``after_<signal>`` hooks, in reverse order.
 
-    def _log_failure(self, hook: str, middleware: Middleware) -> None:
-        self.logger.critical("Unexpected failure in %s of %r.", hook, middleware, exc_info=True)
+        An Exception of a hook is logged.  What else a hook raises, SystemExit for example, is raised when the
+        other hooks have been called, for one of them may be the one that saves the message.
+        """
+        escaped: BaseException | None = None
+        for call in self.hooks(f"after_{signal}"):
+            try:
+                call(self, *args, **kwargs)
+            except Exception:
+                self.logger.critical("Unexpected failure in %r.", call, exc_info=True)
+            except BaseException as error:  # noqa: BLE001  # raised below
+                escaped = error
+        if escaped is not None:
+            try:
+                raise escaped
+            finally:
+                del escaped  # it holds this frame
 
     # ── declarations ──────────────────────────────────────────────────────────────────────────────
 
@@ -163,8 +182,8 @@ class Broker:
           RuntimeError: The broker has no Results middleware.
         """
         for middleware in self.middleware:
-            if type(middleware).__name__ == "Results":
-                return middleware.backend  # type: ignore
+            if isinstance(middleware, Results):
+                return middleware.backend
         raise RuntimeError("The broker has no results backend: broker.add_middleware(Results(backend=...)).")
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────────
@@ -200,7 +219,7 @@ class Broker:
         """
         return None
 
-    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+    def enqueue(self, message: AnyMessage, *, delay: int | None = None) -> Message[Any]:
         """Send a message.
 
         Parameters:
@@ -212,7 +231,9 @@ class Broker:
         """
         raise NotImplementedError
 
-    def enqueue_many(self, messages: Iterable[Message[Any]], *, delay: int | None = None) -> list[Message[Any]]:
+    def enqueue_many(
+        self, messages: Iterable[AnyMessage], *, delay: int | None = None
+    ) -> list[Message[Any]]:
         """Send messages in order; a broker that can sends all or none of them, in one round trip."""
         return [self.enqueue(message, delay=delay) for message in messages]
 

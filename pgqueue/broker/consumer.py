@@ -68,5 +68,5 @@ class Consumer:
         """Fetch messages again."""
 
     def flush(self, timeout: float | None = None) -> bool:  # noqa: ARG002
-        """Wait until every ack and nack is durable; return False if that took more than ``timeout`` seconds."""
+        """Wait until every ack and nack is durable; False: it took more than ``timeout`` seconds."""
         return True

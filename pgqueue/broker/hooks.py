@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from ..middleware import Middleware
+from pgqueue.middleware import Middleware
 
-__all__ = ["HookTable", "Listener"]
-
-Listener: TypeAlias = Middleware
+__all__ = ["HookTable"]
 
 
 class HookTable:
@@ -21,24 +19,26 @@ class HookTable:
 
     def __init__(self) -> None:
         self._middleware: list[Middleware] = []
-        self._version = 0
+        self._assigned_hooks = 0
         self._listeners: dict[str, tuple[Middleware, ...]] = {}
 
-    def listeners(self, middleware: list[Middleware], hook: str) -> tuple[Middleware, ...]:
-        """Return those of ``middleware`` that define a hook, in the order of calling."""
+    def methods(self, middleware: list[Middleware], hook: str) -> Sequence[Callable[..., Any]]:
+        """Return the methods that a hook consists of, in the order of calling."""
         # Programs change the list in place as well as through add_middleware, so it is compared (by
         # identity, item by item: 50 ns).
-        if middleware != self._middleware:
+        if middleware != self._middleware or Middleware.assigned_hooks != self._assigned_hooks:
             self._forget(middleware)
         table = self._listeners
-        found = table.get(hook)
-        if found is None:
-            found = table[hook] = self._find(middleware, hook)
-        return found
+        listeners = table.get(hook)
+        if listeners is None:
+            listeners = table[hook] = self._find(middleware, hook)
+        # Looked up anew each time: they may have been patched.
+        return [getattr(listener, hook) for listener in listeners] if listeners else ()
 
     def _forget(self, middleware: list[Middleware]) -> None:
         # A new dictionary: another thread may be about to add to the old one what no longer holds.
         self._listeners = {}
+        self._assigned_hooks = Middleware.assigned_hooks
         self._middleware = list(middleware)
 
     @staticmethod

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..message import Message
+    from pgqueue.message import Message
 
 __all__ = ["MessageProxy"]
 

@@ -6,7 +6,7 @@ what a class overrides, so a hook that is not needed should not be defined.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from pgqueue.errors import MiddlewareError, SkipMessage
 
@@ -30,6 +30,16 @@ class Middleware:
     Every hook may be called from any thread that its sentence names. What a ``before_`` hook raises is
     logged and forgotten, unless it is a `MiddlewareError`; what an ``after_`` hook raises always is.
     """
+
+    #: How often a hook has been assigned to an instance; tells brokers that what they noted of hooks is stale.
+    assigned_hooks: ClassVar[int] = 0
+
+    if not TYPE_CHECKING:  # with a __setattr__ in sight, a type checker lets any attribute be assigned
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name.startswith(("before_", "after_")):
+                Middleware.assigned_hooks += 1
 
     @property
     def actor_options(self) -> set[str]:
