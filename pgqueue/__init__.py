@@ -1,3 +1,91 @@
-"""pgqueue: Dramatiq's actors on PostgreSQL alone."""
+"""pgqueue: Dramatiq's actors on PostgreSQL alone.
+
+The names are Dramatiq's.  This top of the package also says which broker a process has unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from ._registry import set_default_factory
+from .actor import Actor, actor
+from .broker import Broker, Consumer, MessageProxy, get_broker, set_broker
+from .composition import group, pipeline
+from .encoder import Encoder, JSONEncoder, PickleEncoder
+from .errors import (
+    ActorNotFound,
+    BrokerConnectionError,
+    BrokerError,
+    ConnectionClosed,
+    ConnectionFailed,
+    DecodeError,
+    DramatiqError,
+    PgQueueError,
+    QueueJoinTimeout,
+    QueueNotFound,
+    RateLimitExceeded,
+    Retry,
+)
+from .generic import GenericActor
+from .logging import get_logger
+from .message import Message, get_encoder, set_encoder
+from .middleware import Middleware
+from .worker import ConsumerThread, Worker, WorkerThread
+
+__all__ = [
+    "Actor",
+    "ActorNotFound",
+    "Broker",
+    "BrokerConnectionError",
+    "BrokerError",
+    "ConnectionClosed",
+    "ConnectionFailed",
+    "Consumer",
+    "ConsumerThread",
+    "DecodeError",
+    "DramatiqError",
+    "Encoder",
+    "GenericActor",
+    "JSONEncoder",
+    "Message",
+    "MessageProxy",
+    "Middleware",
+    "PgQueueError",
+    "PickleEncoder",
+    "QueueJoinTimeout",
+    "QueueNotFound",
+    "RateLimitExceeded",
+    "Retry",
+    "Worker",
+    "WorkerThread",
+    "actor",
+    "get_broker",
+    "get_encoder",
+    "get_logger",
+    "group",
+    "pipeline",
+    "set_broker",
+    "set_encoder",
+]
 
 __version__ = "0.1.0"
+
+
+def _default_broker() -> Broker:
+    # Imported when it is first needed: programs on the stub broker do without the driver.
+    from .brokers.postgres import PostgresBroker  # noqa: PLC0415
+
+    return PostgresBroker()
+
+
+set_default_factory(_default_broker)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ConnectionError":
+        warnings.warn(
+            "pgqueue.ConnectionError is now called BrokerConnectionError.", DeprecationWarning, stacklevel=2
+        )
+        return BrokerConnectionError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

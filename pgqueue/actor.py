@@ -231,8 +231,8 @@ def actor(
 def _check_queue_name(queue_name: str) -> None:
     if not _QUEUE_NAME.fullmatch(queue_name):
         raise ValueError(
-            f"A queue can't be called {queue_name!r}: names start with a letter or an underscore; then come "
-            "letters, digits, dots, underscores and hyphens."
+            f"A queue can't be called {queue_name!r}: a name starts with a letter or an underscore, and goes "
+            "on with letters, digits, dots, underscores and hyphens."
         )
 
 

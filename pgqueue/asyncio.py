@@ -34,7 +34,7 @@ def set_event_loop_thread(event_loop_thread: EventLoopThread | None) -> None:
 
 
 def async_to_sync(async_fn: Callable[P, Awaitable[R]]) -> Callable[P, R]:
-    """Return a function that runs a coroutine function on the process's event loop thread and waits for it.
+    """Return a function that runs a coroutine function on the event loop thread and waits for it.
 
     Called without that thread, it raises RuntimeError.
     """
@@ -102,7 +102,7 @@ class EventLoopThread(threading.Thread):
     def run_coroutine(self, coro: Coroutine[Any, Any, R] | Awaitable[R]) -> R:
         """Run a coroutine on the loop, wait for it, and return its result.
 
-        An Interrupt that reaches the waiting thread cancels the coroutine, waits for its clean-up, and goes on.
+        An Interrupt that reaches the waiting thread cancels the coroutine, and is raised after its clean-up.
 
         Raises:
           RuntimeError: The loop does not run, or the coroutine did not clean up within a second.

@@ -1,4 +1,4 @@
-"""Small rules that everybody shares: queue names, backoff, the clock in milliseconds, queues that are drained."""
+"""Small rules that everybody shares: queue names, backoff, milliseconds, and how to wait for queues."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def join_queue(queue: Queue[Any], timeout: float | None = None) -> None:
     """
     with queue.all_tasks_done:
         if not queue.all_tasks_done.wait_for(lambda: not queue.unfinished_tasks, timeout):
-            raise QueueJoinTimeout("timed out after %.02f seconds" % timeout if timeout else "timed out")
+            raise QueueJoinTimeout(f"timed out after {timeout:.2f} seconds")
 
 
 def join_all(joinables: Iterable[Joinable], timeout: int | None = None) -> None:

@@ -186,14 +186,13 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
 
     def _with_callbacks(self) -> list[Child]:
         middleware = self._callbacks_middleware()
+        run_id = str(uuid4())
         options = {
-            "group_completion_uuid": str(uuid4()),
+            "group_completion_uuid": run_id,
             "group_completion_callbacks": self.completion_callbacks,
         }
         children = [_with_options(child, options) for child in self.children]
-        barrier = Barrier(
-            middleware.rate_limiter_backend, options["group_completion_uuid"], ttl=middleware.barrier_ttl
-        )
+        barrier = Barrier(middleware.rate_limiter_backend, run_id, ttl=middleware.barrier_ttl)
         barrier.create(len(children))
         return children
 

