@@ -9,12 +9,14 @@ the environment (``PGQUEUE_URL``, then ``DATABASE_URL``; ``PGQUEUE_SCHEMA``).
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from alembic import context
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 #: Seconds that an unreachable server may take before we say so; a connect_timeout in the URL wins.
@@ -38,6 +40,18 @@ def required_url() -> str:
     return url
 
 
+@contextmanager
+def server(url: str) -> Iterator[str]:
+    """Give a URL to connect to: of the bundled server, kept running meanwhile, if ``embedded:`` is asked for."""
+    if not url.startswith("embedded:"):
+        yield url
+        return
+    from pgqueue import embedded  # noqa: PLC0415 - whoever migrates another server needs only Alembic and psycopg
+
+    with embedded.start(url) as bundled:
+        yield bundled.url
+
+
 def connect(url: str) -> psycopg.Connection[Any]:
     """Connect as libpq does: any of its URLs, key=value strings and lists of hosts.
 
@@ -49,6 +63,7 @@ def connect(url: str) -> psycopg.Connection[Any]:
 
 
 def quoted(schema: str) -> str:
+    """Return a name as an SQL identifier."""
     return '"' + schema.replace('"', '""') + '"'
 
 
@@ -62,9 +77,14 @@ def create_schema(connection: Connection, schema: str) -> None:
 
 
 def run_online(schema: str) -> None:
+    """Run the revisions on the configured database."""
+    with server(required_url()) as url:
+        engine = create_engine("postgresql+psycopg://", creator=lambda: connect(url), poolclass=NullPool)
+        migrate(engine, schema)
+
+
+def migrate(engine: Engine, schema: str) -> None:
     """Run the revisions in one transaction, behind a lock that a second migrator waits for."""
-    url = required_url()
-    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(url), poolclass=NullPool)
     with engine.connect() as connection:
         context.configure(connection=connection, version_table_schema=schema)
         with context.begin_transaction():
@@ -90,6 +110,7 @@ def run_offline(schema: str) -> None:
 
 
 def run() -> None:
+    """Run the revisions that Alembic's command asks for."""
     schema = setting("schema", "PGQUEUE_SCHEMA") or "pgqueue"
     context.config.attributes["schema"] = schema
     (run_offline if context.is_offline_mode() else run_online)(schema)

@@ -3,6 +3,8 @@
 Frozen once released: it must go on working with the release before it, and never imports pgqueue.
 """
 
+import re
+
 from alembic import context, op
 
 revision = ${repr(up_revision)}
@@ -20,7 +22,7 @@ DOWN = """
 def sql(text: str) -> str:
     """Fill the schema's name in; the statements are written for the schema ``pgqueue``."""
     schema = context.config.attributes.get("schema", "pgqueue").replace('"', '""')
-    return text.replace("pgqueue.", f'"{schema}".')
+    return re.sub(r"\bpgqueue\.", lambda _: f'"{schema}".', text)
 
 
 def upgrade() -> None:

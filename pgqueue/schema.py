@@ -16,11 +16,22 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
+from .errors import BrokerNotConfigured, PgQueueError
 from .logging import get_logger
 
-__all__ = ["as_sql", "current", "downgrade", "downgrade_as_sql", "head", "script_location", "upgrade"]
+__all__ = [
+    "as_sql",
+    "current",
+    "downgrade",
+    "downgrade_as_sql",
+    "head",
+    "is_known",
+    "script_location",
+    "upgrade",
+]
 
 #: How often a migration is tried when a table it must lock stays busy for the revision's lock_timeout.
 LOCK_ATTEMPTS = 10
@@ -76,6 +87,12 @@ def head() -> str:
     return newest
 
 
+def is_known(revision: str) -> bool:
+    """Whether this release carries a revision; one that it doesn't carry comes from a newer release."""
+    revisions = ScriptDirectory.from_config(_config()).walk_revisions()
+    return revision in {script.revision for script in revisions}
+
+
 def as_sql(schema: str = "pgqueue", revision: str = "head", *, since: str = "base") -> str:
     """Return what `upgrade` would do as SQL text for psql, without a database.
 
@@ -83,7 +100,8 @@ def as_sql(schema: str = "pgqueue", revision: str = "head", *, since: str = "bas
       since: The revision that the database is at already.
     """
     buffer = io.StringIO()
-    command.upgrade(_config(schema=schema, output_buffer=buffer), f"{since}:{revision}", sql=True)
+    with _driver_errors():
+        command.upgrade(_config(schema=schema, output_buffer=buffer), f"{since}:{revision}", sql=True)
     return buffer.getvalue()
 
 
@@ -91,7 +109,8 @@ def downgrade_as_sql(schema: str = "pgqueue", revision: str = "base", *, since: 
     """Return what `downgrade` would do as SQL text for psql, without a database."""
     buffer = io.StringIO()
     start = head() if since == "head" else since
-    command.downgrade(_config(schema=schema, output_buffer=buffer), f"{start}:{revision}", sql=True)
+    with _driver_errors():
+        command.downgrade(_config(schema=schema, output_buffer=buffer), f"{start}:{revision}", sql=True)
     return buffer.getvalue()
 
 
@@ -110,20 +129,33 @@ def _with_lock_retries(migrate: Callable[[], None]) -> None:
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
             with _driver_errors():
-                return migrate()
+                migrate()
         except psycopg.errors.LockNotAvailable:
             if attempt == LOCK_ATTEMPTS:
                 raise
-            logger.warning("A table is in use; migration attempt %d of %d follows.", attempt + 1, LOCK_ATTEMPTS)
+            logger.warning(
+                "A table is in use; migration attempt %d of %d follows.", attempt + 1, LOCK_ATTEMPTS
+            )
             time.sleep(LOCK_PAUSE_S)
+        else:
+            return
 
 
 @contextmanager
 def _driver_errors() -> Iterator[None]:
-    """Take SQLAlchemy's wrapping off the driver's errors."""
+    """Take SQLAlchemy's wrapping off the driver's errors, and say in our words what Alembic and libpq refuse."""
     try:
         yield
     except DBAPIError as error:
         if isinstance(error.orig, psycopg.Error):
             raise error.orig from error
         raise
+    except CommandError as error:
+        raise PgQueueError(f"{error}; this release's newest revision is {head()}.") from error
+    except psycopg.ProgrammingError as error:
+        if error.sqlstate is not None:
+            raise
+        raise BrokerNotConfigured(
+            "The database URL is not one: expected postgresql://user@host:port/database, libpq's key=value "
+            "settings, or embedded:"
+        ) from error

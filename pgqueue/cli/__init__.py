@@ -1,0 +1,118 @@
+"""The command line: ``pgqueue MODULE …`` runs workers as Dramatiq's command does, ``pgqueue COMMAND …`` the rest.
+
+A first word that is a known command is that command; anything else is the module of a broker.
+Each command is a module of this package with ``add_arguments(parser)`` and ``run(arguments) -> int``,
+imported only when it is asked for.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from .. import __version__
+from ..errors import BrokerConnectionError, PgQueueError
+from ..supervisor.loading import import_broker, import_object
+
+__all__ = ["COMMANDS", "Command", "import_broker", "import_object", "main", "make_argument_parser"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: the module that has it, and what it does in a few words."""
+
+    module: str
+    purpose: str
+
+
+#: Every command by its name. A new one needs a line here and its module, nothing else.
+COMMANDS = {
+    "worker": Command("pgqueue.cli.worker", "run workers; the word may be left out"),
+    "migrate": Command("pgqueue.cli.migrate", "create the database schema or bring it up to date"),
+    "dev": Command("pgqueue.cli.dev", "bundled server, schema and reloading workers, in one"),
+}
+
+#: Exit codes, as Dramatiq's: a start that failed for what the user gave, and one that found no server.
+EXIT_USAGE = 2
+EXIT_CONNECTION = 3
+
+#: What a shell says about a program ended by Ctrl-C.
+EXIT_INTERRUPTED = 130
+
+EPILOG = """\
+commands:
+{commands}
+
+examples:
+  pgqueue app                         run the actors of app.py with one process a CPU, eight threads each
+  pgqueue app:broker app.mail         use app.broker, import app.mail too
+  pgqueue app -p 2 -t 16 -Q mail      two processes, sixteen threads each, only the queue "mail"
+  pgqueue app --watch .               start anew whenever a Python file changes
+  pgqueue migrate --url postgresql://localhost/app
+"""
+
+
+class _CommandModule(Protocol):
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace) -> int: ...
+
+
+def main(arguments: argparse.Namespace | Sequence[str] | None = None) -> int:
+    """Run a command line; return its exit code.
+
+    Parameters:
+      arguments: The words after the program's name (default: this process's), or a worker's parsed arguments.
+    """
+    if isinstance(arguments, argparse.Namespace):
+        return _run(_load("worker"), arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in COMMANDS:
+        parser = _command_parser(words[0])
+        return _run(_load(words[0]), parser.parse_args(words[1:]))
+    return _run(_load("worker"), make_argument_parser().parse_args(words))
+
+
+def make_argument_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``pgqueue MODULE …``."""
+    width = max(map(len, COMMANDS)) + 2
+    commands = "\n".join(f"  {name:{width}}{command.purpose}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="pgqueue",
+        description="Run workers, or one of the commands below.",
+        epilog=EPILOG.format(commands=commands),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _load("worker").add_arguments(parser)
+    parser.add_argument("--version", action="version", version=__version__)
+    return parser
+
+
+def _command_parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"pgqueue {name}", description=f"{COMMANDS[name].purpose.capitalize()}."
+    )
+    _load(name).add_arguments(parser)
+    return parser
+
+
+def _load(name: str) -> _CommandModule:
+    return cast("_CommandModule", importlib.import_module(COMMANDS[name].module))
+
+
+def _run(command: _CommandModule, arguments: argparse.Namespace) -> int:
+    """Run a command; a mistake of the user's becomes one line and an exit code."""
+    try:
+        return command.run(arguments)
+    except PgQueueError as error:
+        print(f"pgqueue: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_CONNECTION if isinstance(error, BrokerConnectionError) else EXIT_USAGE
+    except BrokenPipeError:
+        # The reader of our output has seen enough (`| head`); nothing may be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED

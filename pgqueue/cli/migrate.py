@@ -1,0 +1,86 @@
+"""``pgqueue migrate``: create the schema or bring it up to date, print it as SQL, or check it."""
+
+import argparse
+
+from .. import schema
+from ..storage.database import Database, redacted, translated
+from .target import add_target_arguments, running, target_schema, target_url
+
+__all__ = ["add_arguments", "run"]
+
+#: Exit code of ``--check`` when the schema needs a migration.
+EXIT_OUTDATED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_target_arguments(parser)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        "--sql", action="store_true", help="print the SQL instead of running it; needs no database"
+    )
+    mode.add_argument(
+        "--check", action="store_true", help="only say whether the schema is up to date (exit code 0 or 1)"
+    )
+    direction = parser.add_mutually_exclusive_group()
+    direction.add_argument(
+        "--revision", metavar="REV", default="head", help="where to go up to (default: the newest)"
+    )
+    direction.add_argument(
+        "--down",
+        metavar="REV",
+        help="go back to this revision; `base` drops all tables and the messages in them",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    name = target_schema(arguments)
+    if arguments.sql:
+        print(_sql(arguments, name))
+        return 0
+    with running(target_url(arguments)) as url, translated(Database(url)):
+        if arguments.check:
+            return _check(url, name)
+        _migrate(arguments, url, name)
+    return 0
+
+
+def _sql(arguments: argparse.Namespace, name: str) -> str:
+    if arguments.down is not None:
+        return schema.downgrade_as_sql(name, arguments.down).strip()
+    return schema.as_sql(name, arguments.revision).strip()
+
+
+def _migrate(arguments: argparse.Namespace, url: str, name: str) -> None:
+    before = schema.current(url, name)
+    if arguments.down is not None:
+        schema.downgrade(url, name, arguments.down)
+    else:
+        schema.upgrade(url, name, arguments.revision)
+    after = schema.current(url, name)
+    where = _place(url, name)
+    if before == after:
+        print(f"{where} is at {_revision(after)} already.")
+    else:
+        print(f"{where} is now at {_revision(after)} (it was at {_revision(before)}).")
+
+
+def _check(url: str, name: str) -> int:
+    found, newest, where = schema.current(url, name), schema.head(), _place(url, name)
+    if found == newest:
+        print(f"{where} is up to date ({newest}).")
+        return 0
+    if found is not None and not schema.is_known(found):
+        print(f"{where} is at {found}, which is newer than this release's {newest}; nothing to migrate.")
+        return 0
+    print(f"{where} is at {_revision(found)}, but this release needs {newest}: run `pgqueue migrate`.")
+    return EXIT_OUTDATED
+
+
+def _place(url: str, name: str) -> str:
+    return f"Schema '{name}' in {redacted(url)}"
+
+
+def _revision(revision: str | None) -> str:
+    return revision or "no revision"

@@ -1,0 +1,224 @@
+"""The main process's side of its children: starting one, hearing from it, burying it."""
+
+import enum
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.context import ForkContext, ForkServerContext, SpawnContext
+from pathlib import Path
+from typing import TypeAlias
+
+from ..engine.board import Board
+from ..logging import get_logger
+from .home import Body, Booted, Failed, Home, enter
+from .log_pipe import LogPipe, LogSink
+from .settings import Settings
+
+__all__ = [
+    "Child",
+    "Context",
+    "Exit",
+    "Kind",
+    "Outlook",
+    "Task",
+    "on_child_death",
+    "outlook",
+    "restart_delay_s",
+]
+
+#: A process that lived this long, in seconds, was sound: the next restart of its task is quick again.
+SOUND_LIFE_S = 60.0
+
+#: Seconds before the first restart; each further quick death doubles them.
+FIRST_DELAY_S = 0.1
+
+#: Seconds that a restart waits at most.
+LONGEST_DELAY_S = 30.0
+
+#: How processes are started.
+Context: TypeAlias = ForkContext | ForkServerContext | SpawnContext
+
+logger = get_logger("pgqueue", "MainProcess")
+
+
+class Kind(enum.Enum):
+    """What a process is for."""
+
+    WORKER = "worker"
+    FORK = "fork"
+    WATCH = "watch"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one process at a time does; a dead process's task goes to a new one.
+
+    Parameters:
+      name: As people read it in the log.
+    """
+
+    kind: Kind
+    name: str
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: its exit code, negative for the signal that killed it."""
+
+    code: int
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended it."""
+        return self.code < 0
+
+    def __str__(self) -> str:
+        if self.killed:
+            try:
+                return f"was killed by {signal.Signals(-self.code).name}"
+            except ValueError:
+                return f"was killed by signal {-self.code}"
+        return f"exited with code {self.code}"
+
+
+class Outlook(enum.Enum):
+    """What becomes of a task whose process has ended."""
+
+    RESTART = "restart"
+    GONE = "gone"
+    BRING_DOWN = "bring down"
+    AWAIT_CHANGE = "await change"
+
+
+def outlook(
+    kind: Kind, ended: Exit, *, first: bool, booted: bool, stopping: bool, reloaded: bool = False
+) -> Outlook:
+    """Decide what follows from a death.
+
+    A first process that gives up before it is up (wrong module, no database) brings the program down: its
+    replacement would fail the same way. Anything later is worth another process, since the others still work.
+
+    Parameters:
+      first: This was the task's first process.
+      stopping: All are to stop.
+      reloaded: A change of the program's files has started it; a broken one waits to be mended.
+    """
+    if stopping or (kind is Kind.FORK and ended.code == 0):
+        return Outlook.GONE
+    if first and not booted and not ended.killed:
+        return Outlook.AWAIT_CHANGE if reloaded and ended.code == 2 else Outlook.BRING_DOWN
+    return Outlook.RESTART
+
+
+def restart_delay_s(quick_deaths: int) -> float:
+    """Return how long to wait before a restart, after so many deaths in quick succession."""
+    return min(FIRST_DELAY_S * 2.0 ** min(quick_deaths, 16), LONGEST_DELAY_S)
+
+
+class Child:
+    """One running process, with our ends of its pipes.
+
+    Parameters:
+      inherited: Descriptors of ours that a forked child must close.
+      board: Where a worker process notes what it runs; None for others.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        settings: Settings,
+        *,
+        context: Context,
+        sink: LogSink,
+        inherited: Sequence[int] = (),
+        board: Path | None = None,
+    ) -> None:
+        self.task = task
+        self.news: list[Booted | Failed] = []
+        self.board = None if board is None else Board.create(board, settings.threads)
+        self._status, status = context.Pipe(duplex=False)
+        reader, log = context.Pipe(duplex=False)
+        self.log = LogPipe(reader, sink)
+        ours = (*inherited, self._status.fileno(), reader.fileno()) if _forks(context) else ()
+        home = Home(status, log, board, ours)
+        self._process = context.Process(target=enter, args=(home, settings, task.body), name=task.name)
+        self._process.start()
+        self.pid = self._process.pid or 0
+        self._started_at = time.monotonic()
+        # Only the child may hold the writing ends: so they end with it.
+        status.close()
+        log.close()
+
+    @property
+    def exit(self) -> Exit | None:
+        """How the process ended; None while it runs."""
+        code = self._process.exitcode
+        return None if code is None else Exit(code)
+
+    @property
+    def booted(self) -> bool:
+        """Whether the child has said that it is up."""
+        return any(isinstance(news, Booted) for news in self.news)
+
+    @property
+    def failure(self) -> str:
+        """Why the child could not start, in its own words; empty if it has said nothing."""
+        return next((news.text for news in self.news if isinstance(news, Failed)), "")
+
+    @property
+    def sound(self) -> bool:
+        """Whether the child has lived long enough for its death not to be its task's fault."""
+        return time.monotonic() - self._started_at > SOUND_LIFE_S
+
+    @property
+    def status_fd(self) -> int:
+        """The descriptor that becomes readable when the child has news."""
+        return self._status.fileno()
+
+    def listen(self) -> bool:
+        """Take the child's news; return False at the end, when there can't be more."""
+        try:
+            while self._status.poll():
+                self.news.append(self._status.recv())
+        except (EOFError, OSError):
+            return False
+        return True
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.exit is None:
+            os.kill(self.pid, number)
+
+    def bury(self) -> None:
+        """Take what a dead child has left in its pipes, and close them."""
+        self.listen()
+        self.log.drain()
+        self.log.close()
+        self._status.close()
+
+    def forget(self) -> None:
+        """Let go of the board, after the last look at it, and of the process."""
+        self._process.close()
+        if self.board is not None:
+            self.board.close()
+            self.board.path.unlink(missing_ok=True)
+
+
+def on_child_death(child: Child, ended: Exit) -> None:
+    """Tell what a dead worker process was running; its messages come back through the other workers.
+
+    Runs in the main process before the replacement starts: must not start threads nor keep a connection open,
+    since a fork follows.
+    """
+    if child.board is None or ended.code == 0:
+        return
+    noted = child.board.read()
+    if noted.running:
+        logger.warning("%s was running %d messages.", child.task.name, len(noted.running))
+
+
+def _forks(context: Context) -> bool:
+    return context.get_start_method() == "fork"

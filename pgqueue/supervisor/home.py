@@ -1,0 +1,73 @@
+"""A child's side: its lines home to the main process, and what every child does first."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from .log_pipe import configure_logging, redirect_output
+from .settings import Settings
+
+__all__ = ["Body", "Booted", "Failed", "Home", "enter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """The child is up.
+
+    Parameters:
+      forks: Functions that its broker's middleware wants run, each in a process of its own.
+    """
+
+    forks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The child could not start, and says why; it exits with a code of the command line's contract."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The lines to the main process.
+
+    Parameters:
+      board: The file in which a worker notes the messages that it is running.
+      inherited: Descriptors of the main process that a forked child must close; an open copy of a pipe's end
+        would hide from its other end that somebody died.
+    """
+
+    status: Connection
+    log: Connection
+    board: Path | None = None
+    inherited: tuple[int, ...] = ()
+
+    def report(self, news: Booted | Failed) -> None:
+        """Tell the main process; it may be gone."""
+        try:
+            self.status.send(news)
+        except OSError:
+            return
+
+
+#: What a child does after `enter` has furnished the process; returns the exit code.
+Body = Callable[[Home, Settings], int]
+
+
+def enter(home: Home, settings: Settings, body: Body) -> None:
+    """Be a child process: output to the pipe, logging and import path as told, then ``body``."""
+    signal.set_wakeup_fd(-1)
+    for descriptor in home.inherited:
+        os.close(descriptor)
+    redirect_output(home.log)
+    if not settings.skip_logging:
+        configure_logging(settings.verbose, sys.stderr)
+    if home.board is not None:
+        os.environ["PGQUEUE_BOARD"] = str(home.board)
+    sys.path[:0] = [str(Path(directory).absolute()) for directory in settings.path]
+    sys.exit(body(home, settings))

@@ -1,0 +1,112 @@
+"""Signals as events: handlers only write to a pipe, loops read it. POSIX only."""
+
+import os
+import select
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Self
+
+__all__ = ["SUPERVISOR_SIGNALS", "SignalPipe", "StopRequest", "blocked", "unblock"]
+
+#: What the main process listens to.
+SUPERVISOR_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+
+#: Seconds after which a child looks whether its main process still lives.
+TICK_S = 1.0
+
+
+class SignalPipe:
+    """Collects signals for a loop that selects on `fileno`.
+
+    Unlike a ``threading.Event``, a pipe may be written to from a handler that interrupted its reader.
+    Only the main thread may make one; the process has one at a time.
+    """
+
+    def __init__(self, signals: Iterable[signal.Signals]) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        for number in signals:
+            signal.signal(number, _note)
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when a signal came."""
+        return self._reader
+
+    def descriptors(self) -> tuple[int, int]:
+        """Return both ends, which a forked child must close."""
+        return self._reader, self._writer
+
+    def read(self) -> list[signal.Signals]:
+        """Return the signals that came since the last call, in order."""
+        with suppress(BlockingIOError):
+            return [signal.Signals(number) for number in os.read(self._reader, 4096)]
+        return []
+
+    def close(self) -> None:
+        """Stop collecting; the handlers stay, and do nothing."""
+        signal.set_wakeup_fd(-1)
+        os.close(self._reader)
+        os.close(self._writer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class StopRequest:
+    """TERM in a child process: the first asks it to stop, the second ends it at once with exit code 1.
+
+    A child whose main process is gone is asked to stop as well. INT and HUP, which a terminal sends to the
+    whole group, are the main process's business.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._parent = os.getppid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for ignored in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)
+        self._pipe = SignalPipe(())
+        signal.signal(signal.SIGTERM, self._on_term)
+
+    def wait(self) -> None:
+        """Return once the process is to stop."""
+        while not self.requested:
+            # The tick also finds a request whose byte went elsewhere: user code may take the wake-up pipe.
+            select.select([self._pipe], [], [], TICK_S)
+            self._pipe.read()
+            self.requested = self.requested or self.orphaned()
+
+    def orphaned(self) -> bool:
+        """Whether the main process has died."""
+        return os.getppid() != self._parent
+
+    def _on_term(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            os._exit(1)
+        self.requested = True
+
+
+@contextmanager
+def blocked(signals: Iterable[signal.Signals] = SUPERVISOR_SIGNALS) -> Iterator[None]:
+    """Hold signals back; processes started meanwhile begin life with them held back, too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def unblock(signals: Iterable[signal.Signals] = SUPERVISOR_SIGNALS) -> None:
+    """Let held-back signals through, whoever held them back (they survive fork, spawn and exec)."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    """Do nothing: the interpreter has already written the number to the wake-up pipe."""

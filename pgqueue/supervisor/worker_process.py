@@ -1,0 +1,82 @@
+"""The body of a worker process: load the program, run a Worker, stop it when told."""
+
+import importlib
+import logging
+
+from ..broker import Broker
+from ..errors import BrokerConnectionError, PgQueueError
+from ..logging import get_logger
+from ..worker import Worker
+from .home import Booted, Failed, Home
+from .loading import explain, import_broker
+from .settings import Settings
+from .signals import StopRequest, unblock
+
+__all__ = ["run_worker"]
+
+
+class _CannotStart(Exception):
+    """Carries a reason home that has been put into words already."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def run_worker(home: Home, settings: Settings, *, index: int) -> int:
+    """Be worker process number ``index``; return the exit code."""
+    logger = get_logger("pgqueue", f"WorkerProcess({index})")
+    stop = StopRequest()
+    unblock()
+    try:
+        broker = _load(settings)
+        worker = _start(broker, settings) if not stop.requested else None
+    except _CannotStart as error:
+        home.report(Failed(str(error)))
+        return error.code
+    if worker is not None:
+        home.report(Booted(_fork_names(broker)))
+        logger.info("Worker process is ready for action.")
+        _serve(worker, stop, settings, logger)
+    broker.close()
+    return 0
+
+
+def _load(settings: Settings) -> Broker:
+    """Import the broker's module and all others."""
+    name = settings.broker
+    try:
+        _module, broker = import_broker(name)
+        broker.emit_after("process_boot")
+        for name in settings.modules:
+            importlib.import_module(name)
+    except Exception as error:
+        code = 3 if isinstance(error, BrokerConnectionError) else 2
+        raise _CannotStart(explain(error, name), code) from error
+    return broker
+
+
+def _start(broker: Broker, settings: Settings) -> Worker:
+    queues = None if settings.queues is None else set(settings.queues)
+    worker = Worker(broker, queues=queues, worker_threads=settings.threads)
+    try:
+        worker.start()
+    except BrokerConnectionError as error:
+        raise _CannotStart(" ".join(str(error).split()), 3) from error
+    except PgQueueError as error:
+        raise _CannotStart(" ".join(str(error).split()), 2) from error
+    return worker
+
+
+def _serve(worker: Worker, stop: StopRequest, settings: Settings, logger: logging.Logger) -> None:
+    stop.wait()
+    if stop.orphaned():
+        logger.warning("The main process is gone.")
+    logger.info("Stopping worker process...")
+    worker.stop(timeout=settings.shutdown_timeout_ms)
+    logger.info("Worker process has stopped.")
+
+
+def _fork_names(broker: Broker) -> tuple[str, ...]:
+    functions = [function for middleware in broker.middleware for function in middleware.forks]
+    return tuple(f"{function.__module__}:{function.__qualname__}" for function in functions)
