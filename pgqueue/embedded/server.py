@@ -33,7 +33,7 @@ def start(
     Parameters:
       where: ``embedded:``, ``embedded:/dir``, ``embedded:/dir?port=5433``, or a directory.
       durable: Whether commits survive a crash of the machine. Without it the server is faster, for tests.
-      temporary: Use a new directory, removed together with the server; ``where`` doesn't matter then.
+      temporary: Remove the directory together with the server; ``embedded:`` then means a new one.
       settings: More of PostgreSQL's settings. They, ``durable`` and the port have no effect on joining.
       timeout_s: How long to wait for another process that starts or stops the server, or for its recovery.
 
@@ -43,7 +43,7 @@ def start(
     """
     require_posix()
     binaries = Binaries.find()
-    location = Location(_temporary_directory()) if temporary else Location.parse(where)
+    location = Location(_new_directory()) if temporary and where == "embedded:" else Location.parse(where)
     options = Options(durable=durable, temporary=temporary, port=location.port, settings=settings or {})
     server = Server(location.directory, binaries, options)
     try:
@@ -54,7 +54,7 @@ def start(
     return server
 
 
-def _temporary_directory() -> Path:
+def _new_directory() -> Path:
     return Path(tempfile.mkdtemp(prefix="pgqueue-")).resolve()
 
 

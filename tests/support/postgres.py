@@ -6,6 +6,7 @@ run on the bundled one, in a directory of its own that is gone afterwards, even 
 
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
@@ -16,7 +17,10 @@ from pgqueue import embedded, schema
 
 __all__ = ["Databases", "server_url", "with_database"]
 
-#: Unlogged by the server's crash safety: a test database is never worth a disk flush.
+#: Bytes of free memory file system that are enough for the databases of any test run.
+_ENOUGH_MEMORY = 4 * 1024**3
+
+#: Workers of many tests may be connected at once (three connections a process), none with much data.
 _SETTINGS = {"autovacuum_naptime": "10s", "max_connections": "300", "shared_buffers": "64MB"}
 
 
@@ -27,8 +31,19 @@ def server_url() -> Iterator[str]:
     if given:
         yield given
         return
-    with embedded.start(temporary=True, durable=False, settings=_SETTINGS) as server:
+    directory = tempfile.mkdtemp(prefix="pgqueue-tests-", dir=_quick_directory())
+    with embedded.start(directory, temporary=True, durable=False, settings=_SETTINGS) as server:
         yield server.url
+
+
+def _quick_directory() -> str | None:
+    """Prefer memory to disk: a database is cloned in 20 ms there, on a busy disk in up to 500 ms."""
+    memory = "/dev/shm"
+    try:
+        room = os.statvfs(memory)
+    except OSError:
+        return None
+    return memory if room.f_bavail * room.f_frsize >= _ENOUGH_MEMORY else None
 
 
 def with_database(url: str, name: str) -> str:
@@ -73,7 +88,7 @@ class Databases:
         return self._template
 
     def _create(self, name: str, *, template: str) -> None:
-        self._connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log'.encode())
+        self._connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy'.encode())
 
     def _drop(self, name: str) -> None:
         self._connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())

@@ -99,7 +99,9 @@ class Process:
 
         def look() -> str:
             if not self.running() and text not in self.output:
-                message = f"the program ended with {self._popen.returncode} and without {text!r}:\n{self.output}"
+                message = (
+                    f"the program ended with {self._popen.returncode} and without {text!r}:\n{self.output}"
+                )
                 raise EOFError(message)
             assert text in self.output, f"no {text!r} in the program's output:\n{self.output}"
             return self.output
