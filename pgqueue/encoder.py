@@ -38,7 +38,7 @@ class JSONEncoder(Encoder):
     def __init__(self) -> None:
         # json.dumps() builds an encoder a call whenever an argument is not the default: 1.5 µs a message.
         self._encode = json.JSONEncoder(separators=(",", ":")).encode
-        self._decode = json.JSONDecoder().decode
+        self._decoder = json.JSONDecoder()
 
     def encode(self, data: MessageData) -> bytes:
         """Return ``data`` as JSON; an object that JSON has no form for raises TypeError."""
@@ -47,12 +47,20 @@ class JSONEncoder(Encoder):
     def decode(self, data: bytes) -> MessageData:
         """Return what the JSON text says."""
         try:
-            decoded: MessageData = self._decode(data.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise DecodeError(f"failed to decode data {data!r}: not UTF-8", data, error) from error
+            decoded = self._parse(data.decode("utf-8"))
         except (ValueError, RecursionError) as error:
-            raise DecodeError(f"failed to decode message {data!r}: not JSON", data, error) from error
+            raise DecodeError(f"{len(data)} bytes are not JSON: {error}", data, error) from error
         return decoded
+
+    def _parse(self, text: str) -> MessageData:
+        # raw_decode() leaves out the search for white space around the text, which we never write: 1 µs.
+        parsed: MessageData
+        if text.startswith("{"):
+            parsed, end = self._decoder.raw_decode(text)
+            if end == len(text):
+                return parsed
+        parsed = self._decoder.decode(text)
+        return parsed
 
 
 class PickleEncoder(Encoder):

@@ -77,15 +77,17 @@ class Message(Generic[R_co]):
         message_id: str | None = None,
         message_timestamp: int | None = None,
     ) -> None:
-        # A frozen dataclass sets each field through object.__setattr__, at three times the cost.
-        fields = self.__dict__
-        fields["queue_name"] = queue_name
-        fields["actor_name"] = actor_name
-        fields["args"] = tuple(args)
-        fields["kwargs"] = kwargs
-        fields["options"] = options
-        fields["message_id"] = generate_unique_id() if message_id is None else message_id
-        fields["message_timestamp"] = current_millis() if message_timestamp is None else message_timestamp
+        # All at once: setting seven fields of a frozen object one by one takes three times as long.
+        fields = {
+            "queue_name": queue_name,
+            "actor_name": actor_name,
+            "args": tuple(args),
+            "kwargs": kwargs,
+            "options": options,
+            "message_id": generate_unique_id() if message_id is None else message_id,
+            "message_timestamp": current_millis() if message_timestamp is None else message_timestamp,
+        }
+        object.__setattr__(self, "__dict__", fields)
 
     def __or__(self, other: Message[Any] | pipeline) -> pipeline:
         """Return a pipeline in which ``other`` follows this message."""
@@ -141,7 +143,7 @@ class Message(Generic[R_co]):
             raise
         except Exception as error:
             # Any encoder can be plugged in, and any error of its means the same: these bytes can't be read.
-            raise DecodeError(f"failed to decode message {data!r}: {error}", data, error) from error
+            raise DecodeError(f"{len(data)} bytes are not a message: {error}", data, error) from error
         return message
 
     def get_result(

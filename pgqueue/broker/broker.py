@@ -109,7 +109,7 @@ class Broker:
         Raises:
           MiddlewareError: A hook raised it.  Any other Exception of a hook is logged, and the next is called.
         """
-        for call in self.hooks(f"before_{signal}"):
+        for call in self._hook_table.methods(self.middleware, f"before_{signal}"):
             try:
                 call(self, *args, **kwargs)
             except MiddlewareError:
@@ -124,7 +124,7 @@ class Broker:
         other hooks have been called, for one of them may be the one that saves the message.
         """
         escaped: BaseException | None = None
-        for call in self.hooks(f"after_{signal}"):
+        for call in self._hook_table.methods(self.middleware, f"after_{signal}"):
             try:
                 call(self, *args, **kwargs)
             except Exception:

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from queue import Queue
+
+import pytest
+from hypothesis import given, strategies as st
+
+from pgqueue import QueueJoinTimeout, common
+
+names = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_-]*", fullmatch=True)
+
+
+@given(attempts=st.integers(0, 100), factor=st.integers(1, 10_000), room=st.integers(0, 10**9))
+def test_backoff_with_jitter_stays_between_its_factor_and_the_maximum(
+    attempts: int, factor: int, room: int
+) -> None:
+    max_backoff = factor * 2 + room
+
+    following, backoff = common.compute_backoff(attempts, factor=factor, max_backoff=max_backoff)
+
+    assert following == attempts + 1
+    assert factor <= backoff <= max_backoff
+
+
+@given(attempts=st.integers(0, 100))
+def test_backoff_without_jitter_doubles_up_to_the_maximum(attempts: int) -> None:
+    expected = min(5 * 2 ** min(attempts, 32), 2000)
+
+    assert common.compute_backoff(attempts, jitter=False) == (attempts + 1, expected)
+
+
+def test_the_exponent_of_backoff_is_limited() -> None:
+    assert common.compute_backoff(50, factor=1, jitter=False, max_exponent=3) == (51, 8)
+
+
+@given(name=names)
+def test_each_queue_name_leads_to_each_of_its_kinds(name: str) -> None:
+    for given_name in (name, f"{name}.DQ", f"{name}.XQ"):
+        assert common.q_name(given_name) == name
+        assert common.dq_name(given_name) == f"{name}.DQ"
+        assert common.xq_name(given_name) == f"{name}.XQ"
+
+
+def test_current_millis_is_the_time_of_day() -> None:
+    assert abs(common.current_millis() - time.time() * 1000) < 1000
+
+
+def test_durations_become_milliseconds() -> None:
+    assert common.to_millis(1500) == 1500
+    assert common.to_millis(timedelta(seconds=1.5)) == 1500
+
+
+def test_our_environment_variable_goes_before_dramatiqs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("dramatiq_restart_delay", "1")
+    assert common.getenv_int("pgqueue_restart_delay", 3) == 1
+
+    monkeypatch.setenv("pgqueue_restart_delay", "2")
+    assert common.getenv_int("pgqueue_restart_delay", 3) == 2
+
+
+def test_a_variable_that_is_not_set_has_the_default() -> None:
+    assert common.getenv_int("pgqueue_no_such_variable") is None
+    assert common.getenv_int("pgqueue_no_such_variable", 3) == 3
+
+
+def test_a_variable_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("pgqueue_restart_delay", "soon")
+
+    with pytest.raises(ValueError, match="'pgqueue_restart_delay' must be a whole number, not 'soon'"):
+        common.getenv_int("pgqueue_restart_delay")
+
+
+def test_iter_queue_takes_what_is_there_and_stops() -> None:
+    queue = Queue[int]()
+    for number in range(3):
+        queue.put(number)
+
+    assert list(common.iter_queue(queue)) == [0, 1, 2]
+    assert queue.empty()
+
+
+def test_join_queue_returns_when_everything_is_done() -> None:
+    queue = Queue[int]()
+    queue.put(1)
+    queue.get()
+    queue.task_done()
+
+    common.join_queue(queue)
+    common.join_queue(queue, timeout=0)
+
+
+@pytest.mark.parametrize("timeout", [0, 0.01])
+def test_join_queue_gives_up_in_time(timeout: float) -> None:
+    queue = Queue[int]()
+    queue.put(1)
+
+    with pytest.raises(QueueJoinTimeout):
+        common.join_queue(queue, timeout=timeout)
+
+
+def test_join_all_shares_one_timeout() -> None:
+    release = threading.Event()
+    threads = [threading.Thread(target=release.wait) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+
+    started = time.monotonic()
+    common.join_all(threads, timeout=50)
+    took = time.monotonic() - started
+
+    release.set()
+    common.join_all(threads)
+    assert 0.05 <= took < 0.2
+    assert not any(thread.is_alive() for thread in threads)

@@ -1,0 +1,279 @@
+"""The schema: its revisions, the ways to run them, and what they leave to others."""
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from alembic.autogenerate import produce_migrations
+from alembic.migration import MigrationContext
+from alembic.operations.ops import UpgradeOps
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy import MetaData, create_engine
+
+from pgqueue import schema
+from pgqueue.embedded.binaries import Binaries
+from pgqueue.errors import BrokerNotConfigured, PgQueueError
+from pgqueue.storage.database import REQUIRED_REVISION
+
+from .support.eventually import eventually
+from .support.postgres import Databases, with_database
+from .support.processes import ROOT
+from .support.snapshot import SNAPSHOT, dump
+
+OBJECTS = """
+    SELECT c.relkind::text, c.relname, coalesce(pg_get_indexdef(c.oid), '')
+    FROM pg_class AS c WHERE c.relnamespace = to_regnamespace(%s) ORDER BY 1, 2
+"""
+
+
+def objects(url: str, name: str = "pgqueue") -> list[tuple[str, str, str]]:
+    quoted = '"' + name.replace('"', '""') + '"'
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(OBJECTS, [quoted]).fetchall()
+    return [(kind, relation, re.sub(rf"{re.escape(quoted)}\.|{re.escape(name)}\.", "", index)) for kind, relation, index in rows]
+
+
+def tables(url: str, name: str = "pgqueue") -> set[str]:
+    return {relation for kind, relation, _index in objects(url, name) if kind in {"r", "p"}}
+
+
+def run_psql(url: str, text: str) -> None:
+    command = [Binaries.find().program("psql"), "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", url]
+    subprocess.run(command, input=text, text=True, check=True, capture_output=True)
+
+
+@pytest.fixture
+def ordinary_role(databases: Databases, empty_database_url: str) -> Iterator[str]:
+    """The URL of an empty database that belongs to a role without any other right."""
+    name = urlsplit(empty_database_url).path.removeprefix("/")
+    role = f"{name}_owner"
+    with psycopg.connect(databases.url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
+        connection.execute(f"ALTER DATABASE {name} OWNER TO {role}")
+    yield make_conninfo(empty_database_url, user=role, password="secret")
+    with psycopg.connect(databases.url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} OWNER TO CURRENT_USER")
+        connection.execute(f"DROP ROLE {role}")
+
+
+class TestRevisions:
+    def test_the_head_is_what_workers_require(self) -> None:
+        assert schema.head() == REQUIRED_REVISION
+
+    def test_up_down_and_up_again_lead_to_the_same_schema(self, empty_database_url: str) -> None:
+        schema.upgrade(empty_database_url)
+        first = objects(empty_database_url)
+        schema.downgrade(empty_database_url)
+        assert tables(empty_database_url) == {"alembic_version"}
+        assert schema.current(empty_database_url) is None
+        schema.upgrade(empty_database_url)
+        assert objects(empty_database_url) == first
+        assert schema.current(empty_database_url) == schema.head()
+
+    def test_each_revision_can_be_taken_back_alone(self, empty_database_url: str) -> None:
+        schema.upgrade(empty_database_url, revision="pgqueue_0001")
+        before = objects(empty_database_url)
+        schema.upgrade(empty_database_url)
+        schema.downgrade(empty_database_url, revision="pgqueue_0001")
+        assert objects(empty_database_url) == before
+        assert schema.current(empty_database_url) == "pgqueue_0001"
+
+    def test_a_second_upgrade_changes_nothing(self, database_url: str) -> None:
+        before = objects(database_url)
+        schema.upgrade(database_url)
+        assert objects(database_url) == before
+
+    def test_everything_lives_in_the_one_schema(self, empty_database_url: str) -> None:
+        schema.upgrade(empty_database_url)
+        assert tables(empty_database_url, "public") == set()
+
+    @pytest.mark.parametrize("name", ["jobs", 'we"ird Näme', "a.b", "100%", "select"])
+    def test_two_schemas_of_one_database_are_independent(self, empty_database_url: str, name: str) -> None:
+        schema.upgrade(empty_database_url)
+        before = objects(empty_database_url)
+        schema.upgrade(empty_database_url, name)
+        assert tables(empty_database_url, name) == tables(empty_database_url)
+        schema.downgrade(empty_database_url, name)
+        assert objects(empty_database_url) == before
+        assert schema.current(empty_database_url) == schema.head()
+        assert schema.current(empty_database_url, name) is None
+
+    def test_a_role_that_owns_only_its_database_can_migrate(self, ordinary_role: str) -> None:
+        schema.upgrade(ordinary_role)
+        assert schema.current(ordinary_role) == schema.head()
+
+    def test_looking_at_the_revision_creates_nothing(self, empty_database_url: str) -> None:
+        assert schema.current(empty_database_url) is None
+        with psycopg.connect(empty_database_url) as connection:
+            assert connection.execute("SELECT to_regnamespace('pgqueue')").fetchone() == (None,)
+
+    def test_an_unknown_revision_is_named(self, empty_database_url: str) -> None:
+        with pytest.raises(PgQueueError, match="pgqueue_9999.*newest revision is pgqueue_"):
+            schema.upgrade(empty_database_url, revision="pgqueue_9999")
+
+    def test_the_snapshot_is_what_the_revisions_make(self, database_url: str) -> None:
+        """If this fails, run `make schema` and look at what changed."""
+        version = subprocess.run(
+            [Binaries.find().program("pg_dump"), "--version"], check=True, capture_output=True, text=True
+        ).stdout.split()[-1]
+        with psycopg.connect(database_url) as connection:
+            major = connection.info.server_version // 10_000
+        if major != int(version.split(".")[0]):
+            pytest.skip(f"pg_dump {version} words the schema of PostgreSQL {major} differently")
+        assert dump(database_url) == SNAPSHOT.read_text()
+
+
+class TestUrls:
+    def test_conninfo_strings_work(self, empty_database_url: str) -> None:
+        parts = conninfo_to_dict(empty_database_url)
+        schema.upgrade(make_conninfo(**parts))
+        assert schema.current(empty_database_url) == schema.head()
+
+    def test_the_driver_that_sqlalchemy_reads_from_a_url_is_ignored(self, empty_database_url: str) -> None:
+        url = empty_database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
+        schema.upgrade(url)
+        assert schema.current(url) == schema.head()
+
+    @pytest.mark.parametrize("url", ["mysql://localhost/app", "nonsense", "postgresql://localhost/app?colour=red"])
+    def test_something_else_is_refused_with_the_forms_that_work(self, url: str) -> None:
+        with pytest.raises(BrokerNotConfigured, match="expected postgresql://"):
+            schema.upgrade(url)
+
+
+class TestTogether:
+    def test_two_migrators_at_once_do_not_collide(self, empty_database_url: str) -> None:
+        # Alembic's environment is the process's own, so two at once are two programs.
+        command = [sys.executable, "-c", "import sys; from pgqueue import schema; schema.upgrade(sys.argv[1])"]
+
+        def migrate(_number: int) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [*command, empty_database_url], check=False, capture_output=True, text=True, cwd=ROOT
+            )
+
+        with ThreadPoolExecutor(3) as threads:
+            outcomes = list(threads.map(migrate, range(3)))
+        assert [outcome.stderr for outcome in outcomes if outcome.returncode] == []
+        assert schema.current(empty_database_url) == schema.head()
+
+    def test_a_busy_table_delays_a_migration_but_does_not_fail_it(
+        self, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pauses: list[float] = []
+        with psycopg.connect(database_url) as connection:
+            connection.execute("LOCK TABLE pgqueue.rate_limits IN ACCESS SHARE MODE")
+
+            def let_go(seconds: float) -> None:
+                pauses.append(seconds)
+                connection.rollback()
+
+            monkeypatch.setattr(schema, "pause", let_go)
+            schema.downgrade(database_url, revision="pgqueue_0001")
+        assert len(pauses) == 1
+        assert schema.current(database_url) == "pgqueue_0001"
+
+
+class TestSqlText:
+    @pytest.mark.parametrize("name", ["pgqueue", 'we"ird Näme', "100%"])
+    def test_psql_makes_of_the_text_what_upgrade_makes(
+        self, databases: Databases, empty_database_url: str, name: str
+    ) -> None:
+        run_psql(empty_database_url, schema.as_sql(name))
+        other = databases.create(migrated=False)
+        try:
+            schema.upgrade(other, name)
+            assert objects(empty_database_url, name) == objects(other, name)
+        finally:
+            databases.drop(other)
+        assert schema.current(empty_database_url, name) == schema.head()
+
+    def test_the_text_down_undoes_the_text_up(self, empty_database_url: str) -> None:
+        run_psql(empty_database_url, schema.as_sql())
+        run_psql(empty_database_url, schema.downgrade_as_sql())
+        assert schema.current(empty_database_url) is None
+        schema.upgrade(empty_database_url)
+        assert schema.current(empty_database_url) == schema.head()
+
+    def test_the_text_of_one_step_does_not_begin_at_the_beginning(self, empty_database_url: str) -> None:
+        run_psql(empty_database_url, schema.as_sql(revision="pgqueue_0001"))
+        text = schema.as_sql(since="pgqueue_0001")
+        assert "CREATE SCHEMA" not in text
+        run_psql(empty_database_url, text)
+        assert schema.current(empty_database_url) == schema.head()
+
+
+class TestHostApplications:
+    def test_autogenerate_of_another_program_does_not_see_us(self, database_url: str) -> None:
+        engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(database_url))
+        with engine.connect() as connection:
+            script = produce_migrations(MigrationContext.configure(connection), MetaData())
+        engine.dispose()
+        assert script.upgrade_ops is not None
+        assert script.upgrade_ops.is_empty(), UpgradeOps.ops
+
+    def test_alembic_works_from_a_checkout(self, empty_database_url: str) -> None:
+        outcome = subprocess.run(
+            [sys.executable, "-m", "alembic", "-x", f"url={empty_database_url}", "upgrade", "head"],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+        assert outcome.returncode == 0, outcome.stderr
+        assert schema.current(empty_database_url) == schema.head()
+
+    def test_our_revisions_can_be_part_of_another_history(self, empty_database_url: str, tmp_path: Path) -> None:
+        host = HostApplication(tmp_path, empty_database_url)
+        host.alembic("upgrade", "heads")
+        assert "messages" in tables(empty_database_url)
+        assert {"alembic_version", "orders"} <= tables(empty_database_url, "public")
+        host.alembic("downgrade", "pgqueue@base")
+        assert "messages" not in tables(empty_database_url)
+
+
+class HostApplication:
+    """Another program's Alembic environment, with our revisions in its version_locations."""
+
+    ENV = """
+from alembic import context
+from sqlalchemy import create_engine
+import psycopg
+
+engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect({url!r}))
+with engine.connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+    REVISION = """
+from alembic import op
+revision = "app_1"
+down_revision = None
+branch_labels = ("app",)
+depends_on = ("pgqueue_0001",)
+def upgrade(): op.execute("CREATE TABLE orders (id int, lane int REFERENCES pgqueue.lanes (id))")
+def downgrade(): op.execute("DROP TABLE orders")
+"""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        versions = folder / "versions"
+        versions.mkdir()
+        (folder / "env.py").write_text(self.ENV.format(url=url))
+        (versions / "app_1.py").write_text(self.REVISION)
+        ours = schema.script_location() / "versions"
+        self._ini = folder / "alembic.ini"
+        self._ini.write_text(
+            f"[alembic]\nscript_location = {folder}\npath_separator = newline\n"
+            f"version_locations =\n    {versions}\n    {ours}\n"
+        )
+
+    def alembic(self, *words: str) -> None:
+        command = [sys.executable, "-m", "alembic", "-c", str(self._ini), *words]
+        outcome = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+        assert outcome.returncode == 0, outcome.stderr
