@@ -73,7 +73,8 @@ def create_schema(connection: Connection, schema: str) -> None:
     Asks first, because CREATE SCHEMA IF NOT EXISTS needs its privilege even when there is nothing to do.
     """
     if not connection.execute(SCHEMA_EXISTS, {"schema": schema}).scalar_one():
-        connection.exec_driver_sql(f"CREATE SCHEMA {quoted(schema)}")
+        # The driver looks for placeholders: percent signs must be doubled.
+        connection.exec_driver_sql(f"CREATE SCHEMA {quoted(schema)}".replace("%", "%%"))
 
 
 def run_online(schema: str) -> None:

@@ -41,6 +41,9 @@ LOCK_PAUSE_S = 1.0
 
 logger = get_logger(__name__)
 
+#: Waits between attempts; a name of this module, so that tests need not wait.
+pause = time.sleep
+
 
 def script_location() -> Path:
     """Return the Alembic environment: inside the package in a wheel, beside it in a checkout."""
@@ -136,7 +139,7 @@ def _with_lock_retries(migrate: Callable[[], None]) -> None:
             logger.warning(
                 "A table is in use; migration attempt %d of %d follows.", attempt + 1, LOCK_ATTEMPTS
             )
-            time.sleep(LOCK_PAUSE_S)
+            pause(LOCK_PAUSE_S)
         else:
             return
 
@@ -146,16 +149,16 @@ def _driver_errors() -> Iterator[None]:
     """Take SQLAlchemy's wrapping off the driver's errors, and say in our words what Alembic and libpq refuse."""
     try:
         yield
-    except DBAPIError as error:
-        if isinstance(error.orig, psycopg.Error):
-            raise error.orig from error
-        raise
     except CommandError as error:
         raise PgQueueError(f"{error}; this release's newest revision is {head()}.") from error
-    except psycopg.ProgrammingError as error:
-        if error.sqlstate is not None:
-            raise
-        raise BrokerNotConfigured(
-            "The database URL is not one: expected postgresql://user@host:port/database, libpq's key=value "
-            "settings, or embedded:"
-        ) from error
+    except DBAPIError as error:
+        cause = error.orig
+        # Without a code of the server's it is libpq's: it could make nothing of the URL.
+        if isinstance(cause, psycopg.ProgrammingError) and cause.sqlstate is None:
+            raise BrokerNotConfigured(
+                "The database URL is not one: expected postgresql://user@host:port/database, libpq's key=value "
+                "settings, or embedded:"
+            ) from error
+        if isinstance(cause, psycopg.Error):
+            raise cause from error
+        raise

@@ -3,8 +3,7 @@
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,8 +12,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import produce_migrations
 from alembic.migration import MigrationContext
-from alembic.operations.ops import UpgradeOps
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import MetaData, create_engine
 
 from pgqueue import schema
@@ -22,8 +20,7 @@ from pgqueue.embedded.binaries import Binaries
 from pgqueue.errors import BrokerNotConfigured, PgQueueError
 from pgqueue.storage.database import REQUIRED_REVISION
 
-from .support.eventually import eventually
-from .support.postgres import Databases, with_database
+from .support.postgres import Databases
 from .support.processes import ROOT
 from .support.snapshot import SNAPSHOT, dump
 
@@ -37,7 +34,10 @@ def objects(url: str, name: str = "pgqueue") -> list[tuple[str, str, str]]:
     quoted = '"' + name.replace('"', '""') + '"'
     with psycopg.connect(url) as connection:
         rows = connection.execute(OBJECTS, [quoted]).fetchall()
-    return [(kind, relation, re.sub(rf"{re.escape(quoted)}\.|{re.escape(name)}\.", "", index)) for kind, relation, index in rows]
+    return [
+        (kind, relation, re.sub(rf"{re.escape(quoted)}\.|{re.escape(name)}\.", "", index))
+        for kind, relation, index in rows
+    ]
 
 
 def tables(url: str, name: str = "pgqueue") -> set[str]:
@@ -58,8 +58,8 @@ def ordinary_role(databases: Databases, empty_database_url: str) -> Iterator[str
         connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
         connection.execute(f"ALTER DATABASE {name} OWNER TO {role}")
     yield make_conninfo(empty_database_url, user=role, password="secret")
-    with psycopg.connect(databases.url, autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {name} OWNER TO CURRENT_USER")
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
         connection.execute(f"DROP ROLE {role}")
 
 
@@ -115,7 +115,7 @@ class TestRevisions:
             assert connection.execute("SELECT to_regnamespace('pgqueue')").fetchone() == (None,)
 
     def test_an_unknown_revision_is_named(self, empty_database_url: str) -> None:
-        with pytest.raises(PgQueueError, match="pgqueue_9999.*newest revision is pgqueue_"):
+        with pytest.raises(PgQueueError, match=r"pgqueue_9999.*newest revision is pgqueue_"):
             schema.upgrade(empty_database_url, revision="pgqueue_9999")
 
     def test_the_snapshot_is_what_the_revisions_make(self, database_url: str) -> None:
@@ -132,8 +132,9 @@ class TestRevisions:
 
 class TestUrls:
     def test_conninfo_strings_work(self, empty_database_url: str) -> None:
-        parts = conninfo_to_dict(empty_database_url)
-        schema.upgrade(make_conninfo(**parts))
+        conninfo = make_conninfo(empty_database_url, application_name="migrator")
+        assert "://" not in conninfo
+        schema.upgrade(conninfo)
         assert schema.current(empty_database_url) == schema.head()
 
     def test_the_driver_that_sqlalchemy_reads_from_a_url_is_ignored(self, empty_database_url: str) -> None:
@@ -141,16 +142,23 @@ class TestUrls:
         schema.upgrade(url)
         assert schema.current(url) == schema.head()
 
-    @pytest.mark.parametrize("url", ["mysql://localhost/app", "nonsense", "postgresql://localhost/app?colour=red"])
+    @pytest.mark.parametrize(
+        "url", ["mysql://localhost/app", "nonsense", "postgresql://localhost/app?colour=red"]
+    )
     def test_something_else_is_refused_with_the_forms_that_work(self, url: str) -> None:
         with pytest.raises(BrokerNotConfigured, match="expected postgresql://"):
             schema.upgrade(url)
 
 
 class TestTogether:
+    @pytest.mark.slow
     def test_two_migrators_at_once_do_not_collide(self, empty_database_url: str) -> None:
         # Alembic's environment is the process's own, so two at once are two programs.
-        command = [sys.executable, "-c", "import sys; from pgqueue import schema; schema.upgrade(sys.argv[1])"]
+        command = [
+            sys.executable,
+            "-c",
+            "import sys; from pgqueue import schema; schema.upgrade(sys.argv[1])",
+        ]
 
         def migrate(_number: int) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
@@ -162,6 +170,7 @@ class TestTogether:
         assert [outcome.stderr for outcome in outcomes if outcome.returncode] == []
         assert schema.current(empty_database_url) == schema.head()
 
+    @pytest.mark.slow
     def test_a_busy_table_delays_a_migration_but_does_not_fail_it(
         self, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -215,8 +224,9 @@ class TestHostApplications:
             script = produce_migrations(MigrationContext.configure(connection), MetaData())
         engine.dispose()
         assert script.upgrade_ops is not None
-        assert script.upgrade_ops.is_empty(), UpgradeOps.ops
+        assert script.upgrade_ops.is_empty()
 
+    @pytest.mark.slow
     def test_alembic_works_from_a_checkout(self, empty_database_url: str) -> None:
         outcome = subprocess.run(
             [sys.executable, "-m", "alembic", "-x", f"url={empty_database_url}", "upgrade", "head"],
@@ -228,7 +238,10 @@ class TestHostApplications:
         assert outcome.returncode == 0, outcome.stderr
         assert schema.current(empty_database_url) == schema.head()
 
-    def test_our_revisions_can_be_part_of_another_history(self, empty_database_url: str, tmp_path: Path) -> None:
+    @pytest.mark.slow
+    def test_our_revisions_can_be_part_of_another_history(
+        self, empty_database_url: str, tmp_path: Path
+    ) -> None:
         host = HostApplication(tmp_path, empty_database_url)
         host.alembic("upgrade", "heads")
         assert "messages" in tables(empty_database_url)

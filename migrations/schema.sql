@@ -1,0 +1,331 @@
+-- pgqueue's schema as the revisions in versions/ leave it. Made by `make schema`; don't edit.
+-- Leaves of partitioned tables and registers are many and alike: only the first of each is shown.
+
+CREATE SCHEMA pgqueue;
+
+CREATE TABLE pgqueue.alembic_version (
+    version_num character varying(32) NOT NULL
+);
+
+CREATE SEQUENCE pgqueue.catalog_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE pgqueue.dead_letters (
+    id bigint NOT NULL,
+    died_at timestamp with time zone DEFAULT now() NOT NULL,
+    enqueued_at timestamp with time zone,
+    message_id uuid NOT NULL,
+    foreign_id text,
+    queue_name text NOT NULL,
+    priority integer NOT NULL,
+    actor_name text NOT NULL,
+    attempts smallint NOT NULL,
+    reason text NOT NULL,
+    error text,
+    traceback text,
+    payload bytea NOT NULL
+);
+
+COMMENT ON TABLE pgqueue.dead_letters IS 'Messages given up, with the bytes they were sent as and the reason.';
+
+ALTER TABLE pgqueue.dead_letters ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgqueue.dead_letters_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE SEQUENCE pgqueue.idle_0
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE pgqueue.lanes (
+    id integer NOT NULL,
+    queue_name text NOT NULL,
+    priority integer NOT NULL
+);
+
+COMMENT ON TABLE pgqueue.lanes IS 'One row for each priority ever used in a queue; never updated.';
+
+ALTER TABLE pgqueue.lanes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgqueue.lanes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE SEQUENCE pgqueue.lease_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE pgqueue.leases (
+    lid bigint DEFAULT nextval('pgqueue.lease_seq'::regclass) NOT NULL,
+    claimed_at timestamp with time zone DEFAULT now() NOT NULL,
+    owner uuid NOT NULL,
+    slot smallint NOT NULL,
+    ids bigint[] NOT NULL,
+    done bigint[] DEFAULT '{}'::bigint[] NOT NULL
+)
+PARTITION BY LIST (slot);
+
+COMMENT ON TABLE pgqueue.leases IS 'One row for each batch that a worker holds; done lists what it has settled.';
+
+CREATE TABLE pgqueue.leases_0 (
+    lid bigint DEFAULT nextval('pgqueue.lease_seq'::regclass) CONSTRAINT leases_lid_not_null NOT NULL,
+    claimed_at timestamp with time zone DEFAULT now() CONSTRAINT leases_claimed_at_not_null NOT NULL,
+    owner uuid CONSTRAINT leases_owner_not_null NOT NULL,
+    slot smallint CONSTRAINT leases_slot_not_null NOT NULL,
+    ids bigint[] CONSTRAINT leases_ids_not_null NOT NULL,
+    done bigint[] DEFAULT '{}'::bigint[] CONSTRAINT leases_done_not_null NOT NULL
+)
+WITH (autovacuum_enabled=off, vacuum_truncate=off);
+
+CREATE SEQUENCE pgqueue.message_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE pgqueue.messages (
+    id bigint NOT NULL,
+    xid bigint NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    message_id uuid NOT NULL,
+    lane integer NOT NULL,
+    slot smallint NOT NULL,
+    attempts smallint NOT NULL,
+    foreign_id text,
+    actor_name text NOT NULL,
+    payload bytea NOT NULL
+)
+PARTITION BY LIST (slot);
+
+COMMENT ON TABLE pgqueue.messages IS 'Written once, never updated; space comes back when its slot is truncated.';
+
+COMMENT ON COLUMN pgqueue.messages.xid IS 'Transaction in which it became ready; with id, its place in the lane.';
+
+COMMENT ON COLUMN pgqueue.messages.attempts IS 'Earlier claims that were lost with their worker.';
+
+COMMENT ON COLUMN pgqueue.messages.foreign_id IS 'The message id where it is not a UUID; message_id is then its MD5.';
+
+CREATE TABLE pgqueue.messages_0 (
+    id bigint CONSTRAINT messages_id_not_null NOT NULL,
+    xid bigint CONSTRAINT messages_xid_not_null NOT NULL,
+    enqueued_at timestamp with time zone CONSTRAINT messages_enqueued_at_not_null NOT NULL,
+    message_id uuid CONSTRAINT messages_message_id_not_null NOT NULL,
+    lane integer CONSTRAINT messages_lane_not_null NOT NULL,
+    slot smallint CONSTRAINT messages_slot_not_null NOT NULL,
+    attempts smallint CONSTRAINT messages_attempts_not_null NOT NULL,
+    foreign_id text,
+    actor_name text CONSTRAINT messages_actor_name_not_null NOT NULL,
+    payload bytea CONSTRAINT messages_payload_not_null NOT NULL
+)
+WITH (autovacuum_enabled=off, vacuum_truncate=off);
+
+CREATE SEQUENCE pgqueue.open_slot
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE pgqueue.outcomes (
+    id bigint NOT NULL,
+    finished_at timestamp with time zone NOT NULL,
+    message_id uuid NOT NULL,
+    lane integer NOT NULL,
+    wait_ms integer NOT NULL,
+    run_ms integer NOT NULL,
+    slice smallint NOT NULL,
+    attempts smallint NOT NULL,
+    status "char" NOT NULL,
+    foreign_id text,
+    actor_name text NOT NULL,
+    error text,
+    CONSTRAINT outcomes_status_check CHECK ((status = ANY (ARRAY['d'::"char", 'f'::"char", 'c'::"char"])))
+)
+PARTITION BY LIST (slice);
+
+COMMENT ON TABLE pgqueue.outcomes IS 'Finished messages: d done, f failed (see dead_letters), c cancelled.';
+
+CREATE TABLE pgqueue.outcomes_0 (
+    id bigint CONSTRAINT outcomes_id_not_null NOT NULL,
+    finished_at timestamp with time zone CONSTRAINT outcomes_finished_at_not_null NOT NULL,
+    message_id uuid CONSTRAINT outcomes_message_id_not_null NOT NULL,
+    lane integer CONSTRAINT outcomes_lane_not_null NOT NULL,
+    wait_ms integer CONSTRAINT outcomes_wait_ms_not_null NOT NULL,
+    run_ms integer CONSTRAINT outcomes_run_ms_not_null NOT NULL,
+    slice smallint CONSTRAINT outcomes_slice_not_null NOT NULL,
+    attempts smallint CONSTRAINT outcomes_attempts_not_null NOT NULL,
+    status "char" CONSTRAINT outcomes_status_not_null NOT NULL,
+    foreign_id text,
+    actor_name text CONSTRAINT outcomes_actor_name_not_null NOT NULL,
+    error text,
+    CONSTRAINT outcomes_status_check CHECK ((status = ANY (ARRAY['d'::"char", 'f'::"char", 'c'::"char"])))
+)
+WITH (vacuum_truncate=off);
+
+CREATE TABLE pgqueue.rate_limits (
+    key text NOT NULL,
+    value bigint NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.0', autovacuum_vacuum_threshold='1000');
+
+COMMENT ON TABLE pgqueue.rate_limits IS 'Numbers of rate limiters and barriers, and events.';
+
+COMMENT ON COLUMN pgqueue.rate_limits.expires_at IS 'From then on the row counts as absent.';
+
+CREATE TABLE pgqueue.ready (
+    xid bigint NOT NULL,
+    id bigint NOT NULL,
+    lane integer NOT NULL,
+    slot smallint NOT NULL
+)
+PARTITION BY LIST (slot);
+
+COMMENT ON TABLE pgqueue.ready IS 'Messages that may be claimed; the claim deletes the row.';
+
+CREATE TABLE pgqueue.ready_0 (
+    xid bigint CONSTRAINT ready_xid_not_null NOT NULL,
+    id bigint CONSTRAINT ready_id_not_null NOT NULL,
+    lane integer CONSTRAINT ready_lane_not_null NOT NULL,
+    slot smallint CONSTRAINT ready_slot_not_null NOT NULL
+)
+WITH (autovacuum_enabled=off, vacuum_truncate=off);
+
+CREATE TABLE pgqueue.results (
+    stored_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    slice smallint NOT NULL,
+    key text NOT NULL,
+    value bytea NOT NULL
+)
+PARTITION BY LIST (slice);
+
+COMMENT ON TABLE pgqueue.results IS 'What actors returned or raised; the youngest row of a key counts.';
+
+CREATE TABLE pgqueue.results_0 (
+    stored_at timestamp with time zone CONSTRAINT results_stored_at_not_null NOT NULL,
+    expires_at timestamp with time zone CONSTRAINT results_expires_at_not_null NOT NULL,
+    slice smallint CONSTRAINT results_slice_not_null NOT NULL,
+    key text CONSTRAINT results_key_not_null NOT NULL,
+    value bytea CONSTRAINT results_value_not_null NOT NULL
+)
+WITH (vacuum_truncate=off);
+
+CREATE SEQUENCE pgqueue.rewind_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE pgqueue.scheduled (
+    id bigint NOT NULL,
+    xid bigint NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    message_id uuid NOT NULL,
+    lane integer NOT NULL,
+    attempts smallint NOT NULL,
+    foreign_id text,
+    actor_name text NOT NULL,
+    payload bytea NOT NULL
+);
+
+COMMENT ON TABLE pgqueue.scheduled IS 'Messages that are not due yet.';
+
+CREATE TABLE pgqueue.slots (
+    slot smallint NOT NULL,
+    state text NOT NULL,
+    turn bigint NOT NULL,
+    first_id bigint NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT slots_state_check CHECK ((state = ANY (ARRAY['open'::text, 'closing'::text, 'free'::text])))
+);
+
+COMMENT ON TABLE pgqueue.slots IS 'The ring: which slot is open for inserts, which are being emptied, which are free.';
+
+CREATE TABLE pgqueue.workers (
+    owner uuid NOT NULL,
+    lock_key bigint NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    threads smallint NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgqueue.workers IS 'Claim holders alive: each holds the advisory lock lock_key and renews seen_at.';
+
+ALTER TABLE ONLY pgqueue.leases ATTACH PARTITION pgqueue.leases_0 FOR VALUES IN ('0');
+
+ALTER TABLE ONLY pgqueue.messages ATTACH PARTITION pgqueue.messages_0 FOR VALUES IN ('0');
+
+ALTER TABLE ONLY pgqueue.outcomes ATTACH PARTITION pgqueue.outcomes_0 FOR VALUES IN ('0');
+
+ALTER TABLE ONLY pgqueue.ready ATTACH PARTITION pgqueue.ready_0 FOR VALUES IN ('0');
+
+ALTER TABLE ONLY pgqueue.results ATTACH PARTITION pgqueue.results_0 FOR VALUES IN ('0');
+
+ALTER TABLE ONLY pgqueue.alembic_version
+    ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
+
+ALTER TABLE ONLY pgqueue.dead_letters
+    ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY pgqueue.lanes
+    ADD CONSTRAINT lanes_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY pgqueue.lanes
+    ADD CONSTRAINT lanes_queue_name_priority_key UNIQUE (queue_name, priority);
+
+ALTER TABLE ONLY pgqueue.rate_limits
+    ADD CONSTRAINT rate_limits_pkey PRIMARY KEY (key);
+
+ALTER TABLE ONLY pgqueue.slots
+    ADD CONSTRAINT slots_pkey PRIMARY KEY (slot);
+
+ALTER TABLE ONLY pgqueue.workers
+    ADD CONSTRAINT workers_pkey PRIMARY KEY (owner);
+
+CREATE INDEX dead_letters_died_at ON pgqueue.dead_letters USING btree (died_at);
+
+CREATE INDEX dead_letters_message_id ON pgqueue.dead_letters USING btree (message_id);
+
+CREATE INDEX dead_letters_queue ON pgqueue.dead_letters USING btree (queue_name, died_at);
+
+CREATE UNIQUE INDEX leases_0_lid ON pgqueue.leases_0 USING btree (lid);
+
+CREATE INDEX messages_0_id ON pgqueue.messages_0 USING btree (id);
+
+CREATE INDEX messages_0_message_id ON pgqueue.messages_0 USING btree (message_id);
+
+CREATE INDEX outcomes_0_message_id ON pgqueue.outcomes_0 USING btree (message_id);
+
+CREATE INDEX ready_0_place ON pgqueue.ready_0 USING btree (lane, xid, id);
+
+CREATE INDEX results_0_key ON pgqueue.results_0 USING btree (key);
+
+CREATE INDEX scheduled_due ON pgqueue.scheduled USING btree (due_at, id);
+
+CREATE INDEX scheduled_message_id ON pgqueue.scheduled USING btree (message_id);
+
+CREATE INDEX scheduled_xid ON pgqueue.scheduled USING btree (xid);
