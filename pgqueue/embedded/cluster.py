@@ -14,7 +14,7 @@ from .home import Entrance, Home
 
 __all__ = [
     "ROLE",
-    "clear_stale_pid_file",
+    "clear_stale_files",
     "ensure_initialised",
     "environment",
     "password",
@@ -117,8 +117,8 @@ def password(home: Home) -> str:
     return (home.directory / "password").read_text()
 
 
-def clear_stale_pid_file(home: Home) -> None:
-    """Remove the pid file of a server that no longer runs; call it only if none of ours does.
+def clear_stale_files(home: Home) -> None:
+    """Remove the pid file and the socket of a server that no longer runs; call it only if none of ours does.
 
     After a crash the number in it may be that of any process, and PostgreSQL would refuse to start.
 
@@ -138,7 +138,9 @@ def clear_stale_pid_file(home: Home) -> None:
             "Stop it, or name its URL instead of embedded:"
         )
         raise EmbeddedServerError(message)
-    file.unlink(missing_ok=True)
+    file.unlink()
+    for left in (home.directory / "run").iterdir():
+        left.unlink()
 
 
 def _serves(pid: int, data: Path) -> bool:

@@ -50,8 +50,11 @@ class Keeper:
 
     def run(self) -> None:
         """Keep the server until it has ended for good."""
-        if not take(self.locks / "keeper"):
+        lock = take(self.locks / "keeper")
+        if not lock:
             return
+        os.truncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())  # for people; programs look at the lock alone
         if is_free(self.locks / "server"):
             self.start()
         self.tell_the_starter()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import EmbeddedServerError
 from .binaries import Binaries
-from .cluster import clear_stale_pid_file, ensure_initialised, environment, refuse_other_version
+from .cluster import clear_stale_files, ensure_initialised, environment, refuse_other_version
 from .endpoint import Endpoint
 from .home import Entrance, Home
 
@@ -87,7 +87,7 @@ def appoint_keeper(home: Home, binaries: Binaries, options: Options, *, timeout_
         else:
             refuse_other_version(home, version=version)
             ensure_initialised(home, entrance, usable, durable=options.durable)
-            clear_stale_pid_file(home)
+            clear_stale_files(home)
             endpoint = Endpoint.choose(home, port=options.port)
         order = {
             "command": _command(

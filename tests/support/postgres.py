@@ -15,7 +15,7 @@ import psycopg
 
 from pgqueue import embedded, schema
 
-__all__ = ["Databases", "server_url", "with_database"]
+__all__ = ["Databases", "quick_directory", "server_url", "with_database"]
 
 #: Bytes of free memory file system that are enough for the databases of any test run.
 _ENOUGH_MEMORY = 4 * 1024**3
@@ -31,12 +31,12 @@ def server_url() -> Iterator[str]:
     if given:
         yield given
         return
-    directory = tempfile.mkdtemp(prefix="pgqueue-tests-", dir=_quick_directory())
+    directory = tempfile.mkdtemp(prefix="pgqueue-tests-", dir=quick_directory())
     with embedded.start(directory, temporary=True, durable=False, settings=_SETTINGS) as server:
         yield server.url
 
 
-def _quick_directory() -> str | None:
+def quick_directory() -> str | None:
     """Prefer memory to disk: a database is cloned in 20 ms there, on a busy disk in up to 500 ms."""
     memory = "/dev/shm"
     try:
@@ -88,7 +88,9 @@ class Databases:
         return self._template
 
     def _create(self, name: str, *, template: str) -> None:
-        self._connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy'.encode())
+        self._connection.execute(
+            f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy'.encode()
+        )
 
     def _drop(self, name: str) -> None:
         self._connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())

@@ -71,9 +71,15 @@ class Process:
         )
 
     @classmethod
-    def script(cls, source: str, *arguments: str, env: Mapping[str, str | None] | None = None) -> Self:
+    def script(
+        cls,
+        source: str,
+        *arguments: str,
+        env: Mapping[str, str | None] | None = None,
+        user: int | None = None,
+    ) -> Self:
         """Run Python source; it may be indented to fit the test that holds it."""
-        return cls(["-c", textwrap.dedent(source), *arguments], env=env)
+        return cls(["-c", textwrap.dedent(source), *arguments], env=env, user=user)
 
     @property
     def pid(self) -> int:

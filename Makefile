@@ -1,0 +1,60 @@
+# Everything a developer needs, each target with the virtual environment it needs. `make help` lists them.
+
+PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3; do \
+	command -v $$name >/dev/null 2>&1 && \
+	$$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && \
+	echo $$name && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+# Made anew whenever the package's metadata changes.
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench schema dev format clean
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Run the demo on a PostgreSQL of its own
+	@$(BIN)/pgqueue demo
+
+test: $(READY) ## Run the tests on a real PostgreSQL (arguments: make test ARGS="tests/worker -x")
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## Lint, check formatting, types and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY) ## Measure throughput against a bare loop on the same server
+	@$(BIN)/pgqueue bench
+
+schema: $(READY) ## Write migrations/schema.sql anew from the revisions
+	@$(BIN)/python -m tests.support.snapshot
+
+dev: $(READY) ## Start a server, migrate and run workers that reload (arguments: make dev ARGS="myapp.tasks")
+	@$(BIN)/pgqueue dev $(ARGS)
+
+format: $(READY) ## Put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean: ## Remove the virtual environment and everything that was generated
+	rm -rf $(VENV) build dist .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml
+ifeq ($(PYTHON),)
+	@echo "pgqueue needs Python 3.11 or newer with its venv module, and found: $$(python3 --version 2>&1)." >&2
+	@echo "Install one (Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3.11" >&2
+	@exit 1
+else
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "pgqueue needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) …"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,watch,dev]'
+	@touch $@
+endif
