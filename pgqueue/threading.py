@@ -121,4 +121,6 @@ def _set_exception(thread_id: int, exception: type[BaseException] | BaseExceptio
     elif reached > 1:
         # CPython's documentation: the call has then got into trouble, and is undone like this.
         ctypes.pythonapi.PyThreadState_SetAsyncExc(target, None)
-        logger.critical("Could not raise %s in thread %r: several threads have that id.", exception, thread_id)
+        logger.critical(
+            "Could not raise %s in thread %r: several threads have that id.", exception, thread_id
+        )

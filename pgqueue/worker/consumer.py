@@ -1,0 +1,336 @@
+"""The threads that fetch messages for a worker, and through which its worker threads acknowledge them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from ..common import current_millis
+from ..errors import ActorNotFound, BrokerConnectionError, MiddlewareError
+from ..logging import get_logger
+from .delayed import DelayedMessages, due_copy, read_eta
+from .settings import current
+
+if TYPE_CHECKING:
+    from ..broker import Broker, Consumer, MessageProxy
+    from .work_queue import WorkQueue
+
+__all__ = ["ConsumerThread", "SharedConsumerThread"]
+
+
+@runtime_checkable
+class HasTimeout(Protocol):
+    """A consumer whose idle timeout can be changed while it is in use."""
+
+    #: Milliseconds.
+    timeout: int
+
+
+class ConsumerThread(Thread):
+    """Moves the messages of one queue into the worker's work queue, for as long as the worker runs.
+
+    Parameters:
+      prefetch: How many messages it may hold that are not yet acknowledged.
+      worker_timeout: Milliseconds that the broker's consumer may wait for a message.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        queue_name: str,
+        prefetch: int | None,
+        work_queue: WorkQueue,
+        worker_timeout: int,
+    ) -> None:
+        super().__init__(name=f"ConsumerThread({queue_name})", daemon=True)
+        self.logger = get_logger("pgqueue.worker", f"ConsumerThread({queue_name})")
+        self.broker = broker
+        self.consumer: Consumer | None = None
+        self.queue_name = queue_name
+        self.prefetch = prefetch
+        self.work_queue = work_queue
+        self.worker_timeout = worker_timeout
+        self.delay_queue = DelayedMessages()
+        self.running = True
+        self.paused = False
+        self._draining = False
+        self._resumed = Event()
+        # Set whenever nothing is being fetched: before the start, while paused, between two connections, at the end.
+        self._idle = Event()
+        self._idle.set()
+        self._stopping = Event()
+        self._closed = Event()
+
+    # -- the thread
+
+    def run(self) -> None:
+        """Fetch until told to stop, over any number of lost connections."""
+        self.broker.emit_after("consumer_thread_boot", self)
+        while self.running:
+            try:
+                self._consume()
+            except BrokerConnectionError as error:
+                self.logger.critical("Consumer lost its connection: %s", error)
+            except Exception:
+                self.logger.critical("Consumer failed unexpectedly.", exc_info=True)
+            if self.running:
+                self._await_restart()
+        self._idle.set()
+        self.broker.emit_before("consumer_thread_shutdown", self)
+        self.logger.debug("Consumer thread has stopped.")
+
+    def _consume(self) -> None:
+        if not self._begin():
+            return
+        self.consumer = consumer = self._open_consumer()
+        if self._draining:
+            consumer.pause()
+        tunable = consumer if isinstance(consumer, HasTimeout) else None
+        for message in consumer:
+            if message is not None:
+                self.handle_message(message)
+            if self.delay_queue.queue:
+                self.handle_delayed_messages()
+                if tunable is not None:
+                    tunable.timeout = self._until_next_eta()
+            if (self.paused or not self.running) and not self._begin():
+                return
+
+    def _open_consumer(self) -> Consumer:
+        return self.broker.consume(self.queue_name, prefetch=self.prefetch or 1, timeout=self.worker_timeout)
+
+    def _begin(self) -> bool:
+        """Stay here while paused; return whether the thread is to fetch after that."""
+        while True:
+            # Cleared before the flags are read: whoever sets one afterwards waits until it is set again.
+            self._idle.clear()
+            if not (self.running and self.paused):
+                return self.running
+            self._idle.set()
+            self._resumed.wait()
+
+    def _await_restart(self) -> None:
+        self.delay_queue.take_all()
+        self._close_consumer()
+        delay_ms = current("CONSUMER_RESTART_DELAY")
+        self.logger.info("Consumer is started again in %d milliseconds.", delay_ms)
+        self._idle.set()
+        self._stopping.wait(delay_ms / 1000)
+
+    def _until_next_eta(self) -> int:
+        """Return for how many milliseconds the broker's consumer may wait before a delayed message is due."""
+        eta = self.delay_queue.next_eta()
+        if eta is None or eta - current_millis() >= self.worker_timeout:
+            return self.worker_timeout
+        return max(0, int(eta - current_millis()) + 1)
+
+    # -- messages
+
+    def handle_message(self, message: MessageProxy) -> None:
+        """Put a fetched message where it belongs: into the work queue, or aside until it is due."""
+        eta = read_eta(message, self.logger)
+        if eta is not None:
+            self.broker.emit_before("delay_message", message)
+            self.delay_queue.add(message, eta=eta)
+            return
+        try:
+            actor = self.broker.get_actor(message.actor_name)
+        except ActorNotFound as error:
+            self._reject(message, error)
+        else:
+            self.work_queue.add(message, priority=actor.priority, fetched_by=self)
+
+    def _reject(self, message: MessageProxy, error: ActorNotFound) -> None:
+        self.logger.error("Received a message for the undeclared actor %r: %s.", message.actor_name, message)
+        message.stuff_exception(error)
+        message.fail()
+        consumer = self.consumer_in_use
+        try:
+            consumer.started(message)
+            with consumer.settling(message):
+                self.post_process_message(message)
+        finally:
+            consumer.finished(message)
+            message.clear_exception()
+
+    def handle_delayed_messages(self) -> None:
+        """Enqueue a copy of every delayed message that is due, then acknowledge it."""
+        for message in self.delay_queue.take_due(current_millis()):
+            # In this order a crash doubles the message; in the other it would lose it.
+            self.broker.enqueue(due_copy(message))
+            self.post_process_message(message)
+
+    def post_process_message(self, message: MessageProxy) -> None:
+        """Acknowledge a message, or reject it if it has failed; called by any worker thread.
+
+        While the broker can't be reached it is tried again every five seconds.
+        """
+        verdict = "nack" if message.failed else "ack"
+        try:
+            self.broker.emit_before(verdict, message)
+        except MiddlewareError:
+            # It has been processed; a hook can't change that any more.
+            self.logger.exception("A hook objected to the %s of message %s.", verdict, message)
+        if self._tell_broker(verdict, message):
+            self.broker.emit_after(verdict, message)
+
+    def _tell_broker(self, verdict: str, message: MessageProxy) -> bool:
+        """Hand the verdict to the consumer of the moment; return whether it took it."""
+        while True:
+            try:
+                consumer = self.consumer_in_use
+                if verdict == "ack":
+                    consumer.ack(message)
+                else:
+                    consumer.nack(message)
+            except BrokerConnectionError as error:
+                self.logger.warning("Could not %s message %s, trying again: %s", verdict, message, error)
+            except Exception:
+                self.logger.exception("Could not %s message %s.", verdict, message)
+                return False
+            else:
+                return True
+            if self._closed.wait(current("ACK_RETRY_DELAY") / 1000):
+                self.logger.error("Gave up the %s of message %s: its worker has stopped.", verdict, message)
+                return False
+
+    @property
+    def consumer_in_use(self) -> Consumer:
+        """The broker's consumer; there is one as soon as a message was fetched."""
+        if self.consumer is None:
+            raise RuntimeError(f"{self.name} has not consumed anything yet.")
+        return self.consumer
+
+    def requeue_messages(self, messages: Iterable[MessageProxy]) -> None:
+        """Hand messages back that were fetched and never begun."""
+        unstarted = list(messages)
+        if self.consumer is None or not unstarted:
+            return
+        try:
+            self.consumer.requeue(unstarted)
+        except BrokerConnectionError as error:
+            # They are not lost: the broker takes back what a lost consumer held.
+            self.logger.warning("Could not hand back %d messages: %s", len(unstarted), error)
+
+    # -- what the worker tells it
+
+    def pause(self) -> None:
+        """Fetch nothing until `resume`; `wait_until_idle` waits until that is so."""
+        self._resumed.clear()
+        self.paused = True
+        self._pause_consumer()
+
+    def wait_until_idle(self) -> None:
+        """Wait until the pause has begun."""
+        while self.is_alive() and not self._idle.wait(timeout=0.1):
+            pass
+
+    def resume(self) -> None:
+        """Go on after a pause, at once."""
+        if self.consumer is not None:
+            self.consumer.resume()
+        self.paused = False
+        self._resumed.set()
+
+    def drain(self) -> None:
+        """Let the broker fetch no more; the thread goes on, to keep the connection for what is still running."""
+        self._draining = True
+        self._pause_consumer()
+
+    def stop(self) -> None:
+        """Tell the thread to end; `join` waits for it."""
+        self.running = False
+        self._stopping.set()
+        self._pause_consumer()
+        self._resumed.set()
+
+    def _pause_consumer(self) -> None:
+        # Also how one that waits for a message is made to return at once.
+        if self.consumer is not None:
+            self.consumer.pause()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until what was acknowledged is durable; return whether it is.
+
+        Parameters:
+          timeout: Seconds; None waits for ever.
+        """
+        return self.consumer is None or self.consumer.flush(timeout)
+
+    def close(self) -> None:
+        """Release the broker's consumer, after the thread has ended and everything else has been handed back."""
+        self._closed.set()
+        self._close_consumer()
+
+    def _close_consumer(self) -> None:
+        if self.consumer is None:
+            return
+        try:
+            self.consumer.close()
+        except BrokerConnectionError as error:
+            self.logger.debug("The connection was gone before the consumer was closed: %s", error)
+
+
+class SharedConsumerThread(ConsumerThread):
+    """Fetches for many queues at once, from a broker that can.
+
+    Parameters:
+      consumer: The first of the broker's consumers, which the worker has opened.
+      queue_names: What that one was opened for.
+      threads: The number of worker threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        consumer: Consumer,
+        queue_names: Iterable[str],
+        prefetch: int | None,
+        threads: int,
+        work_queue: WorkQueue,
+        worker_timeout: int,
+    ) -> None:
+        super().__init__(
+            broker=broker,
+            queue_name="*",
+            prefetch=prefetch,
+            work_queue=work_queue,
+            worker_timeout=worker_timeout,
+        )
+        self.queue_names = set(queue_names)
+        self.threads = threads
+        self.consumer = consumer
+        self._first: Consumer | None = consumer
+
+    def subscribe(self, queue_name: str) -> None:
+        """Fetch from one more queue, declared after the worker was started."""
+        if queue_name in self.queue_names:
+            return
+        self.queue_names.add(queue_name)
+        try:
+            self.consumer_in_use.subscribe(queue_name)
+        except BrokerConnectionError as error:
+            self.logger.warning("Queue %r has to wait for the next connection: %s", queue_name, error)
+
+    def _open_consumer(self) -> Consumer:
+        if self._first is not None:
+            consumer, self._first = self._first, None
+            return consumer
+        names = frozenset(self.queue_names)
+        consumer = self._consume_many(names)
+        self.consumer = consumer
+        # Those that were declared while it was opened went to the one before it.
+        for name in frozenset(self.queue_names) - names:
+            consumer.subscribe(name)
+        return consumer
+
+    def _consume_many(self, names: frozenset[str]) -> Consumer:
+        consumer = self.broker.consume_many(
+            names, prefetch=self.prefetch, threads=self.threads, timeout=self.worker_timeout
+        )
+        if consumer is None:
+            raise RuntimeError(f"{self.broker!r} no longer serves many queues over one consumer.")
+        return consumer

@@ -1,0 +1,37 @@
+"""The worker's settings that come from the environment, as constants of the package `pgqueue.worker`."""
+
+from __future__ import annotations
+
+import sys
+from typing import cast
+
+from ..common import getenv_int
+
+__all__ = [
+    "ACK_RETRY_DELAY",
+    "CONSUMER_RESTART_DELAY",
+    "DELAY_QUEUE_PREFETCH",
+    "QUEUE_PREFETCH",
+    "WORKER_TIMEOUT",
+    "current",
+]
+
+#: Messages fetched and not yet acknowledged, per queue and worker; 0 stands for twice the number of threads.
+QUEUE_PREFETCH = getenv_int("pgqueue_queue_prefetch", 0)
+
+#: The same for delayed messages; 0 stands for a thousand times the number of threads.
+DELAY_QUEUE_PREFETCH = getenv_int("pgqueue_delay_queue_prefetch", 0)
+
+#: Milliseconds before a consumer that has lost its connection tries again.
+CONSUMER_RESTART_DELAY = getenv_int("pgqueue_restart_delay", 3000)
+
+#: Milliseconds between two tries to acknowledge a message while the broker can't be reached.
+ACK_RETRY_DELAY = 5000
+
+#: Milliseconds between two looks at what else there is to do, for idle threads.
+WORKER_TIMEOUT = getenv_int("pgqueue_worker_timeout", 1000)
+
+
+def current(name: str) -> int:
+    """Return the constant ``name`` as it is now in `pgqueue.worker`, where programs and their tests change it."""
+    return cast(int, getattr(sys.modules[__package__], name))

@@ -1,0 +1,117 @@
+"""The queue between a worker's consumer threads and its worker threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from itertools import count
+from queue import Empty, PriorityQueue
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from ..broker import MessageProxy
+    from .consumer import ConsumerThread
+
+__all__ = ["WorkItem", "WorkQueue"]
+
+#: The actor's priority, the number of the arrival, the message, and the thread that fetched it.
+WorkItem: TypeAlias = "tuple[int, int, MessageProxy, ConsumerThread]"
+
+
+class WorkQueue(PriorityQueue[Any]):
+    """Fetched messages: lower priority first, and among equals in the order in which they arrived.
+
+    A `queue.PriorityQueue` in all that can be looked at (``qsize``, ``unfinished_tasks``, ``join``), with another way
+    of waking threads. Its condition variable wakes one thread for every message, which for short messages costs more
+    than running them: the threads spend their time handing the interpreter's lock to each other. Here one thread is
+    woken at a time, and it wakes the next one if it finds more than its own message.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._arrivals = count()
+        #: A lock per waiting thread; releasing it wakes the thread. The last to come is woken first, being warm.
+        self._idle: deque[Lock] = deque()
+        #: Whether a woken thread is on its way to the queue.
+        self._waking = False
+
+    def add(self, message: MessageProxy, *, priority: int, fetched_by: ConsumerThread) -> None:
+        """Add a message that was fetched."""
+        # The number of the arrival is unique, so that messages are never compared.
+        self.put((priority, next(self._arrivals), message, fetched_by))
+
+    def put(self, item: WorkItem, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002  # the signature of queue.Queue
+        """Add an item; never blocks, for the queue has no limit."""
+        with self.mutex:
+            heappush(self.queue, item)
+            self.unfinished_tasks += 1
+            self._wake_one()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> WorkItem:  # noqa: FBT001, FBT002  # as above
+        """Take the first item, waiting for one if there is none.
+
+        Parameters:
+          timeout: Seconds; None waits for ever.
+
+        Raises:
+          queue.Empty: Nothing came in time, or `wake_all` was called.
+        """
+        with self.mutex:
+            if self.queue:
+                return self._take()
+            if not block:
+                raise Empty
+            waiter = Lock()
+            waiter.acquire()
+            self._idle.append(waiter)
+        try:
+            waiter.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+        finally:
+            with self.mutex:
+                self._stop_waiting(waiter)
+        with self.mutex:
+            if self.queue:
+                return self._take()
+        raise Empty
+
+    def task_done(self) -> None:
+        """Count an item that was taken as finished."""
+        with self.mutex:
+            self.unfinished_tasks -= 1
+            if self.unfinished_tasks == 0:
+                self.all_tasks_done.notify_all()
+
+    def take_all(self) -> list[WorkItem]:
+        """Take every item out and count it as finished; they come in the order of their arrival."""
+        with self.mutex:
+            items: list[WorkItem] = sorted(self.queue, key=lambda item: item[1])
+            self.queue.clear()
+            self.unfinished_tasks -= len(items)
+            if self.unfinished_tasks == 0:
+                self.all_tasks_done.notify_all()
+        return items
+
+    def wake_all(self) -> None:
+        """Make every waiting `get` return."""
+        with self.mutex:
+            while self._idle:
+                self._idle.pop().release()
+
+    def _take(self) -> WorkItem:
+        item: WorkItem = heappop(self.queue)
+        if self.queue:
+            self._wake_one()
+        return item
+
+    def _wake_one(self) -> None:
+        if self._idle and not self._waking:
+            self._waking = True
+            self._idle.pop().release()
+
+    def _stop_waiting(self, waiter: Lock) -> None:
+        try:
+            self._idle.remove(waiter)
+        except ValueError:
+            # Somebody has woken this thread, whether or not its time was up as well.
+            self._waking = False
