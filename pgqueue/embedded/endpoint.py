@@ -103,9 +103,9 @@ def _socket_directory(home: Home, *, port: int) -> str | None:
 
 
 def _takes_sockets(directory: Path, *, port: int) -> bool:
-    """Whether a socket there has a path short enough and a file system that knows sockets."""
+    """Whether a socket there has a path that clients can name, and a file system that knows sockets."""
     path = directory / f".s.PGSQL.{port}"
-    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH or "," in str(path):  # a comma separates hosts in a URL
         return False
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.stat().st_mode):

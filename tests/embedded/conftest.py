@@ -13,7 +13,7 @@ import pytest
 from pgqueue import embedded
 from tests.support.postgres import quick_directory
 
-from .support import wait_for_the_end
+from .support import OrdinaryUser, wait_for_the_end
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def initialised_directory() -> Iterator[Path]:
 def server_directory(place: Path, initialised_directory: Path) -> Path:
     """A server's directory, ready to be started."""
     directory = place / "server"
-    subprocess.run(["cp", "-a", os.fspath(initialised_directory), os.fspath(directory)], check=True)
+    subprocess.run(["/bin/cp", "-a", os.fspath(initialised_directory), os.fspath(directory)], check=True)
     return directory
 
 
@@ -49,3 +49,14 @@ def free_port() -> int:
     """A port on 127.0.0.1 that nobody listens on just now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def ordinary_user() -> OrdinaryUser:
+    """Somebody else than root, to run programs as."""
+    found = OrdinaryUser.find() if os.geteuid() == 0 else None
+    if found is None:
+        pytest.skip(
+            "needs root, and an interpreter and a checkout that others can read; as a user, all tests show it"
+        )
+    return found

@@ -1,12 +1,17 @@
 """What the tests of the bundled server look at from outside, and the programs that use it."""
 
+import os
+import sys
+import sysconfig
+import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 from pgqueue.embedded.locks import FileLock
 from tests.support.eventually import eventually
-from tests.support.processes import Process, alive
+from tests.support.processes import ROOT, Process, alive
 
-__all__ = ["is_running", "keeper_of", "postmaster_of", "user", "wait_for_the_end"]
+__all__ = ["OrdinaryUser", "is_running", "keeper_of", "postmaster_of", "user", "wait_for_the_end"]
 
 _USER = """
 import sys, threading
@@ -16,6 +21,40 @@ server = embedded.start(sys.argv[1])
 print("using", server.url, flush=True)
 threading.Event().wait()
 """
+
+
+@dataclass(frozen=True, slots=True)
+class OrdinaryUser:
+    """Somebody without rights, with an interpreter that he can run."""
+
+    uid: int
+    python: str
+
+    @classmethod
+    def find(cls) -> "OrdinaryUser | None":
+        """Return one if this process may act for him; root's own interpreter may be out of his reach."""
+        version = f"python3.{sys.version_info.minor}"
+        for python in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
+            try:
+                look = ["-c", "import pgqueue.embedded"]
+                with Process(look, user=_NOBODY, python=python, env=_packages()) as program:
+                    if program.wait() == 0:
+                        return cls(_NOBODY, python)
+            except OSError:
+                continue
+        return None
+
+    def runs(self, source: str, *arguments: str) -> Process:
+        """Start a program as this user."""
+        command = ["-c", textwrap.dedent(source), *arguments]
+        return Process(command, user=self.uid, python=self.python, env=_packages())
+
+
+_NOBODY = 65534
+
+
+def _packages() -> dict[str, str]:
+    return {"PYTHONPATH": os.pathsep.join([str(ROOT), sysconfig.get_path("purelib")])}
 
 
 def user(directory: Path) -> Process:

