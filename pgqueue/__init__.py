@@ -29,7 +29,7 @@ from .errors import (
 )
 from .generic import GenericActor
 from .logging import get_logger
-from .message import Message, get_encoder, set_encoder
+from .message import Message, MessageStatus, get_encoder, set_encoder
 from .middleware import Middleware
 from .worker import ConsumerThread, Worker, WorkerThread
 
@@ -50,6 +50,7 @@ __all__ = [
     "JSONEncoder",
     "Message",
     "MessageProxy",
+    "MessageStatus",
     "Middleware",
     "PgQueueError",
     "PickleEncoder",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ._registry import get_broker
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .results.backend import ResultBackend
 
-__all__ = ["Message", "generate_unique_id", "get_encoder", "set_encoder"]
+__all__ = ["Message", "MessageStatus", "generate_unique_id", "get_encoder", "set_encoder"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -39,6 +40,18 @@ def generate_unique_id() -> str:
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+class MessageStatus(StrEnum):
+    """Where a message is; ``FAILED`` ones are among the dead letters."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, order=True, init=False)
@@ -170,6 +183,10 @@ class Message(Generic[R_co]):
             backend = get_broker().get_results_backend()
         result: R_co = backend.get_result(self, block=block, timeout=timeout)
         return result
+
+    def status(self) -> MessageStatus:
+        """Return where this message is, as the process's broker knows; outcomes are kept for a day."""
+        return get_broker().get_message_status(self.message_id)
 
     def _asdict(self) -> MessageData:
         return self.asdict()

@@ -27,8 +27,19 @@ IDLE_REGISTERS = 16
 def sql(text: str) -> None:
     """Run ``text`` with the configured schema in the place of ``pgqueue``."""
     schema = '"' + str(context.config.attributes.get("schema", "pgqueue")).replace('"', '""') + '"'
-    op.execute(re.sub(r"\bpgqueue\.", lambda _: schema + ".", text.replace("SCHEMA pgqueue", f"SCHEMA {schema}")))
+    op.execute(
+        re.sub(r"\bpgqueue\.", lambda _: schema + ".", text.replace("SCHEMA pgqueue", f"SCHEMA {schema}"))
+    )
 
+
+#: A role that may not make schemas can use one that its DBA has made.
+SCHEMA = """
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{name}') THEN
+        CREATE SCHEMA pgqueue;
+    END IF;
+END $$
+"""
 
 REGISTERS = """
 -- Registers: sequences used as cells that are not versioned, so that a snapshot held for hours costs nothing.
@@ -210,8 +221,9 @@ DROP SEQUENCE pgqueue.message_seq, pgqueue.lease_seq, pgqueue.open_slot, pgqueue
 
 
 def upgrade() -> None:
+    """Make the tables."""
     sql("SET LOCAL lock_timeout = '5s'")
-    sql("CREATE SCHEMA IF NOT EXISTS pgqueue")
+    sql(SCHEMA.format(name=context.config.attributes.get("schema", "pgqueue")))
     sql(REGISTERS)
     sql("".join(IDLE_REGISTER.format(n=n) for n in range(IDLE_REGISTERS)))
     sql(TABLES)
@@ -222,6 +234,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop the tables, and whatever slots were attached."""
     sql("SET LOCAL lock_timeout = '5s'")
     sql(DOWN)
     sql("".join(f"DROP SEQUENCE pgqueue.idle_{n};\n" for n in range(IDLE_REGISTERS)))

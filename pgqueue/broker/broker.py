@@ -14,7 +14,7 @@ from .hooks import HookTable
 
 if TYPE_CHECKING:
     from pgqueue.actor import Actor
-    from pgqueue.message import Message
+    from pgqueue.message import Message, MessageStatus
     from pgqueue.results import ResultBackend
 
     from .consumer import Consumer
@@ -257,6 +257,22 @@ class Broker:
           QueueJoinTimeout: It took longer.
         """
         raise NotImplementedError
+
+    def get_message_status(self, message_id: str) -> MessageStatus:
+        """Return where a message is.
+
+        Raises:
+          NotImplementedError: The broker can't tell.
+        """
+        raise NotImplementedError(f"{type(self).__name__} can't tell where message {message_id} is.")
+
+    def check(self) -> None:
+        """See whether messages can be sent and consumed; called once by each worker process as it starts.
+
+        Raises:
+          BrokerConnectionError: The server can't be reached.
+          PgQueueError: What it holds can't be used.
+        """
 
     def close(self) -> None:
         """Release the connections, if there are any."""

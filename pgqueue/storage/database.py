@@ -73,7 +73,7 @@ class Database:
         if self._url is None:
             assert self._given_pool is not None  # noqa: S101  (the broker refuses to make one without either)
             given = self._given_pool.conninfo
-            self._url = given if isinstance(given, str) else given()  # type: ignore[operator]
+            self._url = given if isinstance(given, str) else given()
         if callable(self._url):
             self._url = self._url()
         return self._url
@@ -103,7 +103,10 @@ class Database:
         """
         with translated(self):
             connection = psycopg.connect(
-                self.url, autocommit=True, prepare_threshold=0, **self._options(application_name=application_name)
+                self.url,
+                autocommit=True,
+                prepare_threshold=0,
+                **self._options(application_name=application_name),
             )
             if settings:
                 connection.execute(
@@ -181,7 +184,9 @@ def is_lost(error: BaseException) -> bool:
     """Whether ``error`` means that the connection is gone (and not that the server refused a statement)."""
     if isinstance(error, DatabaseUnavailable | psycopg.InterfaceError | PoolTimeout | _LOST):
         return True
-    return isinstance(error, psycopg.OperationalError) and (error.sqlstate is None or error.sqlstate.startswith("08"))
+    return isinstance(error, psycopg.OperationalError) and (
+        error.sqlstate is None or error.sqlstate.startswith("08")
+    )
 
 
 def redacted(url: str) -> str:

@@ -21,11 +21,13 @@ class NewMessage:
 
     Attributes:
       lane: The id of its queue and priority.
+      queue_name: The queue, for the register in which its idle workers leave word.
       delay_ms: How long from now, by the server's clock, it must not be claimed; None for not at all.
       eta_ms: The same as an instant, in ms since 1970.
     """
 
     lane: int
+    queue_name: str
     message_id: str
     actor_name: str
     payload: bytes
@@ -125,15 +127,30 @@ def enqueue(
     messages: Sequence[NewMessage],
     channel: str,
     registers: Sequence[str],
-    wake: bool = False,
+    announce: str | None = None,
 ) -> None:
-    """Write ``messages`` in one statement; workers are told if one is idle on ``registers``, or if ``wake``."""
-    parameters = {"channel": channel, "registers": list(registers), "wake": wake, **_columns(messages)}
+    """Write ``messages`` in one statement; workers are told if one is idle on ``registers``.
+
+    Parameters:
+      announce: Tell them in any case: in how many milliseconds these messages are due.
+    """
+    parameters = {
+        "channel": channel,
+        "registers": list(registers),
+        "announce": announce,
+        **_columns(messages),
+    }
     conn.execute(statements["messages/enqueue"], parameters)
 
 
 def claim(
-    conn: Connection, statements: Statements, *, slots: Sequence[int], spans: Sequence[Span], owner: UUID, limit: int
+    conn: Connection,
+    statements: Statements,
+    *,
+    slots: Sequence[int],
+    spans: Sequence[Span],
+    owner: UUID,
+    limit: int,
 ) -> Claim:
     """Take up to ``limit`` messages out of ``spans``, which lie in ``slots``."""
     parameters = {
@@ -198,7 +215,9 @@ def settle(
         return {row[1] for row in cursor.execute(text, parameters)}
 
 
-def requeue(conn: Connection, statements: Statements, *, owner: UUID, messages: Sequence[ClaimedMessage]) -> int:
+def requeue(
+    conn: Connection, statements: Statements, *, owner: UUID, messages: Sequence[ClaimedMessage]
+) -> int:
     """Hand claimed messages back, uncharged; the caller bumps the rewind register after the commit."""
     parameters = {"owner": owner, "lids": [m.lease.lid for m in messages], "ids": [m.id for m in messages]}
     row = conn.execute(statements["messages/requeue"], parameters).fetchone()
@@ -247,6 +266,15 @@ def find_leases(conn: Connection, statements: Statements, *, owner: UUID) -> dic
     """The leases of an owner: for each its slot now and the ids that it still holds."""
     rows = conn.execute(statements["leases/find"], {"owner": owner})
     return {lid: (slot, set(ids) - set(done)) for lid, slot, ids, done in rows}
+
+
+def hold(conn: Connection, statements: Statements, *, message: ClaimedMessage) -> bool:
+    """Lock a message's lease until the end of the transaction; False if it is not ours any more."""
+    parameters = {"lid": message.lease.lid, "owner": message.lease.owner, "id": message.id}
+    row = conn.execute(statements["leases/hold"], parameters).fetchone()
+    if row is not None:
+        message.lease.slot = row[0]
+    return row is not None
 
 
 def _columns(messages: Sequence[NewMessage], prefix: str = "") -> dict[str, list[Any]]:

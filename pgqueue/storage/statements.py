@@ -2,26 +2,28 @@
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 _HERE = Path(__file__).parent / "sql"
 
 #: ``--[ each slot: UNION ALL`` … ``--]``: the text between is repeated, joined by what follows the colon; text behind
 #: the closing mark (``--],``) stays.
-_BLOCK = re.compile(r"^[ ]*--\[ each slot: (?P<joint>.+)\n(?P<body>(?:.*\n)*?)[ ]*--\](?P<rest>.*)$", re.MULTILINE)
+_BLOCK = re.compile(
+    r"^[ ]*--\[ each slot: (?P<joint>.+)\n(?P<body>(?:.*\n)*?)[ ]*--\](?P<rest>.*)$", re.MULTILINE
+)
 
 #: What may name a schema: it is written into statements, so nothing that would need a second thought there.
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 
 
 class Statements:
-    """The statements of one schema, by their path below ``sql/`` without the ending: ``statements["messages/claim"]``."""
+    """The statements of one schema, by their path below ``sql/``: ``statements["messages/claim"]``."""
 
     def __init__(self, schema: str = "pgqueue") -> None:
         if not _SCHEMA.fullmatch(schema):
             raise ValueError(
-                f"{schema!r} can't be a schema of pgqueue: use up to 63 letters, digits and underscores, no digit first."
+                f"{schema!r} can't be the schema: its name must be of up to 63 letters, digits and underscores."
             )
         self.schema = schema
         self._texts: dict[tuple[str, tuple[int, ...]], bytes] = {}
@@ -58,6 +60,6 @@ def _for_slot(text: str, slot: int) -> str:
     return re.sub(r"(?<=[a-z])_0\b", f"_{slot}", text).replace("/*slot*/0", str(slot))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read(name: str) -> str:
     return (_HERE / f"{name}.sql").read_text(encoding="utf-8")

@@ -39,8 +39,8 @@ delayed AS (
     FROM new
     WHERE due_at > instant
 )
-SELECT pg_notify(%(channel)s, '')
-WHERE %(wake)s OR EXISTS (
+SELECT pg_notify(%(channel)s, coalesce(%(announce)s::text, ''))
+WHERE %(announce)s::text IS NOT NULL OR EXISTS (
     SELECT
     FROM unnest(%(registers)s::text[]) AS register (name)
     WHERE pg_sequence_last_value(register.name::regclass) > extract(epoch FROM clock_timestamp()) * 1000

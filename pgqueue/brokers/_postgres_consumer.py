@@ -1,0 +1,218 @@
+"""What a worker draws messages from and settles them with, on PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..broker import Consumer, MessageProxy
+from ..engine.settlement import OpenSettlements, Settlement
+from ..errors import ActorNotFound, DecodeError
+from ..logging import get_logger
+from ..message import Message
+from ..storage.messages import ClaimedMessage, Verdict
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..engine.intake import Intake
+    from ..engine.session import Session
+
+logger = get_logger(__name__)
+
+
+class ClaimedProxy(MessageProxy):
+    """A message that this process holds.
+
+    Attributes:
+      attempts: How many workers were lost while they held it.
+      claimed: What the engine knows it as; None once it is settled or given back.
+    """
+
+    def __init__(self, message: Message[Any], claimed: ClaimedMessage) -> None:
+        super().__init__(message)
+        self.attempts = claimed.attempts
+        self.claimed: ClaimedMessage | None = claimed
+        self.claimed_at = self.started_at = time.monotonic()
+
+
+class _Threads(threading.local):
+    """A number for each worker thread, its place on the running board."""
+
+    number: int | None = None
+
+
+class PostgresConsumer(Consumer):
+    """A view of the process's session: messages of some queues.
+
+    Parameters:
+      timeout_s: How long iteration waits for a message before it answers None.
+      on_close: Called once, after the intake has been closed.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        intake: Intake,
+        open_settlements: OpenSettlements,
+        *,
+        timeout_s: float,
+        on_close: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._intake = intake
+        self._open = open_settlements
+        self._timeout_s = timeout_s
+        self._on_close: Callable[[], None] | None = on_close
+        self._threads = _Threads()
+        self._numbers = iter(range(2**31))
+
+    def __next__(self) -> MessageProxy | None:
+        while (claimed := self._intake.next(self._timeout_s)) is not None:
+            try:
+                return ClaimedProxy(Message.decode(claimed.payload), claimed)
+            except DecodeError as error:
+                self._bury_undecodable(claimed, error)
+        return None
+
+    # -- the course of a message
+
+    def started(self, message: MessageProxy) -> None:
+        """Note what this thread runs, for whoever finds the process dead."""
+        if isinstance(message, ClaimedProxy) and message.claimed is not None:
+            message.started_at = time.monotonic()
+            self._note(message.claimed.id)
+
+    def finished(self, message: MessageProxy) -> None:  # noqa: ARG002
+        """Note that this thread runs nothing."""
+        self._note(0)
+
+    @contextmanager
+    def settling(self, message: MessageProxy) -> Iterator[None]:
+        """Collect what is sent and stored inside the block, and commit it with the ack or nack at its end."""
+        if not isinstance(message, ClaimedProxy) or message.claimed is None:
+            yield
+            return
+        settlement = Settlement(self._session, self._intake, _verdict(message, message.claimed))
+        self._open.current = settlement
+        try:
+            yield
+        finally:
+            self._open.current = None
+            if settlement.decided:
+                settlement.commit()
+            else:
+                message.claimed = None
+                settlement.abandon()
+
+    def ack(self, message: MessageProxy) -> None:
+        """Record that a message is done, or that a copy of it carries on."""
+        self._decide(message, failed=False)
+
+    def nack(self, message: MessageProxy) -> None:
+        """Send a message to the dead letters."""
+        self._decide(message, failed=True)
+
+    def _decide(self, message: MessageProxy, *, failed: bool) -> None:
+        if not isinstance(message, ClaimedProxy) or message.claimed is None:
+            logger.warning("Message %s is not held by this consumer; nothing is acknowledged.", message)
+            return
+        settlement = self._open.current
+        if settlement is not None and settlement.verdict.message is message.claimed:
+            message.claimed = None
+            _complete(settlement.verdict, message, failed=failed)
+            settlement.decided = True
+            return
+        # Outside a worker: on return it is durable.
+        with self.settling(message):
+            self._decide(message, failed=failed)
+        self.flush()
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Make messages ready again at once, in their old places."""
+        claimed = []
+        for message in messages:
+            if isinstance(message, ClaimedProxy) and message.claimed is not None:
+                claimed.append(message.claimed)
+                message.claimed = None
+        if claimed:
+            self._intake.give_back(claimed)
+
+    # -- the consumer as a whole
+
+    def subscribe(self, queue_name: str) -> None:
+        """Draw from one more queue."""
+        self._intake.subscribe(queue_name)
+
+    def pause(self) -> None:
+        """Claim no more."""
+        self._intake.pause()
+
+    def resume(self) -> None:
+        """Claim again."""
+        self._intake.resume()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until every ack and nack is durable."""
+        return self._session.flush(timeout)
+
+    def close(self) -> None:
+        """Give back what was not drawn; the last consumer to close ends the session."""
+        on_close, self._on_close = self._on_close, None
+        if on_close is None:
+            return
+        try:
+            self._intake.close()
+        finally:
+            on_close()
+
+    def _note(self, message: int) -> None:
+        if self._session.board is None:
+            return
+        if self._threads.number is None:
+            self._threads.number = next(self._numbers)
+        self._session.board.note(self._threads.number, message)
+
+    def _bury_undecodable(self, claimed: ClaimedMessage, error: DecodeError) -> None:
+        logger.error("A message can't be decoded and goes to the dead letters as it is: %s", error)
+        verdict = Verdict(
+            claimed,
+            "undecodable",
+            "",
+            status=None,
+            reason="undecodable",
+            error=_text(f"{error}: {error.error}"),
+        )
+        self._session.submit(verdict, self._intake.settled)
+
+
+def _verdict(message: ClaimedProxy, claimed: ClaimedMessage) -> Verdict:
+    started = message.started_at
+    return Verdict(
+        claimed,
+        message.message_id,
+        message.actor_name,
+        wait_ms=claimed.wait_ms + int((started - message.claimed_at) * 1000),
+        run_ms=int((time.monotonic() - started) * 1000),
+    )
+
+
+def _complete(verdict: Verdict, message: ClaimedProxy, *, failed: bool) -> None:
+    if any(new.message_id == verdict.message_id for new in verdict.follow_ups):
+        verdict.status = None  # a retry: the message isn't at its end
+    elif failed:
+        verdict.status = "f"
+    if failed:
+        error = message._exception  # noqa: SLF001  # as Dramatiq calls it
+        verdict.reason = "unknown actor" if isinstance(error, ActorNotFound) else "failed"
+        verdict.error = None if error is None else _text(f"{type(error).__name__}: {error}")
+        traceback = message.options.get("traceback")
+        verdict.traceback = None if traceback is None else _text(str(traceback))
+
+
+def _text(text: str) -> str:
+    """``text`` as PostgreSQL can keep it: without NUL and lone surrogates."""
+    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()

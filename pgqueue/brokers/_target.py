@@ -1,0 +1,36 @@
+"""Which database a broker is for: a URL, ``embedded:``, or what the environment says."""
+
+import os
+import re
+from collections.abc import Callable
+
+from ..embedded import is_embedded_url, start
+from ..errors import BrokerNotConfigured
+
+#: Where a URL is looked for, in this order, if none is given.
+VARIABLES = ("PGQUEUE_URL", "DATABASE_URL")
+
+
+def resolve(url: str | None) -> str | Callable[[], str]:
+    """A URL that the driver takes, or a function that starts the bundled server and answers its URL.
+
+    Raises:
+      BrokerNotConfigured: There is none.
+    """
+    url = url or next((os.environ[name] for name in VARIABLES if os.environ.get(name)), None)
+    if url is None:
+        raise BrokerNotConfigured
+    if is_embedded_url(url):
+        return _Embedded(url)
+    return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
+
+
+class _Embedded:
+    """Starts the bundled server once and keeps hold of it: it stops with the last process that does."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __call__(self) -> str:
+        self._server = start(self._url)
+        return self._server.url

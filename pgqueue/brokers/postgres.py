@@ -1,0 +1,374 @@
+"""The broker that keeps messages in PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from ..broker import Broker, Consumer
+from ..common import current_millis, dq_name, q_name
+from ..engine.board import Board
+from ..engine.catalog import Catalog
+from ..engine.intake import Intake
+from ..engine.session import Session
+from ..engine.settlement import OpenSettlements
+from ..errors import BrokerConnectionError, ConnectionClosed, QueueJoinTimeout, SchemaOutdated
+from ..message import MessageStatus
+from ..storage import messages, queues
+from ..storage.database import REQUIRED_REVISION, Connection, Database
+from ..storage.messages import NewMessage
+from ..storage.registers import channel, idle_register
+from ..storage.results import StoredResult
+from ..storage.revision import current_revision
+from ._postgres_consumer import PostgresConsumer
+from ._target import resolve
+
+if TYPE_CHECKING:
+    from psycopg_pool import ConnectionPool
+
+    from ..broker import MessageProxy
+    from ..message import Message
+    from ..middleware import Middleware
+
+    AnyMessage: TypeAlias = Message[Any] | MessageProxy
+
+__all__ = ["PostgresBroker"]
+
+#: How often a send is tried over lost connections, and the seconds between two tries.
+SEND_ATTEMPTS, SEND_RETRY_S = 6, 0.25
+
+#: A shorter delay than this is announced: workers look for due messages each second by themselves.
+ANNOUNCED_DELAY_MS = 1_000
+
+#: Messages written in one statement.
+ENQUEUE_BATCH = 5_000
+
+
+class PostgresBroker(Broker):
+    """Keeps messages, results and rate limits in one PostgreSQL database.
+
+    Nothing is connected before the first message is sent or consumed. Safe to use from all threads; a child that was
+    forked opens connections of its own.
+
+    Parameters:
+      url: A libpq URL, or ``embedded:`` or ``embedded:/dir`` for the bundled server. None: the environment's
+        ``PGQUEUE_URL``, then ``DATABASE_URL``.
+      pool: A psycopg pool to use in the place of an own one. Workers open three connections besides.
+      schema: The schema that holds the tables; several in one database are independent.
+      middleware: None for one of each default middleware.
+      max_connections: The most connections of the own pool.
+      prepare_threshold: As psycopg's; None behind a pooler that can't prepare statements.
+      dead_message_ttl: Milliseconds for which dead letters are kept; None for seven days.
+
+    Raises:
+      BrokerNotConfigured: There is neither a URL nor a pool.
+      ValueError: ``schema`` is not a plain name.
+    """
+
+    queues: set[str]
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        pool: ConnectionPool[Any] | None = None,
+        schema: str = "pgqueue",
+        middleware: Iterable[Middleware] | None = None,
+        max_connections: int = 20,
+        prepare_threshold: int | None = 5,
+        dead_message_ttl: int | None = None,
+    ) -> None:
+        super().__init__(middleware)
+        self.queues = set()
+        self.database = Database(
+            None if pool is not None and url is None else resolve(url),
+            pool=pool,
+            schema=schema,
+            max_connections=max_connections,
+            prepare_threshold=prepare_threshold,
+        )
+        self._catalog = Catalog(self.database)
+        self._settlements = OpenSettlements()
+        self._dead_letter_ttl_s = None if dead_message_ttl is None else dead_message_ttl / 1000
+        self._session: Session | None = None
+        self._session_pid = 0
+        self._consumers = 0
+        self._lock = threading.RLock()
+
+    def check(self) -> None:
+        """See whether the database can be used by this release.
+
+        Raises:
+          DatabaseUnavailable: It can't be reached, or refuses us.
+          SchemaOutdated: ``pgqueue migrate`` has to be run first.
+        """
+        with self.database.connection() as conn:
+            found = current_revision(conn, self.database.statements)
+        if found is None or found < REQUIRED_REVISION:
+            raise SchemaOutdated(found=found, required=REQUIRED_REVISION)
+
+    # ── queues ────────────────────────────────────────────────────────────────────────────────────
+
+    def declare_queue(self, queue_name: str) -> None:
+        """Make a queue known to this process; the database hears of it with its first message."""
+        if queue_name in self.queues:
+            return
+        self.emit_before("declare_queue", queue_name)
+        self.queues.add(queue_name)
+        self.emit_after("declare_queue", queue_name)
+        delay_name = dq_name(queue_name)
+        self.delay_queues.add(delay_name)
+        self.emit_after("declare_delay_queue", delay_name)
+
+    def get_queue_message_counts(self, queue_name: str) -> tuple[int, int, int]:
+        """Count a queue's messages: ready or in progress, delayed, dead."""
+        with self.database.connection() as conn:
+            counts = queues.counts(conn, self.database.statements, queue_name=q_name(queue_name))
+        return counts.ready + counts.leased, counts.scheduled, counts.dead
+
+    def flush(self, queue_name: str) -> None:
+        """Drop a queue's messages, delayed ones and dead letters included; those in progress go on."""
+        with self.database.connection() as conn:
+            queues.flush(conn, self.database.statements, queue_name=q_name(queue_name))
+
+    def join(self, queue_name: str, *, timeout: int | None = None, interval: int = 100) -> None:
+        """Wait until a queue has no message: none ready, none delayed, none in progress, in one snapshot.
+
+        Parameters:
+          timeout: Milliseconds; None waits for ever.
+          interval: Milliseconds between two looks, at most.
+
+        Raises:
+          QueueJoinTimeout: It took longer.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout / 1000
+        pause_s = 0.002
+        while self._is_busy(q_name(queue_name)):
+            left_s = None if deadline is None else deadline - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                raise QueueJoinTimeout(f"Queue {queue_name!r} still has messages after {timeout} ms.")
+            time.sleep(pause_s if left_s is None else min(pause_s, left_s))
+            pause_s = min(pause_s * 1.5, interval / 1000)
+
+    def _is_busy(self, queue_name: str) -> bool:
+        with self.database.connection() as conn:
+            return queues.busy(conn, self.database.statements, queue_name=queue_name)
+
+    def get_message_status(self, message_id: str) -> MessageStatus:
+        """Tell where a message is, by its id."""
+        with self.database.connection() as conn:
+            return MessageStatus(queues.status(conn, self.database.statements, message_id=message_id))
+
+    # ── sending ───────────────────────────────────────────────────────────────────────────────────
+
+    def enqueue(self, message: AnyMessage, *, delay: int | None = None) -> Message[Any]:
+        """Send a message; once this returns, it survives any crash.
+
+        In the after-hooks of a message that a worker settles, it is sent with that message's ack.
+
+        Raises:
+          ConnectionClosed: The database could not be reached, several times.
+        """
+        return self.enqueue_many([message], delay=delay)[0]
+
+    def enqueue_many(self, messages: Iterable[AnyMessage], *, delay: int | None = None) -> list[Message[Any]]:
+        """Send messages, all or none of them, in one round trip.
+
+        Raises:
+          ConnectionClosed: The database could not be reached, several times.
+        """
+        sent = [_as_sent(message, delay) for message in messages]
+        for message in sent:
+            self.emit_before("enqueue", message, delay)
+        encoded = [_Encoded(message, self._priority_of(message)) for message in sent]
+        self._send(encoded, delay)
+        for message in sent:
+            self.emit_after("enqueue", message, delay)
+        return sent
+
+    def _priority_of(self, message: Message[Any]) -> int:
+        """Lower first: the message's own, or RabbitMQ's turned round, or its actor's."""
+        options = message.options
+        if (priority := options.get("priority")) is None:
+            if (broker_priority := options.get("broker_priority")) is not None:
+                priority = -broker_priority
+            elif (actor := self.actors.get(message.actor_name)) is not None:
+                priority = actor.priority
+            else:
+                priority = 0
+        if not isinstance(priority, int) or not -(2**31) < priority < 2**31:
+            raise ValueError(
+                f"Message {message} has priority {priority!r}: an integer of 32 bits is expected."
+            )
+        return priority
+
+    def _send(self, encoded: Sequence[_Encoded], delay: int | None) -> None:
+        settlement = self._settlements.current
+        if settlement is not None:
+            for new in self._rows(encoded, delay):
+                settlement.add_message(new)
+        elif encoded:
+            self._write(encoded, delay)
+
+    def _write(self, encoded: Sequence[_Encoded], delay: int | None) -> None:
+        for attempt in range(SEND_ATTEMPTS):
+            try:
+                self._write_rows(self._rows(encoded, delay), announce=_announcement(delay))
+            except BrokerConnectionError as error:
+                self.logger.debug("Attempt %d to send: %s", attempt + 1, error)
+                if attempt + 1 == SEND_ATTEMPTS:
+                    raise ConnectionClosed(f"Not sent, after {SEND_ATTEMPTS} attempts: {error}") from error
+                time.sleep(SEND_RETRY_S * attempt)
+            except SchemaOutdated:
+                self._catalog.forget()
+                raise
+            else:
+                return
+
+    def _write_rows(self, rows: Sequence[NewMessage], *, announce: str | None) -> None:
+        statements, schema = self.database.statements, self.database.schema
+        with self.database.connection() as conn:
+            cells = sorted({idle_register(row.queue_name, schema=schema) for row in rows})
+            if len(rows) <= ENQUEUE_BATCH:
+                messages.enqueue(
+                    conn,
+                    statements,
+                    messages=rows,
+                    channel=channel(schema),
+                    registers=cells,
+                    announce=announce,
+                )
+                return
+            with conn.transaction():
+                for start in range(0, len(rows), ENQUEUE_BATCH):
+                    part = rows[start : start + ENQUEUE_BATCH]
+                    messages.enqueue(
+                        conn,
+                        statements,
+                        messages=part,
+                        channel=channel(schema),
+                        registers=cells,
+                        announce=announce,
+                    )
+
+    def _rows(self, encoded: Sequence[_Encoded], delay: int | None) -> list[NewMessage]:
+        lanes = self._catalog.lanes_of({one.lane for one in encoded})
+        return [
+            NewMessage(
+                lanes[one.lane], one.lane[0], one.message_id, one.actor_name, one.payload,
+                delay_ms=delay, eta_ms=one.eta_ms if delay is None else None,
+            )
+            for one in encoded
+        ]  # fmt: skip
+
+    # ── consuming ─────────────────────────────────────────────────────────────────────────────────
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        """Return a consumer of one queue. Delayed messages come through it when they are due."""
+        return self._consumer([q_name(queue_name)], prefetch=prefetch, threads=1, timeout=timeout)
+
+    def consume_many(
+        self, queue_names: Collection[str], *, prefetch: int | None, threads: int, timeout: int
+    ) -> Consumer:
+        """Return one consumer for many queues."""
+        names = {q_name(name) for name in queue_names}
+        return self._consumer(names, prefetch=prefetch, threads=threads, timeout=timeout)
+
+    def _consumer(
+        self, queue_names: Collection[str], *, prefetch: int | None, threads: int, timeout: int
+    ) -> PostgresConsumer:
+        session = self._join_session(threads)
+        intake = Intake(session, queue_names, prefetch=prefetch, threads=threads)
+        return PostgresConsumer(
+            session, intake, self._settlements, timeout_s=timeout / 1000, on_close=self._leave_session
+        )
+
+    def _join_session(self, threads: int) -> Session:
+        with self._lock:
+            if self._session is None or self._session_pid != os.getpid():
+                self._session = self._open_session(threads)
+                self._session_pid = os.getpid()
+                self._consumers = 0
+            self._consumers += 1
+            return self._session
+
+    def _open_session(self, threads: int) -> Session:
+        self.check()
+        board = os.environ.get("PGQUEUE_BOARD")
+        session = Session(
+            self.database,
+            threads=threads,
+            board=Board.open(Path(board)) if board else None,
+            dead_letter_ttl_s=self._dead_letter_ttl_s,
+        )
+        session.open()
+        return session
+
+    def _leave_session(self) -> None:
+        with self._lock:
+            self._consumers -= 1
+            if self._consumers > 0:
+                return
+            session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    # ── for results and rate limits ───────────────────────────────────────────────────────────────
+
+    def store_with_ack(self, result: StoredResult) -> bool:
+        """Store a result with the ack of the message that this thread settles; False if it settles none."""
+        settlement = self._settlements.current
+        if settlement is None:
+            return False
+        settlement.add_result(result)
+        return True
+
+    def settlement_connection(self) -> Connection | None:
+        """The connection in whose transaction the ack of this thread's message will be; None if it settles none."""
+        settlement = self._settlements.current
+        return None if settlement is None else settlement.connection()
+
+    def close(self) -> None:
+        """Close the connections of senders; consumers close their own."""
+        self.database.close()
+
+
+class _Encoded:
+    """A message as it is written: encoded after the hooks have seen it, without what only delays are."""
+
+    __slots__ = ("actor_name", "eta_ms", "lane", "message_id", "payload")
+
+    def __init__(self, message: Message[Any], priority: int) -> None:
+        queue_name = q_name(message.queue_name)
+        self.lane = (queue_name, priority)
+        self.message_id = message.message_id
+        self.actor_name = message.actor_name
+        self.eta_ms = _eta_of(message)
+        if queue_name != message.queue_name or "eta" in message.options:
+            message = message.copy(queue_name=queue_name)
+            message.options.pop("eta", None)
+        self.payload = message.encode()
+
+
+def _announcement(delay: int | None) -> str | None:
+    """What listeners are told of a short delay; they look for long ones by themselves."""
+    return str(delay) if delay is not None and 0 < delay < ANNOUNCED_DELAY_MS else None
+
+
+def _eta_of(message: Message[Any]) -> float | None:
+    eta = message.options.get("eta")
+    return eta if isinstance(eta, int | float) and not isinstance(eta, bool) else None
+
+
+def _as_sent(message: AnyMessage, delay: int | None) -> Message[Any]:
+    """What the sender gets back; only attributes of a message are used, for it may be a proxy."""
+    if delay is None:
+        return cast("Message[Any]", message)
+    delayed: Message[Any] = message.copy(
+        queue_name=dq_name(message.queue_name), options={"eta": current_millis() + delay}
+    )
+    return delayed

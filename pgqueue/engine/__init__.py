@@ -1,0 +1,1 @@
+"""What runs messages through one process: sessions, fetchers, ackers, settlements. Knows bytes and ids, no Message."""

@@ -1,0 +1,255 @@
+"""The acker: one durable commit for all that the threads of a process finish while the commit before is under way."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from uuid import UUID
+
+from psycopg import DataError, Error, errors
+
+from ..logging import get_logger
+from ..storage import messages, workers
+from ..storage.database import Connection, Database, is_lost, translated
+from ..storage.messages import ClaimedMessage, Verdict
+from ..storage.registers import channel, idle_register
+from .backoff import Backoff
+from .leases import Leases
+
+#: The most verdicts in one commit.
+BATCH = 500
+
+#: Plans must not hang on statistics that a TRUNCATE has just emptied, nor on the values of the first calls.
+SETTINGS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "jit": "off",
+    "statement_timeout": "60s",
+}
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A verdict on its way; ``released`` is called once nothing of it is left to do."""
+
+    verdict: Verdict
+    released: Callable[[], None]
+
+
+class Acker(threading.Thread):
+    """Writes verdicts in the order in which they come, many at a time.
+
+    A lost connection is replaced and the group sent again, after a look at which of it had been committed. A verdict
+    that the database refuses to write (a result that is too large, say) does not hold up the others.
+    """
+
+    def __init__(self, database: Database, leases: Leases) -> None:
+        super().__init__(name="pgqueue-acker", daemon=True)
+        self._database = database
+        self._leases = leases
+        self._queue: SimpleQueue[Settled | threading.Event | None] = SimpleQueue()
+        self._conn: Connection | None = None
+        self._backoff = Backoff()
+        self._giving_up = threading.Event()
+        self.on_delayed: Callable[[float], None] = lambda _: None
+
+    def submit(self, settled: Settled) -> None:
+        """Hand over a verdict; returns at once."""
+        self._queue.put(settled)
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until everything handed over so far is durable."""
+        reached = threading.Event()
+        self._queue.put(reached)
+        return reached.wait(timeout_s)
+
+    def stop(self, timeout_s: float) -> None:
+        """End the thread once everything is written, or when the time is up."""
+        self._queue.put(None)
+        self.join(timeout_s)
+        if self.is_alive():
+            self._giving_up.set()
+            logger.error("Acks could not be written within %.0f s; their messages will run again.", timeout_s)
+            self.join(1.0)
+
+    def run(self) -> None:
+        """Write until told to stop."""
+        more = True
+        while more:
+            more = self._write_next()
+        if self._conn is not None:
+            self._conn.close()
+
+    def _write_next(self) -> bool:
+        item = self._queue.get()
+        batch: list[Settled] = []
+        while isinstance(item, Settled):
+            batch.append(item)
+            item = self._next_of(batch)
+        self._write(batch)
+        if isinstance(item, threading.Event) and item is not _NOTHING:
+            item.set()
+        return item is not None
+
+    def _next_of(self, batch: list[Settled]) -> "Settled | threading.Event | None":
+        if len(batch) >= BATCH:
+            return _NOTHING
+        try:
+            return self._queue.get_nowait()
+        except Empty:
+            return _NOTHING
+
+    def _write(self, batch: Sequence[Settled]) -> None:
+        by_owner: dict[UUID, list[Verdict]] = defaultdict(list)
+        for settled in batch:
+            by_owner[settled.verdict.message.lease.owner].append(settled.verdict)
+        for owner, verdicts in by_owner.items():
+            try:
+                self._settle(owner, verdicts)
+            except Exception:  # the thread's top loop
+                logger.exception(
+                    "%d acks could not be written; their messages will run again.", len(verdicts)
+                )
+        for settled in batch:
+            settled.released()
+
+    def _settle(self, owner: UUID, verdicts: list[Verdict]) -> None:
+        closes = self._leases.count_off([verdict.message for verdict in verdicts])
+        self._settle_all(owner, list(zip(verdicts, closes, strict=True)))
+        self._leases.drop(verdict.message for verdict in verdicts)
+        delays = [
+            new.delay_ms for verdict in verdicts for new in verdict.follow_ups if new.delay_ms is not None
+        ]
+        if delays:
+            self.on_delayed(min(delays) / 1000)
+
+    def _settle_all(self, owner: UUID, group: list[tuple[Verdict, bool]]) -> None:
+        unsure = False
+        while group and not self._giving_up.is_set():
+            try:
+                conn = self._connected(again=unsure)
+                if unsure:
+                    group, unsure = self._not_committed(conn, owner, group), False
+                    continue
+                accepted = self._try(conn, owner, group)
+            except Exception as error:  # noqa: BLE001  # whatever it is, no ack is dropped
+                if _is_about_a_value(error):
+                    self._settle_one_by_one(owner, group, error)
+                    return
+                self._report_trouble(error)
+                unsure = True
+                continue
+            self._backoff.reset()
+            group = self._moved(conn, owner, [pair for pair in group if pair[0].message.id not in accepted])
+
+    def _try(self, conn: Connection, owner: UUID, group: list[tuple[Verdict, bool]]) -> set[int]:
+        return messages.settle(
+            conn, self._database.statements, owner=owner,
+            verdicts=[verdict for verdict, _ in group],
+            closes=[closes for _, closes in group],
+            slots=sorted({verdict.message.lease.slot for verdict, _ in group}),
+            channel=channel(self._database.schema),
+            registers=self._registers(group),
+        )  # fmt: skip
+
+    def _registers(self, group: list[tuple[Verdict, bool]]) -> list[str]:
+        queues = {new.queue_name for verdict, _ in group for new in verdict.follow_ups}
+        return sorted({idle_register(name, schema=self._database.schema) for name in queues})
+
+    def _settle_one_by_one(self, owner: UUID, group: list[tuple[Verdict, bool]], error: Exception) -> None:
+        """Find the verdict that can't be written; its message fails with the reason."""
+        if len(group) > 1:
+            # A lease is closed by the verdict that comes last.
+            for number, (verdict, closes) in enumerate(group):
+                others = any(later.message.lease is verdict.message.lease for later, _ in group[number + 1 :])
+                self._settle_all(owner, [(verdict, closes and not others)])
+            return
+        verdict, closes = group[0]
+        if verdict.reason == "unrecordable":
+            raise error
+        logger.error("What became of message %s can't be recorded: %s", verdict.message_id, error)
+        self._settle_all(owner, [(_unrecordable(verdict, error), closes)])
+
+    def _moved(
+        self, conn: Connection, owner: UUID, refused: list[tuple[Verdict, bool]]
+    ) -> list[tuple[Verdict, bool]]:
+        """Of the verdicts that were refused, those whose lease only lies in another slot now."""
+        if not refused:
+            return []
+        held = messages.find_leases(conn, self._database.statements, owner=owner)
+        moved = []
+        for verdict, closes in refused:
+            slot, ids = held.get(verdict.message.lease.lid, (0, set()))
+            if verdict.message.id in ids:
+                verdict.message.lease.slot = slot
+                moved.append((verdict, closes))
+            else:
+                _report_lost(verdict)
+        return moved
+
+    def _not_committed(
+        self, conn: Connection, owner: UUID, group: list[tuple[Verdict, bool]]
+    ) -> list[tuple[Verdict, bool]]:
+        """After a lost connection: what is still on its lease. The rest was committed, if the owner still exists."""
+        held = messages.find_leases(conn, self._database.statements, owner=owner)
+        open_, gone = [], []
+        for verdict, closes in group:
+            slot, ids = held.get(verdict.message.lease.lid, (0, set()))
+            if verdict.message.id in ids:
+                verdict.message.lease.slot = slot
+                open_.append((verdict, closes))
+            else:
+                gone.append(verdict)
+        if gone and not workers.beat(conn, self._database.statements, owners=[owner]):
+            for verdict in gone:
+                _report_lost(verdict)
+        return open_
+
+    def _connected(self, *, again: bool) -> Connection:
+        if again and self._giving_up.wait(self._backoff.next_s()):
+            raise TimeoutError("the acker was told to give up")
+        if self._conn is None or self._conn.closed:
+            with translated(self._database):
+                self._conn = self._database.connect(application_name="pgqueue acker", settings=SETTINGS)
+        return self._conn
+
+    def _report_trouble(self, error: Exception) -> None:
+        logger.warning("Acks can't be written at the moment, they are kept and tried again: %s", error)
+        if self._conn is not None and (is_lost(error) or isinstance(error, errors.ReadOnlySqlTransaction)):
+            self._conn.close()
+
+
+_NOTHING = threading.Event()
+
+
+def _is_about_a_value(error: Exception) -> bool:
+    """Whether the same statement would fail for ever: a value is wrong or too large, not the server in trouble."""
+    if isinstance(error, Error) and error.sqlstate is not None:
+        return error.sqlstate[:2] in {"22", "23", "54"}
+    return isinstance(error, DataError | ValueError | OverflowError | TypeError)
+
+
+def _report_lost(verdict: Verdict) -> None:
+    logger.error(
+        "LeaseLost: message %s (%s) was given to another worker before its end was recorded; its run here counts for "
+        "nothing.", verdict.message_id, verdict.actor_name,
+    )  # fmt: skip
+
+
+def _unrecordable(verdict: Verdict, error: Exception) -> Verdict:
+    text = str(error).replace("\0", "\N{SYMBOL FOR NULL}") if not isinstance(error, Error) else str(error)
+    return Verdict(
+        verdict.message, "undecodable", "", status=None, reason="unrecordable", run_ms=verdict.run_ms,
+        error=f"What became of it can't be recorded: {text}",
+    )  # fmt: skip
+
+
+def give_back(database: Database, leases: Leases, owner: UUID, claimed: Sequence[ClaimedMessage]) -> None:
+    """Make claimed messages ready again at once, uncharged."""
+    with database.connection() as conn:
+        leases.count_off(claimed)
+        messages.requeue(conn, database.statements, owner=owner, messages=claimed)
+        leases.drop(claimed)

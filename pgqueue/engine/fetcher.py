@@ -1,0 +1,178 @@
+"""The fetcher: claims for all queues of a consumer at once, on a connection of its own, and knows when it need not."""
+
+import time
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from random import uniform
+from uuid import UUID
+
+from ..logging import get_logger
+from ..storage import lanes, messages, registers, slots
+from ..storage.database import Connection, Database, translated
+from ..storage.lanes import Lane
+from ..storage.messages import Claim, ClaimedMessage, Registers
+from ..storage.positions import Positions, Span
+from .leases import Leases
+
+#: A claim need not be durable: one that a crash of the server undoes is only claimed again. The plan's shape is
+#: pinned, because the tables' statistics are worth nothing a second after they were taken.
+SETTINGS = {
+    "synchronous_commit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "on",
+    "jit": "off",
+    "statement_timeout": "30s",
+}
+
+#: Seconds after which all positions are forgotten: a claim of somebody else that was rolled back may have left rows
+#: behind them. Looking again costs some 20 ms for 100,000 dead rows.
+FORGET_S = 45.0
+
+#: Seconds to wait for a name to claim under.
+NAME_S = 5.0
+
+logger = get_logger(__name__)
+
+
+class Fetcher:
+    """Takes messages of some queues. For one thread, but for `subscribe`."""
+
+    def __init__(
+        self, database: Database, leases: Leases, queue_names: Iterable[str], *, need_name: Callable[[], None]
+    ) -> None:
+        self._database = database
+        self._leases = leases
+        self._need_name = need_name
+        self._queue_names = set(queue_names)
+        self._positions = Positions()
+        self._lanes: list[Lane] = []
+        self._slots: list[int] = []
+        self._conn: Connection | None = None
+        self._seen = Registers(0, 0, 0, 0)
+        self._catalog = self._rewind = self._swept = -1
+        self._forget_at = 0.0
+        self._turn = 0
+
+    def subscribe(self, queue_name: str) -> None:
+        """Claim from one more queue."""
+        self._queue_names = self._queue_names | {queue_name}
+        self._catalog = -1
+
+    def fetch(self, limit: int) -> list[ClaimedMessage]:
+        """Claim up to ``limit`` messages, most urgent first.
+
+        Raises:
+          DatabaseUnavailable: The connection is lost; the next call opens another.
+        """
+        try:
+            with translated(self._database):
+                return self._fetch(self._connected(), limit)
+        except BaseException:
+            self.close()
+            raise
+
+    def worth_fetching(self, *, idle: bool) -> bool:
+        """Ask, at the cost of a few buffers, whether a `fetch` could find anything.
+
+        Parameters:
+          idle: Also leave word that a worker is idle, so that whoever sends the next message tells us.
+        """
+        try:
+            with translated(self._database):
+                return self._look(self._connected(), idle=idle)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; positions and the name that claims are made under go with it."""
+        if self._conn is not None:
+            conn, self._conn = self._conn, None
+            self._leases.renounce()
+            conn.close()
+
+    def _connected(self) -> Connection:
+        if self._conn is None:
+            self._conn = self._database.connect(application_name="pgqueue fetcher", settings=SETTINGS)
+            self._positions.forget()
+            self._catalog = self._swept = -1
+        return self._conn
+
+    def _look(self, conn: Connection, *, idle: bool) -> bool:
+        cells = [registers.idle_register(name, schema=self._database.schema) for name in self._queue_names]
+        snapshot, seen = registers.read(
+            conn, self._database.statements, idle=sorted(set(cells)) if idle else ()
+        )
+        self._seen = seen
+        return (
+            seen.head != self._swept
+            or seen.catalog != self._catalog
+            or seen.rewind != self._rewind
+            or time.monotonic() > self._forget_at
+            or any(snapshot.decided(xid) for xid in self._positions.waiting_for())
+        )
+
+    def _fetch(self, conn: Connection, limit: int) -> list[ClaimedMessage]:
+        owner = self._name()
+        if owner is None:
+            return []
+        self._read_catalog(conn)
+        self._forget_in_time()
+        spans = self._positions.plan(self._lanes_in_order(), self._slots)
+        if not spans:
+            self._swept = self._seen.head
+            return []
+        claim = messages.claim(
+            conn, self._database.statements, slots=self._slots, spans=spans, owner=owner, limit=limit
+        )
+        self._leases.add(claim.messages)
+        self._take_in(claim, spans, limit)
+        return claim.messages
+
+    def _name(self) -> UUID | None:
+        if self._leases.current() is None:
+            self._need_name()
+        return self._leases.current(within_s=NAME_S)
+
+    def _take_in(self, claim: Claim, spans: list[Span], limit: int) -> None:
+        full = len(claim.messages) >= limit
+        self._positions.advance(spans, claim.snapshot, stopped_at=claim.last if full else None)
+        if not full:
+            # The head that was read *before* this claim's snapshot: whoever drew an id by then had a transaction id
+            # that the snapshot knows. One read now may be of a transaction that it does not know.
+            self._swept = self._seen.head
+        self._seen = claim.registers
+
+    def _read_catalog(self, conn: Connection) -> None:
+        if self._seen.catalog == self._catalog:
+            return
+        statements = self._database.statements
+        _, seen = registers.read(conn, statements)
+        names = self._queue_names
+        self._lanes = [lane for lane in lanes.list_lanes(conn, statements) if lane.queue_name in names]
+        self._slots = [slot.slot for slot in slots.list_slots(conn, statements) if slot.state != "free"]
+        # The register shows a rotation before its commit; the table that was just read may not know of it yet.
+        self._catalog = seen.catalog if seen.open_slot in self._slots else -1
+        self._seen = seen
+
+    def _forget_in_time(self) -> None:
+        if self._seen.rewind != self._rewind or time.monotonic() > self._forget_at:
+            self._positions.forget()
+            self._rewind = self._seen.rewind
+            self._forget_at = time.monotonic() + FORGET_S * uniform(0.7, 1.3)  # noqa: S311  (spreads load)
+
+    def _lanes_in_order(self) -> list[int]:
+        """Lanes by priority; those of equal priority take turns at being first, so that none starves another."""
+        self._turn += 1
+        ordered: list[int] = []
+        for _, equals in groupby(sorted(self._lanes, key=_urgency), key=_urgency):
+            ids = [lane.id for lane in equals]
+            start = self._turn % len(ids)
+            ordered += ids[start:] + ids[:start]
+        return ordered
+
+
+def _urgency(lane: Lane) -> int:
+    return lane.priority

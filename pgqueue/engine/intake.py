@@ -1,0 +1,160 @@
+"""The intake: what a consumer draws from. Decides when to claim, when to ask, and when to sleep."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from ..errors import PgQueueError
+from ..logging import get_logger
+from ..storage.messages import ClaimedMessage
+from .acker import give_back
+from .backoff import Backoff
+from .fetcher import Fetcher
+from .prefetch import AdaptivePrefetch, FixedPrefetch, Prefetch
+from .session import Session
+
+#: Seconds after a claim that found nothing at which to ask again: a message whose sender looked for idle workers just
+#: before we left word is found by one of the first three; then each second, in case a notification was lost.
+POLLS_S = (0.005, 0.05, 0.25, 1.0)
+
+logger = get_logger(__name__)
+
+
+class Intake:
+    """Messages of some queues, claimed ahead. One thread draws; settling and waking come from others.
+
+    Parameters:
+      prefetch: The most messages claimed and not settled; None to follow the rate at which they are run.
+    """
+
+    def __init__(
+        self, session: Session, queue_names: Iterable[str], *, prefetch: int | None, threads: int
+    ) -> None:
+        self._session = session
+        self._fetcher = Fetcher(session.database, session.leases, queue_names, need_name=session.need_name)
+        self._policy: Prefetch = (
+            FixedPrefetch(prefetch) if prefetch is not None else AdaptivePrefetch(threads)
+        )
+        self._claimed: deque[ClaimedMessage] = deque()
+        self._in_flight = 0
+        self._lock = threading.Lock()
+        self._event = threading.Event()
+        self._hungry = True
+        self._paused = False
+        self._polls = 0
+        self._poll_at = 0.0
+        self._backoff = Backoff(first_s=0.1, most_s=3.0)
+        session.on_wake(self.wake)
+
+    def next(self, timeout_s: float) -> ClaimedMessage | None:
+        """The next message, or None if there was none for so long."""
+        if self._claimed:
+            return self._claimed.popleft()
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._event.clear()
+            if self._replenish():
+                return self._claimed.popleft()
+            wait_s = self._sleep_s(deadline)
+            if wait_s <= 0.0 and time.monotonic() >= deadline:
+                return None
+            self._event.wait(wait_s)
+
+    def wake(self) -> None:
+        """Something may have become ready."""
+        self._hungry = True
+        self._event.set()
+
+    def settled(self, number: int = 1) -> None:
+        """So many messages are settled; others may be claimed in their place."""
+        with self._lock:
+            self._in_flight -= number
+            self._policy.settled(number)
+            room = self._policy.room(self._in_flight) > 0
+        if room:
+            self._event.set()
+
+    def subscribe(self, queue_name: str) -> None:
+        """Draw from one more queue."""
+        self._fetcher.subscribe(queue_name)
+        self.wake()
+
+    def pause(self) -> None:
+        """Claim no more."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Claim again."""
+        self._paused = False
+        self.wake()
+
+    def give_back(self, claimed: Sequence[ClaimedMessage]) -> None:
+        """Make claimed messages ready again at once, uncharged."""
+        by_owner: dict[object, list[ClaimedMessage]] = {}
+        for message in claimed:
+            by_owner.setdefault(message.lease.owner, []).append(message)
+        for part in by_owner.values():
+            give_back(self._session.database, self._session.leases, part[0].lease.owner, part)
+            self.settled(len(part))
+
+    def close(self) -> None:
+        """Give back what was claimed and not drawn, and close the connection."""
+        self._paused = True
+        self._session.on_wake(self.wake, forget=True)
+        remaining = [self._claimed.popleft() for _ in range(len(self._claimed))]
+        try:
+            self.give_back(remaining)
+        finally:
+            self._fetcher.close()
+
+    def _replenish(self) -> bool:
+        """Claim if there is room and a reason to; answer whether something was claimed."""
+        with self._lock:
+            room = self._policy.room(self._in_flight)
+        if room <= 0 or self._paused or not self._has_reason():
+            return False
+        try:
+            return self._claim(room) if self._hungry else self._ask()
+        except PgQueueError as error:
+            wait_s = self._backoff.next_s()
+            logger.critical("No messages can be claimed, next try in %.1f s: %s", wait_s, error)
+            self._hungry = False
+            self._poll_at = time.monotonic() + wait_s
+            return False
+
+    def _has_reason(self) -> bool:
+        return self._hungry or time.monotonic() >= self._poll_at
+
+    def _claim(self, room: int) -> bool:
+        self._hungry = False  # before the claim: a wake-up during it counts
+        claimed = self._fetcher.fetch(room)
+        self._backoff.reset()
+        if not claimed:
+            self._polls = 0
+            self._poll_at = time.monotonic() + POLLS_S[0]
+            return False
+        self._hungry = True
+        with self._lock:
+            self._in_flight += len(claimed)
+        self._claimed.extend(claimed)
+        return True
+
+    def _ask(self) -> bool:
+        if self._fetcher.worth_fetching(idle=True):
+            self._hungry = True
+            self._event.set()
+        self._polls = min(self._polls + 1, len(POLLS_S) - 1)
+        self._poll_at = time.monotonic() + POLLS_S[self._polls]
+        self._backoff.reset()
+        return False
+
+    def _sleep_s(self, deadline: float) -> float:
+        until = deadline
+        if not self._paused and self._has_room():
+            until = min(until, time.monotonic() if self._hungry else self._poll_at)
+        return max(0.0, until - time.monotonic())
+
+    def _has_room(self) -> bool:
+        with self._lock:
+            return self._policy.room(self._in_flight) > 0

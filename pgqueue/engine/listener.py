@@ -1,0 +1,162 @@
+"""The listener: the connection on which a process is woken, shows that it lives, and does the keeper's duties."""
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from ..logging import get_logger
+from ..maintenance.duty import Duty
+from ..maintenance.promoter import Promoter
+from ..storage.database import Connection, Database, is_lost, translated
+from ..storage.registers import channel
+from .backoff import Backoff
+from .presence import Presence
+
+#: After a duty failed, seconds until it is tried again.
+AFTER_FAILURE_S = 1.0
+
+#: Seconds within which a dead network shows on this connection from the server's side, too: it then drops our locks.
+_SETTINGS = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "statement_timeout": "30s",
+    "idle_session_timeout": "0",
+}
+
+logger = get_logger(__name__)
+
+
+class Listener(threading.Thread):
+    """Waits for notifications and, on the same connection, runs each duty when it is due.
+
+    Parameters:
+      presence: The duty that keeps the process's names; it is done first on every new connection.
+      on_wake: Called, in this thread, whenever something may have become ready.
+    """
+
+    def __init__(
+        self, database: Database, *, presence: Presence, duties: Sequence[Duty], on_wake: Callable[[], None]
+    ) -> None:
+        super().__init__(name="pgqueue-listener", daemon=True)
+        self._database = database
+        self._presence = presence
+        self._duties: list[Duty] = [presence, *duties]
+        self._due_at = dict.fromkeys(self._duties, 0.0)
+        self._on_wake = on_wake
+        self._stopping = threading.Event()
+        self._up = threading.Event()
+        self._first_error: BaseException | None = None
+        self._nudge_in, self._nudge_out = os.pipe()
+        os.set_blocking(self._nudge_out, False)
+
+    def start_and_wait(self) -> None:
+        """Start; return when the process is registered, raise what stood in the way of that."""
+        self.start()
+        self._up.wait()
+        if self._first_error is not None:
+            self.stop()
+            raise self._first_error
+
+    def nudge(self, duty: type[Duty], *, in_s: float = 0.0) -> None:
+        """Run the duties of a kind in ``in_s`` seconds, or when they are due if that is sooner."""
+        due_at = time.monotonic() + in_s
+        for known in self._duties:
+            if isinstance(known, duty):
+                self._due_at[known] = min(self._due_at[known], due_at)
+        self._interrupt()
+
+    def stop(self) -> None:
+        """Retire the process's names, close the connection, end the thread; return when that is done."""
+        self._stopping.set()
+        self._interrupt()
+        if self.is_alive() and threading.current_thread() is not self:
+            self.join()
+
+    def run(self) -> None:
+        """Serve until told to stop, over any number of lost connections."""
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            try:
+                self._serve(backoff)
+            except Exception as error:  # noqa: BLE001  # the thread's top loop
+                if not self._up.is_set():
+                    self._first_error = error
+                    self._up.set()
+                    return
+                self._report(error)
+                self._stopping.wait(backoff.next_s())
+        os.close(self._nudge_in)
+        os.close(self._nudge_out)
+
+    def _serve(self, backoff: Backoff) -> None:
+        with (
+            translated(self._database),
+            self._database.connect(application_name="pgqueue listener", settings=_SETTINGS) as conn,
+        ):
+            self._begin(conn)
+            backoff.reset()
+            self._up.set()
+            self._on_wake()  # something may have happened while nobody listened
+            while not self._stopping.is_set():
+                self._run_due(conn)
+                self._wait(conn)
+            self._presence.leave(conn)
+
+    def _begin(self, conn: Connection) -> None:
+        conn.add_notify_handler(lambda notification: self._take(notification.payload))
+        conn.execute(f'LISTEN "{channel(self._database.schema)}"')
+        for duty in self._duties:
+            duty.reconnected()
+        self._run(conn, self._presence)
+
+    def _run_due(self, conn: Connection) -> None:
+        for duty in self._duties:
+            if self._due_at[duty] <= time.monotonic() and not self._stopping.is_set():
+                self._run(conn, duty)
+                self._take_notifications(conn)
+
+    def _run(self, conn: Connection, duty: Duty) -> None:
+        self._due_at[duty] = float("inf")
+        try:
+            in_s = duty.run_once(conn).in_s
+        except Exception as error:
+            in_s = AFTER_FAILURE_S
+            if conn.closed or is_lost(error) or duty is self._presence:
+                raise
+            logger.exception("%s failed; next try in %.0f s.", type(duty).__name__, in_s)
+        finally:
+            self._due_at[duty] = min(self._due_at[duty], time.monotonic() + in_s)
+
+    def _wait(self, conn: Connection) -> None:
+        wait_s = max(0.0, min(self._due_at.values()) - time.monotonic())
+        ready, _, _ = select.select([conn.fileno(), self._nudge_in], [], [], wait_s)
+        if self._nudge_in in ready:
+            os.read(self._nudge_in, 4096)
+        if len(ready) > (self._nudge_in in ready):
+            conn.pgconn.consume_input()
+            self._take_notifications(conn)
+
+    def _take_notifications(self, conn: Connection) -> None:
+        while (notification := conn.pgconn.notifies()) is not None:
+            self._take(notification.extra.decode())
+
+    def _take(self, payload: str) -> None:
+        """A payload is a number of milliseconds in which a message is due; none is a call to look now."""
+        if payload.isdecimal():
+            self.nudge(Promoter, in_s=int(payload) / 1000)
+        else:
+            self._on_wake()
+
+    def _interrupt(self) -> None:
+        with suppress(BlockingIOError, OSError):
+            os.write(self._nudge_out, b"!")
+
+    def _report(self, error: BaseException) -> None:
+        if is_lost(error):
+            logger.warning("The listener lost its connection and connects again: %s", error)
+        else:
+            logger.error("The listener failed and starts again.", exc_info=error)

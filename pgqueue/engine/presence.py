@@ -1,0 +1,108 @@
+"""A process's names in the database: registered, locked, renewed, and retired."""
+
+import os
+import socket
+from uuid import UUID, uuid4
+
+from ..logging import get_logger
+from ..maintenance.duty import Again, Duty
+from ..storage import messages, registers, workers
+from ..storage.database import Connection
+from ..storage.statements import Statements
+from .board import Board
+from .leases import Leases
+
+#: Seconds between two heartbeats.
+INTERVAL_S = 2.0
+
+logger = get_logger(__name__)
+
+
+class Presence(Duty):
+    """Keeps the names of one process alive. Its connection is the one that holds their locks."""
+
+    def __init__(self, statements: Statements, leases: Leases, *, threads: int, board: Board | None) -> None:
+        super().__init__(statements)
+        self._leases = leases
+        self._threads = threads
+        self._board = board
+        self._locked: set[UUID] = set()
+
+    def reconnected(self) -> None:
+        """Take all locks again: they went with the connection."""
+        self._locked.clear()
+
+    def run_once(self, conn: Connection) -> Again:
+        """Renew the names, take a new one if there is none, give back what old ones hold without our knowing."""
+        self._lock(conn)
+        self._renew(conn)
+        if self._leases.current() is None:
+            self._take_name(conn)
+        for owner in self._leases.old_names():
+            self._retire(conn, owner)
+        return Again(INTERVAL_S)
+
+    def leave(self, conn: Connection) -> None:
+        """Retire all names; whatever they still hold goes back uncharged."""
+        self._leases.renounce()
+        for owner in self._leases.names():
+            self._give_back(conn, owner, keep=[])
+            self._remove(conn, owner)
+
+    def _lock(self, conn: Connection) -> None:
+        for owner in self._leases.names():
+            if owner not in self._locked:
+                workers.lock(conn, self.statements, owner=owner)
+                self._locked.add(owner)
+
+    def _renew(self, conn: Connection) -> None:
+        names = self._leases.names()
+        if not names:
+            return
+        alive = workers.beat(conn, self.statements, owners=names)
+        for owner in names:
+            if owner not in alive:
+                logger.error("This process was declared lost; what it held as %s runs elsewhere.", owner)
+                self._leases.forget(owner)
+
+    def _take_name(self, conn: Connection) -> None:
+        owner = uuid4()
+        workers.register(
+            conn,
+            self.statements,
+            owner=owner,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            threads=self._threads,
+        )
+        self._locked.add(owner)
+        if self._board is not None:
+            self._board.add_owner(owner)
+        self._leases.adopt(owner)
+
+    def _retire(self, conn: Connection, owner: UUID) -> None:
+        keep = self._leases.lids(owner)
+        self._give_back(conn, owner, keep=keep)
+        if not keep:
+            self._remove(conn, owner)
+
+    def _give_back(self, conn: Connection, owner: UUID, *, keep: list[int]) -> None:
+        given = messages.reclaim(
+            conn,
+            self.statements,
+            owner=owner,
+            threads=0,
+            max_attempts=2**15 - 1,
+            error="",
+            charged=[],
+            keep=keep,
+        )
+        if given.returned:
+            registers.wake(conn, self.statements)
+
+    def _remove(self, conn: Connection, owner: UUID) -> None:
+        workers.remove(conn, self.statements, owner=owner)
+        if owner in self._locked:
+            workers.unlock(conn, self.statements, owner=owner)
+            self._locked.discard(owner)
+        self._leases.forget(owner)

@@ -1,0 +1,93 @@
+"""A session: one process's work on one database, shared by all its consumers.
+
+Three connections, however many queues and threads: the listener's, the acker's, and one for each intake, of which a
+worker has one.
+"""
+
+import threading
+from collections.abc import Callable
+
+from ..maintenance.promoter import Promoter
+from ..maintenance.pruner import Pruner
+from ..maintenance.reaper import Reaper
+from ..maintenance.rotator import Rotator
+from ..storage.database import Database
+from ..storage.messages import Verdict
+from .acker import Acker, Settled
+from .board import Board
+from .leases import Leases
+from .listener import Listener
+from .presence import Presence
+
+#: Seconds that a closing session waits for its last acks.
+LAST_ACKS_S = 30.0
+
+
+class Session:
+    """Opens with the first consumer and closes with the last."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        threads: int,
+        board: Board | None = None,
+        dead_letter_ttl_s: float | None = None,
+    ) -> None:
+        statements = database.statements
+        self.database = database
+        self.leases = Leases()
+        self.board = board
+        self._wakes: list[Callable[[], None]] = []
+        self._acker = Acker(database, self.leases)
+        pruner = Pruner(statements) if dead_letter_ttl_s is None else Pruner(
+            statements, dead_letter_ttl_s=dead_letter_ttl_s
+        )  # fmt: skip
+        self._listener = Listener(
+            database,
+            presence=Presence(statements, self.leases, threads=threads, board=board),
+            duties=[Promoter(statements), Reaper(statements), Rotator(statements), pruner],
+            on_wake=self._wake,
+        )
+        self._acker.on_delayed = self._expect_due
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Register with the database.
+
+        Raises:
+          PgQueueError: The database can't be used: unreachable, without our schema, without the rights.
+        """
+        self._listener.start_and_wait()
+        self._acker.start()
+
+    def close(self) -> None:
+        """Write the last acks and leave; whatever is still held goes back to its queues."""
+        self._acker.stop(LAST_ACKS_S)
+        self._listener.stop()
+
+    def submit(self, verdict: Verdict, released: Callable[[], None]) -> None:
+        """Record a verdict soon; ``released`` is called when it is durable."""
+        self._acker.submit(Settled(verdict, released))
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until every verdict submitted so far is durable."""
+        return self._acker.flush(timeout_s)
+
+    def need_name(self) -> None:
+        """Ask for a new name to claim under."""
+        self._listener.nudge(Presence)
+
+    def on_wake(self, call: Callable[[], None], *, forget: bool = False) -> None:
+        """Call ``call`` when something may have become ready, or no more."""
+        with self._lock:
+            wakes = [known for known in self._wakes if known != call]
+            self._wakes = wakes if forget else [*wakes, call]
+
+    def _wake(self) -> None:
+        for call in self._wakes:
+            call()
+
+    def _expect_due(self, in_s: float) -> None:
+        if in_s < 1.0:
+            self._listener.nudge(Promoter, in_s=in_s)

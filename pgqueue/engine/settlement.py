@@ -1,0 +1,107 @@
+"""A settlement: the end of one message, and everything that must commit with it or not at all.
+
+While a worker thread calls the after-hooks of a message, what they send and store is collected here. It goes out with
+the ack: through the acker, in its group's statement, or, if a hook needed an answer from the database that hangs on
+the same commit (a barrier), in a transaction of the settlement's own.
+"""
+
+import threading
+from contextlib import ExitStack
+
+from ..errors import LeaseLost
+from ..logging import get_logger
+from ..storage import messages
+from ..storage.database import Connection
+from ..storage.messages import NewMessage, StoredResult, Verdict
+from ..storage.registers import channel, idle_register
+from .intake import Intake
+from .session import Session
+
+logger = get_logger(__name__)
+
+
+class Settlement:
+    """Belongs to one worker thread, from the first after-hook to the last."""
+
+    def __init__(self, session: Session, intake: Intake, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.decided = False
+        self._session = session
+        self._intake = intake
+        self._stack = ExitStack()
+        self._conn: Connection | None = None
+
+    def add_message(self, message: NewMessage) -> None:
+        """Send ``message`` with the ack."""
+        self.verdict.follow_ups.append(message)
+
+    def add_result(self, result: StoredResult) -> None:
+        """Store ``result`` with the ack."""
+        self.verdict.results.append(result)
+
+    def connection(self) -> Connection:
+        """A connection inside the transaction in which this settlement will commit.
+
+        Raises:
+          LeaseLost: The message has been given to another worker.
+        """
+        if self._conn is None:
+            conn = self._stack.enter_context(self._session.database.transaction())
+            if not messages.hold(conn, self._session.database.statements, message=self.verdict.message):
+                self._stack.close()
+                raise LeaseLost(f"Message {self.verdict.message_id} was given to another worker.")
+            self._conn = conn
+        return self._conn
+
+    def commit(self) -> None:
+        """Hand the verdict over, or commit it here if a hook has begun a transaction."""
+        if self._conn is None:
+            self._session.submit(self.verdict, self._intake.settled)
+        else:
+            self._commit_here(self._conn)
+
+    def abandon(self) -> None:
+        """Undo everything; the message goes back to its queue."""
+        error = RuntimeError("nothing was decided about the message")
+        self._stack.__exit__(type(error), error, None)
+        self._give_back()
+
+    def _commit_here(self, conn: Connection) -> None:
+        try:
+            with self._stack:
+                self._write(conn)
+        except Exception:
+            logger.exception("Message %s could not be settled; it runs again.", self.verdict.message_id)
+            self._give_back()
+        else:
+            self._session.leases.drop([self.verdict.message])
+            self._intake.settled()
+
+    def _write(self, conn: Connection) -> None:
+        schema = self._session.database.schema
+        closes = self._session.leases.count_off([self.verdict.message])
+        try:
+            accepted = messages.settle(
+                conn, self._session.database.statements, owner=self.verdict.message.lease.owner,
+                verdicts=[self.verdict], closes=closes, slots=[self.verdict.message.lease.slot],
+                channel=channel(schema),
+                registers=[idle_register(new.queue_name, schema=schema) for new in self.verdict.follow_ups],
+            )  # fmt: skip
+            if not accepted:
+                raise LeaseLost(f"Message {self.verdict.message_id} was given to another worker.")
+        except BaseException:
+            self.verdict.message.lease.left += 1
+            raise
+
+    def _give_back(self) -> None:
+        try:
+            self._intake.give_back([self.verdict.message])
+        except Exception:
+            logger.exception("Message %s could not be given back; it waits for this worker's end.",
+                             self.verdict.message_id)  # fmt: skip
+
+
+class OpenSettlements(threading.local):
+    """The settlement that is open in this thread, if any."""
+
+    current: Settlement | None = None

@@ -1,0 +1,61 @@
+"""Makes scheduled messages ready when they are due."""
+
+from datetime import UTC, datetime
+from itertools import count
+
+from ..storage import registers, scheduled
+from ..storage.database import Connection
+from ..storage.statements import Statements
+from .duty import Again, Duty
+
+#: Messages promoted in one statement: about five milliseconds of work.
+BATCH = 500
+
+#: The longest nap, in seconds: a shorter delay than this is announced by its sender.
+NAP_S = 1.0
+
+#: Every so many runs the promoter looks at everything again: a promotion of another keeper that was rolled back may
+#: have left rows behind the position.
+FORGET_EVERY = 60
+
+_START = (datetime(1970, 1, 1, tzinfo=UTC), 0)
+
+
+class Promoter(Duty):
+    """Remembers how far it looked, so that promoted rows that can't be cleaned away yet cost nothing.
+
+    A row that is due at ``t`` was written before ``t``; so what a run at ``t`` did not see can only come from the
+    transactions that were undecided then. They are remembered and looked up by their number.
+    """
+
+    def __init__(self, statements: Statements) -> None:
+        super().__init__(statements)
+        self._after = _START
+        self._undecided: set[int] = set()
+        self._runs = count(1)
+
+    def reconnected(self) -> None:
+        """Begin anew."""
+        self._after, self._undecided = _START, set()
+
+    def run_once(self, conn: Connection) -> Again:
+        """Promote a batch; come again at once if it was full, else when the next message is due."""
+        if next(self._runs) % FORGET_EVERY == 0:
+            self.reconnected()
+        snapshot, wait_ms = scheduled.next_due_in(conn, self.statements, after=self._after)
+        due = wait_ms is not None and wait_ms <= 0
+        if due or any(snapshot.decided(xid) for xid in self._undecided):
+            return self._promote(conn)
+        return Again(NAP_S if wait_ms is None else min(wait_ms / 1000, NAP_S))
+
+    def _promote(self, conn: Connection) -> Again:
+        answer = scheduled.promote(
+            conn, self.statements, after=self._after, xids=self._undecided, limit=BATCH
+        )
+        # What was undecided before was looked up by this very statement: it stays only if it is undecided still.
+        self._undecided = set(answer.snapshot.undecided)
+        full = answer.due >= BATCH
+        self._after = answer.last if full and answer.last else (answer.instant, 2**63 - 1)
+        if answer.promoted:
+            registers.wake(conn, self.statements)
+        return Again(0.0)

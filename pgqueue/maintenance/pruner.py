@@ -1,0 +1,52 @@
+"""Takes away what has outlived its time: outcomes, results, dead letters."""
+
+from psycopg import errors
+
+from ..storage import rate_limits, retention
+from ..storage.database import Connection
+from ..storage.slots import try_lock
+from ..storage.statements import Statements
+from .duty import PRUNING, Again, Duty
+
+#: Seconds between two looks.
+INTERVAL_S = 60.0
+
+#: Rows deleted in one statement where TRUNCATE does not do.
+BATCH = 5_000
+
+#: How long to wait for a slice's lock, in ms.
+LOCK_TIMEOUT_MS = 50
+
+#: How long dead letters are kept unless told otherwise, in seconds.
+DEAD_LETTER_TTL_S = 7 * 24 * 3600
+
+
+class Pruner(Duty):
+    """Empties slices whose time is over by TRUNCATE; deletes old dead letters in batches."""
+
+    def __init__(self, statements: Statements, *, dead_letter_ttl_s: float = DEAD_LETTER_TTL_S) -> None:
+        super().__init__(statements)
+        self._dead_letter_ttl_s = dead_letter_ttl_s
+
+    def run_once(self, conn: Connection) -> Again:
+        """Prune; come again at once while a batch was full."""
+        now_s = retention.now_s(conn, self.statements)
+        for table, slice_ in retention.expired_slices(now_s):
+            self._truncate(conn, table, slice_)
+        deleted = retention.purge_dead_letters(
+            conn, self.statements, ttl_s=self._dead_letter_ttl_s, limit=BATCH
+        )
+        deleted += retention.purge_long_results(conn, self.statements, limit=BATCH)
+        deleted += rate_limits.purge_expired(conn, self.statements, BATCH)
+        return Again(0.0 if deleted >= BATCH else INTERVAL_S)
+
+    def _truncate(self, conn: Connection, table: str, slice_: int) -> None:
+        if not retention.holds_rows(conn, self.statements, table=table, slice_=slice_):
+            return
+        try:
+            with conn.transaction():
+                conn.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+                if try_lock(conn, self.statements, duty=PRUNING):
+                    retention.truncate_slice(conn, self.statements, table=table, slice_=slice_)
+        except errors.LockNotAvailable:
+            return  # somebody reads it, a dump perhaps: at the next look

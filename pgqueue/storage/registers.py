@@ -1,0 +1,49 @@
+"""Registers: sequences used as cells that everybody sees at once and that leave no dead rows."""
+
+from collections.abc import Sequence
+from zlib import crc32
+
+from .database import Connection
+from .messages import Registers
+from .snapshot import Snapshot
+from .statements import Statements
+
+#: As many idle registers as revision 0001 makes.
+IDLE_REGISTERS = 16
+
+#: How long, in ms, an idle worker's word holds, and how old it is when he, polling each second, gives it again.
+IDLE_MS = 1_500
+RENEW_MS = 900
+
+
+def idle_register(queue_name: str, *, schema: str) -> str:
+    """The cell in which idle workers of a queue leave word."""
+    return f'"{schema}".idle_{crc32(queue_name.encode()) % IDLE_REGISTERS}'
+
+
+def channel(schema: str) -> str:
+    """The channel on which workers are told that something may be ready."""
+    return f"{schema}:ready"
+
+
+def read(conn: Connection, statements: Statements, *, idle: Sequence[str] = ()) -> tuple[Snapshot, Registers]:
+    """Read the registers; with ``idle``, leave word in those cells that a worker is idle."""
+    parameters = {"idle_registers": list(idle), "idle_ms": IDLE_MS, "renew_ms": RENEW_MS}
+    row = conn.execute(statements["registers/read"], parameters).fetchone()
+    assert row is not None  # noqa: S101  (sequences have a row)
+    return Snapshot.parse(row[0]), Registers(*row[1:5])
+
+
+def bump_rewind(conn: Connection, statements: Statements) -> None:
+    """Tell fetchers that rows came back behind their positions; call it after the commit."""
+    conn.execute(statements["registers/bump_rewind"])
+
+
+def bump_catalog(conn: Connection, statements: Statements) -> None:
+    """Tell fetchers that lanes or slots have changed; call it after the commit."""
+    conn.execute(statements["registers/bump_catalog"])
+
+
+def wake(conn: Connection, statements: Statements) -> None:
+    """Tell all workers that something may be ready."""
+    conn.execute(statements["registers/wake"], {"channel": channel(statements.schema)})

@@ -1,0 +1,20 @@
+"""What actors returned or raised, by key. Owns the table results and its slices."""
+
+from .database import Connection
+from .messages import StoredResult
+from .statements import Statements
+
+__all__ = ["StoredResult", "find", "store"]
+
+
+def store(conn: Connection, statements: Statements, *, result: StoredResult) -> None:
+    """Keep a result; a later one of the same key hides it."""
+    conn.execute(
+        statements["results/store"], {"key": result.key, "value": result.value, "ttl_ms": result.ttl_ms}
+    )
+
+
+def find(conn: Connection, statements: Statements, *, key: str) -> bytes | None:
+    """The youngest value under ``key`` that has not expired."""
+    row = conn.execute(statements["results/find"], {"key": key}, binary=True).fetchone()
+    return None if row is None else bytes(row[0])

@@ -1,0 +1,2 @@
+SELECT version_num
+FROM pgqueue.alembic_version

@@ -1,0 +1,65 @@
+"""Who holds claims: one row for each owner alive, a session lock and a heartbeat. Owns the table workers."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from .database import Connection
+from .statements import Statements
+
+
+@dataclass(frozen=True, slots=True)
+class LostWorker:
+    """A worker that was found dead."""
+
+    owner: UUID
+    host: str
+    pid: int
+    threads: int
+
+
+def lock_key(owner: UUID) -> int:
+    """The advisory lock that an owner holds while he lives: the first eight bytes of his uuid."""
+    return int.from_bytes(owner.bytes[:8], "big", signed=True)
+
+
+def register(
+    conn: Connection, statements: Statements, *, owner: UUID, host: str, pid: int, threads: int
+) -> None:
+    """Make an owner known and take his lock on this connection."""
+    parameters = {"owner": owner, "lock_key": lock_key(owner), "host": host, "pid": pid, "threads": threads}
+    conn.execute(statements["workers/register"], parameters)
+    lock(conn, statements, owner=owner)
+
+
+def lock(conn: Connection, statements: Statements, *, owner: UUID) -> None:
+    """Take an owner's lock on this connection."""
+    conn.execute(statements["workers/lock"], {"lock_key": lock_key(owner)})
+
+
+def unlock(conn: Connection, statements: Statements, *, owner: UUID) -> None:
+    """Give an owner's lock back."""
+    conn.execute(statements["workers/unlock"], {"lock_key": lock_key(owner)})
+
+
+def beat(conn: Connection, statements: Statements, *, owners: Collection[UUID]) -> set[UUID]:
+    """Renew the owners' heartbeat; return those that still exist."""
+    return {row[0] for row in conn.execute(statements["workers/beat"], {"owners": list(owners)})}
+
+
+def remove(conn: Connection, statements: Statements, *, owner: UUID) -> None:
+    """Forget an owner."""
+    conn.execute(statements["workers/remove"], {"owner": owner})
+
+
+def find_lost(
+    conn: Connection, statements: Statements, *, grace_s: float, silent_s: float
+) -> LostWorker | None:
+    """A worker that is dead, locked until the end of the transaction so that he can't come back meanwhile.
+
+    Parameters:
+      grace_s: How long a worker without a connection may take to come back.
+      silent_s: How long one whose connection seems to live may be silent.
+    """
+    row = conn.execute(statements["workers/find_lost"], {"grace_s": grace_s, "silent_s": silent_s}).fetchone()
+    return LostWorker(*row) if row else None
