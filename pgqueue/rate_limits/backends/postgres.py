@@ -19,7 +19,7 @@ __all__ = ["PostgresBackend"]
 #: all who wait for the same event wake up together, however long they have waited.
 POLL_INTERVAL_MS = 10
 
-#: Longer keys are stored as digests; an index entry can't be longer than a third of a page.
+#: Keys of more bytes are stored as digests; an index entry can't be longer than a third of a page.
 MAX_KEY_LENGTH = 500
 
 
@@ -185,7 +185,10 @@ def _until_next_look() -> float:
 
 
 def _storable(key: str) -> str:
-    """Return a key as PostgreSQL can keep it: not too long, and without NUL, which its text can't hold."""
-    if len(key) <= MAX_KEY_LENGTH and "\0" not in key:
-        return key
+    """Return a key as PostgreSQL can keep it: not too long, without NUL and lone surrogates."""
+    try:
+        if len(key.encode()) <= MAX_KEY_LENGTH and "\0" not in key:
+            return key
+    except UnicodeEncodeError:
+        pass
     return "sha256:" + sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

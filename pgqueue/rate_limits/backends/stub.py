@@ -13,6 +13,10 @@ from pgqueue.rate_limits.backend import RateLimiterBackend
 __all__ = ["StubBackend"]
 
 
+def _monotonic_ms() -> float:
+    return time.monotonic() * 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A value, and the instant on the backend's clock from which on it does not count any more."""
@@ -25,10 +29,10 @@ class StubBackend(RateLimiterBackend):
     """Keeps the numbers in a dictionary.
 
     Parameters:
-      clock: Tells the time in seconds; it must not go backwards.
+      clock: Tells the time in milliseconds; it must not go backwards.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, clock: Callable[[], float] = _monotonic_ms) -> None:
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._events: dict[str, float] = {}
@@ -72,7 +76,7 @@ class StubBackend(RateLimiterBackend):
     def wait_notify(self, key: str, ttl: int) -> None:
         """Publish the key's event."""
         with self._changed:
-            self._events[key] = self._clock() + ttl / 1000
+            self._events[key] = self._clock() + ttl
             self._changed.notify_all()
 
     def _live(self, key: str) -> Entry | None:
@@ -84,5 +88,5 @@ class StubBackend(RateLimiterBackend):
         return 0 if entry is None else entry.value
 
     def _store(self, key: str, value: int, ttl: int) -> bool:
-        self._entries[key] = Entry(value, self._clock() + ttl / 1000)
+        self._entries[key] = Entry(value, self._clock() + ttl)
         return True

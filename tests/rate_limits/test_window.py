@@ -1,0 +1,77 @@
+"""So many in any stretch of seconds."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, strategies as st
+
+from pgqueue.rate_limits import RateLimiterBackend, WindowRateLimiter, window
+from pgqueue.rate_limits.backends import StubBackend
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The wall clock in milliseconds, to be set by the test."""
+    now = [1_700_000_000_000]
+    monkeypatch.setattr(window, "current_millis", lambda: now[0])
+    return now
+
+
+def acquired(limiter: WindowRateLimiter) -> bool:
+    with limiter.acquire(raise_on_failure=False) as was_acquired:
+        return was_acquired
+
+
+def test_no_more_than_the_limit_pass_in_a_window(backend: RateLimiterBackend, clock: list[int]) -> None:
+    limiter = WindowRateLimiter(backend, "key", limit=2, window=3)
+    passed = []
+    for _ in range(8):
+        passed.append(acquired(limiter))
+        clock[0] += 1000
+    assert passed == [True, True, False, True, True, False, True, True]
+
+
+@given(
+    steps=st.lists(st.integers(min_value=0, max_value=2500), max_size=40),
+    limit=st.integers(min_value=1, max_value=3),
+    length=st.integers(min_value=1, max_value=4),
+)
+def test_whenever_they_come_no_window_has_more_than_the_limit(
+    steps: list[int], limit: int, length: int
+) -> None:
+    now = 1_700_000_000_000
+    limiter = WindowRateLimiter(StubBackend(clock=lambda: now), "key", limit=limit, window=length)
+    passed = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window, "current_millis", lambda: now)
+        for step in steps:
+            now += step
+            if acquired(limiter):
+                passed.append(now // 1000)
+    for second in passed:
+        assert sum(second <= other < second + length for other in passed) <= limit
+
+
+@pytest.mark.slow
+def test_eight_threads_get_the_limit_of_each_window(backend: RateLimiterBackend) -> None:
+    limiter = WindowRateLimiter(backend, "key", limit=2, window=1)
+    until = time.monotonic() + 3
+
+    def hammer(_: int) -> int:
+        passed = 0
+        while time.monotonic() < until:
+            passed += acquired(limiter)
+        return passed
+
+    with ThreadPoolExecutor(8) as pool:
+        assert 6 <= sum(pool.map(hammer, range(8))) <= 8
+
+
+def test_a_limit_is_at_least_one(backend: RateLimiterBackend) -> None:
+    with pytest.raises(AssertionError):
+        WindowRateLimiter(backend, "key", limit=0)
+    with pytest.raises(AssertionError):
+        WindowRateLimiter(backend, "key", window=0)
