@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 import pgqueue
 from pgqueue import DecodeError, Encoder, JSONEncoder, Message, PickleEncoder, get_encoder, set_encoder
@@ -13,7 +13,7 @@ from pgqueue import DecodeError, Encoder, JSONEncoder, Message, PickleEncoder, g
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda children: st.lists(children) | st.dictionaries(st.text(), children),
-    max_leaves=10,
+    max_leaves=5,
 )
 
 
@@ -24,6 +24,7 @@ def encoder_kept() -> Iterator[None]:
     set_encoder(before)
 
 
+@settings(max_examples=50)
 @given(data=st.dictionaries(st.text(), json_values))
 def test_json_gives_back_what_it_was_given(data: dict[str, Any]) -> None:
     encoder = JSONEncoder()

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import pgqueue
+
+DRAMATIQS = (
+    "Actor GenericActor actor "
+    "Broker Consumer MessageProxy get_broker set_broker "
+    "group pipeline "
+    "Encoder JSONEncoder PickleEncoder "
+    "DramatiqError BrokerError DecodeError ActorNotFound QueueNotFound QueueJoinTimeout "
+    "BrokerConnectionError ConnectionClosed ConnectionFailed RateLimitExceeded Retry "
+    "get_logger "
+    "Message get_encoder set_encoder "
+    "Middleware "
+    "Worker ConsumerThread WorkerThread"
+).split()
+
+
+def test_all_of_dramatiqs_names_are_there() -> None:
+    assert len(DRAMATIQS) == 32
+    assert set(DRAMATIQS) <= set(pgqueue.__all__)
+
+
+def test_every_public_name_leads_somewhere() -> None:
+    for name in pgqueue.__all__:
+        assert getattr(pgqueue, name) is not None
+    assert pgqueue.__version__
+
+
+def test_the_old_name_of_connection_errors_warns() -> None:
+    with pytest.warns(DeprecationWarning, match="BrokerConnectionError"):
+        assert pgqueue.ConnectionError is pgqueue.BrokerConnectionError
+
+
+def test_there_is_no_other_dynamic_name() -> None:
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = pgqueue.Nothing
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, pgqueue, pgqueue.results.backends, pgqueue.rate_limits.backends, pgqueue.brokers.stub\n"
+        "print(*sorted({'sqlalchemy', 'alembic', 'prometheus_client', 'rich'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == []
