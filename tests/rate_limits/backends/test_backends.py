@@ -15,7 +15,7 @@ def test_the_backend_of_the_server_is_found() -> None:
 
 def test_another_name_is_not_found() -> None:
     with pytest.raises(AttributeError, match="RedisBackend"):
-        backends.RedisBackend  # type: ignore[attr-defined]  # noqa: B018
+        backends.RedisBackend  # noqa: B018
 
 
 def test_without_its_driver_the_backend_is_missing_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

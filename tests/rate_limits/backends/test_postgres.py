@@ -82,6 +82,10 @@ def test_two_backends_on_a_database_share_keys(database_url: str, database: Data
     one.close()
 
 
+def undo() -> None:
+    raise psycopg.Rollback
+
+
 CHANGES: list[Callable[[PostgresBackend], object]] = [
     lambda backend: backend.add("key", 1, LONG),
     lambda backend: backend.incr("key", 1, 1, LONG),
@@ -113,7 +117,7 @@ def test_what_an_after_hook_does_is_undone_with_a_failed_acknowledgement(
     with database.transaction() as settlement:
         broker.settling = settlement
         change(backend)
-        raise psycopg.Rollback
+        undo()
     assert count(conn) == 0
 
 
@@ -225,7 +229,7 @@ class SameAsTheStub(RuleBasedStateMachine):
 
 def test_the_statements_do_what_the_backend_in_memory_does(conn: Connection, database: Database) -> None:
     machine = type("Machine", (SameAsTheStub,), {"conn": conn, "database": database})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=40,
