@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -67,7 +68,7 @@ class Actor(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now."""
-        if not self.logger.isEnabledFor(10):  # DEBUG; the check keeps the clock out of the hot path
+        if not self.logger.isEnabledFor(logging.DEBUG):
             return self.fn(*args, **kwargs)
         self.logger.debug("Called with args=%r kwargs=%r.", args, kwargs)
         started = time.perf_counter()

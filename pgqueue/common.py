@@ -98,13 +98,13 @@ def getenv_int(name: str, default: int | None = None) -> int | None:
     """Read a whole number from the environment.
 
     Parameters:
-      name: ``pgqueue_x``; when that is not set, ``dramatiq_x`` is asked.
+      name: ``pgqueue_x``; when that is not set, ``dramatiq_x`` is asked.  Either name will do.
 
     Raises:
       ValueError: The variable is set to something else.
     """
-    fallback = f"dramatiq_{name.removeprefix('pgqueue_')}"
-    for variable in (name, fallback):
+    bare_name = name.removeprefix("pgqueue_").removeprefix("dramatiq_")
+    for variable in (f"pgqueue_{bare_name}", f"dramatiq_{bare_name}"):
         text = os.getenv(variable)
         if text is not None:
             return _whole_number(variable, text)

@@ -139,7 +139,9 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
         delay = None if delay is None else to_millis(delay)
         children = self._with_callbacks() if self.completion_callbacks else self.children
         # Neighbours go out together, which a broker may do in one round trip.
-        for is_composed, neighbours in groupby(children, key=lambda child: isinstance(child, (group, pipeline))):
+        for is_composed, neighbours in groupby(
+            children, key=lambda child: isinstance(child, (group, pipeline))
+        ):
             if is_composed:
                 _run_each(neighbours, delay=delay)
             else:

@@ -28,9 +28,8 @@ class generic_actor(type):  # noqa: N801  # Dramatiq's name
 
     if TYPE_CHECKING:
         # The name of a concrete class is bound to an instance, which type checkers can't know.  So for them
-        # the class has whatever the actor has, and calling it returns anything.
+        # the class has whatever the actor has; and calling it returns anything, see GenericActor.__new__.
         def __getattr__(cls, name: str) -> Any: ...
-        def __call__(cls, *args: Any, **kwargs: Any) -> Any: ...  # noqa: D102
 
 
 def _is_abstract(namespace: dict[str, Any]) -> bool:
@@ -71,7 +70,11 @@ class GenericActor(metaclass=generic_actor):
 
     __actor__: Actor[..., Any]
 
-    if not TYPE_CHECKING:
+    if TYPE_CHECKING:
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any: ...  # noqa: D102
+
+    else:
 
         def __getattr__(self, name: str) -> Any:
             """Return an attribute of the actor."""

@@ -54,7 +54,7 @@ class TestDeclaring:
     def test_a_name_can_be_taken_only_once(self, broker: StubBroker) -> None:
         pgqueue.actor(add)
 
-        with pytest.raises(ValueError, match="^An actor named 'add' is already registered\\.$"):
+        with pytest.raises(ValueError, match=r"^An actor named 'add' is already registered\.$"):
             pgqueue.actor(add)
         with pytest.raises(ValueError, match="already registered"):
             Actor(add, broker=broker, actor_name="add", queue_name="default", priority=0, options={})
@@ -134,8 +134,8 @@ class TestMessages:
     def test_messages_do_not_share_their_dictionaries(self) -> None:
         actor = pgqueue.actor(add)
 
-        assert actor.message().kwargs is not actor.message().kwargs
-        assert actor.message().options is not actor.message().options
+        assert actor.message(1).kwargs is not actor.message(1).kwargs
+        assert actor.message(1).options is not actor.message(1).options
 
     @pytest.mark.parametrize("option", ["on_success", "on_failure"])
     def test_callbacks_become_names(self, option: str) -> None:
@@ -155,9 +155,10 @@ class TestMessages:
 
         actor = pgqueue.actor(add)
 
-        for value in (5, add, Notify):
+        values: list[Any] = [5, add, Notify]
+        for value in values:
             with pytest.raises(TypeError, match=option):
-                actor.message_with_options(**{option: value})
+                actor.message_with_options(args=(), **{option: value})
 
 
 class TestSending:
@@ -169,9 +170,7 @@ class TestSending:
         assert (sent.args, sent.kwargs) == ((1,), {"y": 2})
 
     @pytest.mark.parametrize("delay", [1000, timedelta(seconds=1)])
-    def test_a_delay_leads_through_the_delay_queue(
-        self, delay: int | timedelta, broker: StubBroker
-    ) -> None:
+    def test_a_delay_leads_through_the_delay_queue(self, delay: int | timedelta, broker: StubBroker) -> None:
         before = current_millis()
 
         sent = pgqueue.actor(add).send_with_options(args=(1,), delay=delay, max_retries=1)

@@ -87,15 +87,16 @@ def test_no_exception_is_kept_alive(loop_thread: EventLoopThread) -> None:
     async def fails() -> None:
         raise OhError
 
+    seen: list[weakref.ref[OhError]] = []
     gc.disable()
     try:
         try:
             loop_thread.run_coroutine(fails())
         except OhError as error:
-            seen = weakref.ref(error)
+            seen.append(weakref.ref(error))
         # The loop's thread may still hold the frame that finished.
         loop_thread.run_coroutine(add(1, 2))
-        assert seen() is None
+        assert [each() for each in seen] == [None]
     finally:
         gc.enable()
 
@@ -118,8 +119,8 @@ class Waiting(threading.Thread):
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             self.cancelled = True
-            while not self.cleans_up and not self.release.is_set():
-                await asyncio.sleep(0.01)
+            if not self.cleans_up:
+                await asyncio.to_thread(self.release.wait, 5)
             raise
 
     def run(self) -> None:

@@ -59,6 +59,7 @@ def test_our_environment_variable_goes_before_dramatiqs(monkeypatch: pytest.Monk
 
     monkeypatch.setenv("pgqueue_restart_delay", "2")
     assert common.getenv_int("pgqueue_restart_delay", 3) == 2
+    assert common.getenv_int("dramatiq_restart_delay", 3) == 2
 
 
 def test_a_variable_that_is_not_set_has_the_default() -> None:

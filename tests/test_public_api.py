@@ -7,18 +7,40 @@ import pytest
 
 import pgqueue
 
-DRAMATIQS = (
-    "Actor GenericActor actor "
-    "Broker Consumer MessageProxy get_broker set_broker "
-    "group pipeline "
-    "Encoder JSONEncoder PickleEncoder "
-    "DramatiqError BrokerError DecodeError ActorNotFound QueueNotFound QueueJoinTimeout "
-    "BrokerConnectionError ConnectionClosed ConnectionFailed RateLimitExceeded Retry "
-    "get_logger "
-    "Message get_encoder set_encoder "
-    "Middleware "
-    "Worker ConsumerThread WorkerThread"
-).split()
+DRAMATIQS = [
+    "Actor",
+    "GenericActor",
+    "actor",
+    "Broker",
+    "Consumer",
+    "MessageProxy",
+    "get_broker",
+    "set_broker",
+    "group",
+    "pipeline",
+    "Encoder",
+    "JSONEncoder",
+    "PickleEncoder",
+    "DramatiqError",
+    "BrokerError",
+    "DecodeError",
+    "ActorNotFound",
+    "QueueNotFound",
+    "QueueJoinTimeout",
+    "BrokerConnectionError",
+    "ConnectionClosed",
+    "ConnectionFailed",
+    "RateLimitExceeded",
+    "Retry",
+    "get_logger",
+    "Message",
+    "get_encoder",
+    "set_encoder",
+    "Middleware",
+    "Worker",
+    "ConsumerThread",
+    "WorkerThread",
+]
 
 
 def test_all_of_dramatiqs_names_are_there() -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -16,10 +15,9 @@ broker_module = importlib.import_module("pgqueue.broker")
 
 
 @pytest.fixture(autouse=True)
-def no_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker_module, "global_broker", None)
     monkeypatch.setattr(_registry, "_make_default", None)
-    yield
 
 
 def test_the_broker_that_was_set_is_the_process_s_broker() -> None:

@@ -232,9 +232,7 @@ class Broker:
         """
         raise NotImplementedError
 
-    def enqueue_many(
-        self, messages: Iterable[AnyMessage], *, delay: int | None = None
-    ) -> list[Message[Any]]:
+    def enqueue_many(self, messages: Iterable[AnyMessage], *, delay: int | None = None) -> list[Message[Any]]:
         """Send messages in order; a broker that can sends all or none of them, in one round trip."""
         return [self.enqueue(message, delay=delay) for message in messages]
 
