@@ -43,7 +43,7 @@ class Process:
 
     Parameters:
       arguments: The command line after the interpreter: ``["-c", "…"]``, ``["-m", "pgqueue", …]``.
-      env: Variables beyond this process's own; None removes one.
+      env: Variables beyond this process's own; None removes one. PYTHONPATH begins with the checkout unless given.
       user: Run as this uid (and the group of the same number) instead of ours.
     """
 
@@ -154,8 +154,6 @@ def processes() -> Iterator[list[Process]]:
 
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    path = os.pathsep.join(
-        filter(None, [str(ROOT), changes.get("PYTHONPATH") or os.environ.get("PYTHONPATH")])
-    )
-    merged = {**os.environ, **changes, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    merged = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **changes}
     return {name: value for name, value in merged.items() if value is not None}
