@@ -72,8 +72,8 @@ def main(arguments: argparse.Namespace | Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in COMMANDS:
         parser = _command_parser(words[0])
-        return _run(_load(words[0]), parser.parse_args(words[1:]))
-    return _run(_load("worker"), make_argument_parser().parse_args(words))
+        return _run(_load(words[0]), parser.parse_intermixed_args(words[1:]))
+    return _run(_load("worker"), make_argument_parser().parse_intermixed_args(words))
 
 
 def make_argument_parser() -> argparse.ArgumentParser:

@@ -28,6 +28,9 @@ PLAIN_ERRORS = (
     SchemaOutdated,
 )
 
+#: Files whose frames stand between our call and the first line of an imported module.
+IMPORT_SYSTEM = (importlib.__file__, "<frozen importlib")
+
 
 class LoadingError(ImportError):
     """A module was imported, but what was asked of it is not there."""
@@ -96,9 +99,11 @@ def _as_module(name: str) -> str:
 def _traceback(error: Exception) -> str:
     """Format an error without our own and the import system's frames, which come before the user's."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = (str(Path(__file__).parent), importlib.__file__, "<frozen importlib")
-    while frames and frames[0].filename.startswith(ours):
-        frames.pop(0)
-    lines = ["Traceback (most recent call last):\n"] if frames else []
-    lines += traceback.format_list(frames) + traceback.format_exception_only(error)
+    here = str(Path(__file__).parent)
+    first = max((at + 1 for at, frame in enumerate(frames) if frame.filename.startswith(here)), default=0)
+    while first < len(frames) and frames[first].filename.startswith(IMPORT_SYSTEM):
+        first += 1
+    shown = frames[first:]
+    lines = ["Traceback (most recent call last):\n"] if shown else []
+    lines += traceback.format_list(shown) + traceback.format_exception_only(error)
     return "".join(lines).rstrip()

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
 __all__ = ["LogPipe", "LogSink", "configure_logging", "redirect_output"]
 
@@ -29,19 +29,20 @@ class LogSink:
 
     def __init__(self, path: Path | None) -> None:
         self.text: TextIO = sys.stderr if path is None else path.open("a", encoding="utf-8")
-        self._binary: BinaryIO = self.text.buffer
+        self._descriptor = self.text.fileno()
 
     def write(self, chunk: bytes) -> None:
         """Write one chunk; a full disk or closed terminal must not stop the workers."""
-        with suppress(OSError, ValueError):
-            self.text.flush()
-            self._binary.write(chunk)
-            self._binary.flush()
+        rest = memoryview(chunk)
+        with suppress(OSError):
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
 
     def close(self) -> None:
         """Close the file; standard error stays open."""
         if self.text is not sys.stderr:
-            self.text.close()
+            with suppress(OSError):
+                self.text.close()
 
 
 class LogPipe:

@@ -147,10 +147,7 @@ class Supervisor:
         on_child_death(child, ended)
         match self._outlook(child, ended, first=first):
             case Outlook.RESTART:
-                delay_s = post.restart_later(sound=child.sound)
-                logger.warning(
-                    "%s (PID %d) %s; restarting it in %.1f s.", child.task.name, child.pid, ended, delay_s
-                )
+                self._restart_later(post, child, ended)
             case Outlook.BRING_DOWN:
                 self._give_up(child, ended)
             case Outlook.AWAIT_CHANGE:
@@ -168,6 +165,12 @@ class Supervisor:
             stopping=self._stopping,
             reloaded=self._settings.reloaded,
         )
+
+    def _restart_later(self, post: Post, child: Child, ended: Exit) -> None:
+        if child.failure:
+            logger.error("%s", child.failure)
+        delay_s = post.restart_later(sound=child.sound)
+        logger.warning("%s (PID %d) %s; restarting it in %.1f s.", child.task.name, child.pid, ended, delay_s)
 
     def _give_up(self, child: Child, ended: Exit) -> None:
         """End the program because a process could not start."""

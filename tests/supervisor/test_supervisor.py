@@ -1,0 +1,440 @@
+"""A program of workers as a whole: real processes, real signals."""
+
+import os
+import re
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.project import Project, stop, wait_for_workers, wait_until_dead, worker_pids
+
+#: An actor that tells when it starts and ends, and ends when the test says so; one message for each process.
+BLOCKING_ACTOR = """
+import pathlib, time
+
+@pgqueue.actor(time_limit=60_000)
+def block():
+    print("the actor runs")
+    while not pathlib.Path("go").exists():
+        time.sleep(0.01)
+    print("the actor is done")
+
+block.send()
+"""
+
+
+class TestStopping:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_one_signal_stops_gracefully(self, project: Project, number: signal.Signals) -> None:
+        project.stub()
+        program = project.start_workers(processes=2)
+        assert stop(program, number) == 0
+        assert program.output.count("Worker process has stopped.") == 2
+
+    def test_running_messages_are_finished_first(self, project: Project) -> None:
+        project.stub(BLOCKING_ACTOR)
+        program = project.start_workers()
+        program.wait_for("the actor runs")
+        program.send(signal.SIGTERM)
+        program.wait_for("Stopping worker process")
+        project.write("go", "")
+        assert program.wait() == 0
+        assert "the actor is done" in program.output
+
+    def test_a_second_signal_ends_at_once_with_code_one(self, project: Project) -> None:
+        project.stub(BLOCKING_ACTOR)
+        program = project.start_workers()
+        program.wait_for("the actor runs")
+        program.send(signal.SIGINT)
+        program.wait_for("Stopping worker process")
+        assert stop(program, signal.SIGINT) == 1
+        assert "the actor is done" not in program.output
+        wait_until_dead(worker_pids(program)[0])
+
+    def test_the_shutdown_timeout_bounds_the_wait(self, project: Project) -> None:
+        project.stub(BLOCKING_ACTOR)
+        program = project.start_workers("--worker-shutdown-timeout", "50")
+        program.wait_for("the actor runs")
+        assert stop(program) == 0
+
+    def test_a_signal_to_the_whole_terminal_is_one_signal(self, project: Project) -> None:
+        """Ctrl-C reaches workers too: they leave it to the main process."""
+        project.stub()
+        program = project.start_workers(processes=2)
+        os.killpg(program.pid, signal.SIGINT)
+        assert program.wait() == 0
+        assert program.output.count("Worker process has stopped.") == 2
+
+    def test_workers_stop_when_the_main_process_is_killed(self, project: Project) -> None:
+        project.stub()
+        program = project.start_workers(processes=2)
+        program.kill()
+        for pid in worker_pids(program):
+            wait_until_dead(pid)
+
+    def test_nothing_is_left_behind(self, project: Project, tmp_path: Path) -> None:
+        project.stub()
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        program = project.start_workers(env={"TMPDIR": str(scratch)})
+        assert len(list(scratch.iterdir())) == 1
+        stop(program)
+        assert list(scratch.iterdir()) == []
+
+
+class TestDeaths:
+    def test_a_killed_worker_is_replaced_and_the_others_go_on(self, project: Project) -> None:
+        project.stub()
+        program = project.start_workers(processes=2)
+        victim, neighbour = worker_pids(program)
+        os.kill(victim, signal.SIGKILL)
+        program.wait_for("was killed by SIGKILL; restarting it in 0.1 s.")
+        wait_for_workers(program, 3)
+        assert stop(program) == 0
+        assert program.output.count(f"[PID {neighbour}]") == 3  # ready, stopping, stopped
+
+    def test_a_worker_that_ends_by_itself_is_replaced(self, project: Project) -> None:
+        project.stub()
+        program = project.start_workers()
+        os.kill(worker_pids(program)[0], signal.SIGTERM)
+        program.wait_for("exited with code 0; restarting it")
+        wait_for_workers(program, 2)
+        assert stop(program) == 0
+
+    def test_one_that_dies_again_and_again_waits_longer_each_time(self, project: Project) -> None:
+        project.stub("import signal; os.kill(os.getpid(), signal.SIGKILL)")
+        program = project.start("app", "-p", "1")
+        program.wait_for("restarting it in 0.8 s.")
+        assert re.findall(r"restarting it in (\S+) s", program.output) == ["0.1", "0.2", "0.4", "0.8"]
+        assert stop(program) == 0
+
+    def test_what_a_dying_worker_wrote_comes_before_the_news_of_its_death(self, project: Project) -> None:
+        project.stub("import signal; os.write(1, b'last words'); os.kill(os.getpid(), signal.SIGKILL)")
+        program = project.start("app", "-p", "1")
+        output = program.wait_for("was killed by")
+        assert output.index("last words\n") < output.index("was killed by")
+
+    def test_the_log_tells_how_many_messages_died_with_a_worker(self, project: Project) -> None:
+        project.stub(
+            """
+            from pathlib import Path
+            from pgqueue.engine.board import Board
+            Board.open(Path(os.environ["PGQUEUE_BOARD"])).note(0, 4711)
+            """
+        )
+        program = project.start_workers()
+        os.kill(worker_pids(program)[0], signal.SIGKILL)
+        program.wait_for("Worker process 0 was running 1 messages.")
+
+    def test_each_worker_has_a_board_of_its_own(self, project: Project) -> None:
+        project.stub("print('board', os.environ['PGQUEUE_BOARD'])")
+        program = project.start_workers(processes=2)
+        boards = re.findall(r"board (.*)", program.output)
+        assert len(set(boards)) == 2
+        assert all(Path(board).exists() for board in boards)
+
+
+class TestFailedStarts:
+    def test_no_connection_ends_the_program_with_code_three(self, project: Project) -> None:
+        project.write(
+            "app.py",
+            """
+            import pgqueue
+            from pgqueue.brokers.stub import StubBroker
+            class Unreachable(StubBroker):
+                def consume_many(self, *args, **kwargs):
+                    raise pgqueue.errors.DatabaseUnavailable("Can't reach the server.")
+            pgqueue.set_broker(Unreachable())
+            """,
+        )
+        code, output = project.run("app", "-p", "2")
+        assert code == 3
+        assert output.count("Can't reach the server.") == 1
+        assert "Traceback" not in output
+
+    def test_a_bad_schema_ends_the_program_with_code_two(self, project: Project) -> None:
+        project.stub("raise pgqueue.errors.SchemaOutdated(found=None, required='pgqueue_0002')")
+        code, output = project.run("app", "-p", "2")
+        assert code == 2
+        assert output.count("Run `pgqueue migrate`") == 1
+        assert "Traceback" not in output
+
+    def test_an_error_in_a_module_is_shown_from_that_module_on(self, project: Project) -> None:
+        project.stub("def setup():\n    return 1 / 0\n\nsetup()")
+        code, output = project.run("app", "-p", "2")
+        assert code == 2
+        assert output.count("ZeroDivisionError") == 1
+        first_frame = re.search(r'File "(.*)"', output)
+        assert first_frame is not None
+        assert first_frame[1].endswith("/app.py")
+
+    def test_a_module_that_exits_ends_the_program_with_its_code(self, project: Project) -> None:
+        project.stub("raise SystemExit(7)")
+        assert project.run("app", "-p", "1")[0] == 7
+
+    def test_the_replacement_of_a_worker_may_fail_without_ending_the_program(self, project: Project) -> None:
+        project.stub("if os.path.exists('broken'): raise pgqueue.errors.DatabaseUnavailable('gone')")
+        program = project.start_workers(processes=2)
+        broken = project.write("broken", "")
+        os.kill(worker_pids(program)[0], signal.SIGKILL)
+        program.wait_for("gone")
+        program.wait_for("exited with code 3; restarting it")
+        broken.unlink()
+        wait_for_workers(program, 3)
+        assert stop(program) == 0
+
+
+class TestReloading:
+    def test_hup_starts_the_same_process_anew(self, project: Project, tmp_path: Path) -> None:
+        project.stub("print('version 1')")
+        pid_file = tmp_path / "pgqueue.pid"
+        program = project.start_workers("--pid-file", str(pid_file))
+        project.stub("print('version two')")
+        program.send(signal.SIGHUP)
+        program.wait_for("version two")
+        wait_for_workers(program, 2)
+        assert program.running()
+        assert int(pid_file.read_text()) == program.pid
+        assert program.output.count("is booting up") == 2
+        assert stop(program) == 0
+        assert not pid_file.exists()
+
+    def test_running_messages_are_finished_first(self, project: Project) -> None:
+        project.stub(BLOCKING_ACTOR)
+        program = project.start_workers()
+        program.wait_for("the actor runs")
+        program.send(signal.SIGHUP)
+        program.wait_for("Stopping worker process")
+        project.write("go", "")
+        wait_for_workers(program, 2)
+        output = program.output
+        assert output.index("the actor is done") < output.rindex("is booting up")
+        assert stop(program) == 0
+
+    def test_a_stop_during_a_reload_wins(self, project: Project) -> None:
+        project.stub(BLOCKING_ACTOR)
+        program = project.start_workers()
+        program.wait_for("the actor runs")
+        program.send(signal.SIGHUP)
+        program.wait_for("Stopping worker process")
+        program.send(signal.SIGTERM)
+        program.wait_for("SIGTERM: stopping")
+        project.write("go", "")
+        assert program.wait() == 0
+        assert program.output.count("is booting up") == 1
+
+    def test_signals_work_after_a_reload(self, project: Project) -> None:
+        project.stub()
+        program = project.start_workers()
+        for generation in (2, 3):
+            program.send(signal.SIGHUP)
+            wait_for_workers(program, generation)
+        assert stop(program, signal.SIGINT) == 0
+
+
+class TestProcesses:
+    @pytest.mark.slow
+    def test_workers_can_be_spawned(self, project: Project) -> None:
+        project.stub("import multiprocessing; print('started by', multiprocessing.get_start_method())")
+        program = project.start_workers("--use-spawn", "--fork", "beside:run", processes=2)
+        project.write("beside.py", "def run(): print('beside')")
+        os.kill(worker_pids(program)[0], signal.SIGKILL)
+        wait_for_workers(program, 3)
+        assert stop(program) == 0
+
+    def test_signals_are_let_through_in_all_threads_of_a_worker(self, project: Project) -> None:
+        project.stub(
+            """
+            import signal
+            from pgqueue.middleware import Middleware
+
+            def tell(where):
+                print(where, "holds back", sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+
+            class Telling(Middleware):
+                def after_process_boot(self, broker): tell("boot")
+                def after_worker_thread_boot(self, broker, thread): tell("worker thread")
+                def after_consumer_thread_boot(self, broker, thread): tell("consumer thread")
+
+            def fork(): tell("fork")
+
+            @pgqueue.actor
+            def nothing(): pass
+
+            broker.add_middleware(Telling())
+            """
+        )
+        program = project.start_workers("--fork-function", "app:fork", "-t", "1")
+        for where in ("boot", "worker thread", "consumer thread", "fork"):
+            program.wait_for(f"{where} holds back []")
+
+    @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+    def test_the_main_process_has_no_thread_that_a_fork_could_lose(self, project: Project) -> None:
+        project.stub()
+        program = project.start_workers("--watch", ".")
+        assert "\nThreads:\t1\n" in Path(f"/proc/{program.pid}/status").read_text()
+
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /proc")
+    def test_a_worker_holds_no_end_of_its_siblings_pipes(self, project: Project) -> None:
+        """Otherwise a worker whose main process was killed would block on a pipe that nobody reads."""
+        project.stub("print('x' * 1000)")
+        program = project.start_workers(processes=3)
+        first, _second, third = worker_pids(program)
+        assert str(Path(f"/proc/{first}/fd/1").readlink()) not in pipes(third)
+
+    def test_further_modules_and_directories_are_imported(self, project: Project, tmp_path: Path) -> None:
+        (tmp_path / "lib").mkdir()
+        project.write("lib/tasks.py", "print('tasks, too')")
+        project.stub()
+        program = project.start_workers("tasks", "--path", ".", "lib")
+        assert "tasks, too" in program.output
+
+    def test_only_the_queues_asked_for_are_served(self, project: Project) -> None:
+        project.stub(
+            """
+            @pgqueue.actor(queue_name="fast")
+            def fast(): print("fast ran")
+            @pgqueue.actor(queue_name="slow")
+            def slow(): print("slow ran")
+            slow.send(); fast.send()
+            """
+        )
+        program = project.start_workers("-Q", "fast")
+        program.wait_for("fast ran")
+        assert stop(program) == 0
+        assert "slow ran" not in program.output
+
+
+def pipes(pid: int) -> set[str]:
+    targets = (str(descriptor.readlink()) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+    return {target for target in targets if target.startswith("pipe:")}
+
+
+class TestForks:
+    def test_functions_run_beside_the_workers_once_these_are_up(self, project: Project) -> None:
+        project.stub("def beside(): print('beside, in', os.getpid())")
+        program = project.start_workers("--fork", "app:beside", processes=2)
+        output = program.wait_for("beside, in")
+        assert "Fork process 'app:beside' is ready for action." in output
+        assert output.rindex("Worker process is ready") < output.index("beside, in")
+        assert stop(program) == 0
+
+    def test_middleware_brings_its_own_and_each_runs_once(self, project: Project) -> None:
+        project.write("metrics.py", "def serve(): print('serving')")
+        project.stub(
+            """
+            from pgqueue.middleware import Middleware
+            import metrics
+            class Metrics(Middleware):
+                @property
+                def forks(self): return [metrics.serve]
+            broker.add_middleware(Metrics())
+            """
+        )
+        program = project.start_workers("--fork", "app:os.getpid", processes=2)
+        program.wait_for("serving")
+        program.wait_for("Fork process 'app:os.getpid' is ready")
+        os.kill(worker_pids(program)[0], signal.SIGKILL)
+        wait_for_workers(program, 3)
+        assert stop(program) == 0
+        assert program.output.count("serving") == 1
+
+    def test_a_stop_lets_them_clean_up(self, project: Project) -> None:
+        project.stub(
+            """
+            import time
+            def beside():
+                print("beside")
+                try:
+                    while True: time.sleep(60)
+                finally:
+                    print("cleaned up")
+            """
+        )
+        program = project.start_workers("--fork", "app:beside")
+        program.wait_for("beside")
+        assert stop(program) == 0
+        assert "cleaned up" in program.output
+
+    def test_one_that_fails_is_run_again(self, project: Project) -> None:
+        project.stub("def beside(): return 5")
+        program = project.start_workers("--fork", "app:beside")
+        program.wait_for("Fork process 'app:beside'")
+        program.wait_for("exited with code 5; restarting it in 0.2 s.")
+
+    def test_a_missing_one_ends_the_program_with_code_two(self, project: Project) -> None:
+        project.stub()
+        code, output = project.run("app", "-p", "1", "--fork", "nosuch:beside")
+        assert code == 2
+        assert "There is no module 'nosuch'." in output
+
+    def test_they_start_without_workers_that_take_too_long(self, project: Project) -> None:
+        project.write("beside.py", "def run(): print('beside')")
+        project.stub("import time\nwhile not os.path.exists('go'): time.sleep(0.01)")
+        program = project.start("app", "-p", "1", "--fork", "beside:run", "--worker-fork-timeout", "10")
+        program.wait_for("beside")
+        project.write("go", "")
+        wait_for_workers(program, 1)
+
+
+class TestOutput:
+    def test_everything_goes_through_the_main_process_to_the_log_file(
+        self, project: Project, tmp_path: Path
+    ) -> None:
+        project.stub(
+            "import sys; print('to stdout'); print('to stderr', file=sys.stderr); os.system('echo from C')"
+        )
+        log = tmp_path / "pgqueue.log"
+        log.write_text("kept\n")
+        program = project.start("app", "-p", "1", "--log-file", str(log))
+
+        def look() -> str:
+            text = log.read_text()
+            assert "Worker process is ready" in text
+            return text
+
+        text = eventually(look, within_s=15.0)
+        assert text.startswith("kept\n")
+        assert {"to stdout", "to stderr", "from C"} <= set(text.splitlines())
+        assert stop(program) == 0
+        assert program.output == ""
+
+    def test_lines_of_different_processes_never_mix(self, project: Project) -> None:
+        project.stub("for n in range(300): print(str(os.getpid() % 10) * 500)")
+        program = project.start_workers(processes=4)
+        lines = [line for line in program.output.splitlines() if not line.startswith("[")]
+        assert len(lines) == 1200
+        assert {len(line) for line in lines} == {500}
+        assert all(len(set(line)) == 1 for line in lines)
+
+    def test_logging_can_be_left_to_the_program(self, project: Project) -> None:
+        project.stub("import logging; logging.basicConfig(format='mine %(message)s', level='INFO')")
+        program = project.start("app", "-p", "1", "--skip-logging")
+        program.wait_for("mine Worker process is ready for action.")
+        assert stop(program) == 0
+
+    def test_verbose_shows_debug_messages(self, project: Project) -> None:
+        project.stub("import logging; logging.getLogger('mine').debug('a detail')")
+        assert "a detail" not in project.start_workers().output
+        assert "[mine] [DEBUG] a detail" in project.start_workers("-v").output
+
+    def test_the_format_is_dramatiqs(self, project: Project) -> None:
+        project.stub()
+        program = project.start_workers()
+        assert re.search(
+            rf"^\[....-..-.. ..:..:..,...\] \[PID {program.pid}\] \[MainThread\] \[pgqueue\.MainProcess\] "
+            r"\[INFO\] pgqueue '.*' is booting up\.$",
+            program.output,
+            re.MULTILINE,
+        )
+
+
+def test_the_temporary_directory_is_private(project: Project) -> None:
+    project.stub("print('board', os.environ['PGQUEUE_BOARD'])")
+    program = project.start_workers()
+    board = Path(re.findall(r"board (.*)", program.output)[0])
+    assert board.is_relative_to(tempfile.gettempdir())
+    assert board.parent.stat().st_mode & 0o077 == 0
