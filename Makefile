@@ -45,16 +45,15 @@ clean: ## Remove the virtual environment and everything that was generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml
-ifeq ($(PYTHON),)
-	@echo "pgqueue needs Python 3.11 or newer with its venv module, and found: $$(python3 --version 2>&1)." >&2
-	@echo "Install one (Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3.11" >&2
-	@exit 1
-else
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "pgqueue needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version) …"
-	@rm -rf $(VENV)
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,watch,dev]'
+	@python="$(PYTHON)"; \
+	if [ -z "$$python" ]; then \
+		echo "pgqueue needs Python 3.11 or newer with its venv module; python3 is $$(python3 --version 2>&1)." >&2; \
+		echo "Install one (Debian: apt-get install python3 python3-venv) or name it: make PYTHON=/path/to/python" >&2; \
+		exit 1; \
+	fi; \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "pgqueue needs Python 3.11 or newer; $$python is $$("$$python" --version 2>&1)." >&2; exit 1; }; \
+	echo "Setting up $(VENV) with $$("$$python" --version)"; \
+	rm -rf $(VENV) && "$$python" -m venv $(VENV) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,watch,dev]'
 	@touch $@
-endif
