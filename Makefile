@@ -27,8 +27,8 @@ check: $(READY) ## Lint, check formatting, types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(READY) ## Measure throughput against a bare loop on the same server
-	@$(BIN)/pgqueue bench
+bench: $(READY) ## Measure throughput against a bare loop on the same server (arguments: ARGS="--help")
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 schema: $(READY) ## Write migrations/schema.sql anew from the revisions
 	@$(BIN)/python -m tests.support.snapshot

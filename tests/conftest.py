@@ -1,23 +1,20 @@
 """Fixtures that every test may use; what they are made of is in tests/support."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 
+from pgqueue.broker import Broker
+from pgqueue.brokers.postgres import PostgresBroker
+from pgqueue.brokers.stub import StubBroker
+from pgqueue.worker import Worker
+
+from .support.postgres import Databases, server_url
 from .support.processes import Process, processes
 
-if TYPE_CHECKING:
-    from pgqueue.broker import Broker
-    from pgqueue.brokers.stub import StubBroker
-    from pgqueue.worker import Worker
-
-    from .support.postgres import Databases
-
-WorkerFor = Callable[..., "Worker"]
+WorkerFor = Callable[..., Worker]
 
 
 # ── Databases ─────────────────────────────────────────────────────────────────────────────────────
@@ -26,8 +23,6 @@ WorkerFor = Callable[..., "Worker"]
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A server on which tests may create databases."""
-    from .support.postgres import server_url
-
     with server_url() as url:
         yield url
 
@@ -35,8 +30,6 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def databases(postgres_url: str) -> Iterator[Databases]:
     """The maker of databases, for tests that need more than one."""
-    from .support.postgres import Databases
-
     made = Databases(postgres_url)
     yield made
     made.close()
@@ -72,55 +65,65 @@ def as_global_broker(monkeypatch: pytest.MonkeyPatch) -> Callable[[Broker], None
 
 
 @pytest.fixture
-def stub_broker(as_global_broker: Callable[[Broker], None]) -> Iterator[StubBroker]:
-    """A broker in memory; it is the process's broker meanwhile."""
-    from pgqueue.brokers.stub import StubBroker
+def running_workers() -> list[Worker]:
+    """The workers that the test has started; they end before their broker, in whatever order a test names both."""
+    return []
 
+
+def stop_all(workers: list[Worker]) -> None:
+    """Stop workers, the youngest first."""
+    while workers:
+        workers.pop().stop()
+
+
+@pytest.fixture
+def stub_broker(
+    as_global_broker: Callable[[Broker], None], running_workers: list[Worker]
+) -> Iterator[StubBroker]:
+    """A broker in memory; it is the process's broker meanwhile."""
     broker = StubBroker()
     broker.emit_after("process_boot")
     as_global_broker(broker)
     yield broker
+    stop_all(running_workers)
     broker.flush_all()
     broker.close()
 
 
 @pytest.fixture
-def postgres_broker(database_url: str, as_global_broker: Callable[[Broker], None]) -> Iterator[Broker]:
+def postgres_broker(
+    database_url: str, as_global_broker: Callable[[Broker], None], running_workers: list[Worker]
+) -> Iterator[PostgresBroker]:
     """A broker on a migrated database; it is the process's broker meanwhile."""
-    from pgqueue.brokers.postgres import PostgresBroker
-
     broker = PostgresBroker(database_url)
     broker.emit_after("process_boot")
     as_global_broker(broker)
     yield broker
+    stop_all(running_workers)
     broker.close()
 
 
 @pytest.fixture(params=["stub", "postgres"])
 def broker(request: pytest.FixtureRequest) -> Broker:
     """Each broker in turn, for suites that all of them must pass."""
-    return cast("Broker", request.getfixturevalue(f"{request.param}_broker"))
+    return cast(Broker, request.getfixturevalue(f"{request.param}_broker"))
 
 
 # ── Workers and programs ──────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
-def worker_for() -> Iterator[WorkerFor]:
+def worker_for(running_workers: list[Worker]) -> Iterator[WorkerFor]:
     """Start workers: ``worker_for(broker, worker_threads=2)``; all are stopped after the test."""
-    from pgqueue.worker import Worker
-
-    started: list[Worker] = []
 
     def start(broker: Broker, **options: Any) -> Worker:
         worker = Worker(broker, **{"worker_timeout": 100, **options})
-        started.append(worker)
+        running_workers.append(worker)
         worker.start()
         return worker
 
     yield start
-    for worker in reversed(started):
-        worker.stop()
+    stop_all(running_workers)
 
 
 @pytest.fixture
