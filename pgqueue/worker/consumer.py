@@ -7,7 +7,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..common import current_millis
-from ..errors import ActorNotFound, BrokerConnectionError, MiddlewareError
+from ..errors import ActorNotFound, BrokerConnectionError
 from ..logging import get_logger
 from .delayed import DelayedMessages, due_copy, read_eta
 from .settings import current
@@ -73,7 +73,8 @@ class ConsumerThread(Thread):
                 self._consume()
             except BrokerConnectionError as error:
                 self.logger.critical("Consumer lost its connection: %s", error)
-            except Exception:
+            except BaseException:
+                # Hooks run in this thread, too, and what they raise must not end it, SystemExit or not.
                 self.logger.critical("Consumer failed unexpectedly.", exc_info=True)
             if self.running:
                 self._await_restart()
@@ -112,7 +113,7 @@ class ConsumerThread(Thread):
             self._resumed.wait()
 
     def _await_restart(self) -> None:
-        self.delay_queue.take_all()
+        self.requeue_messages(self.delay_queue.take_all())
         self._close_consumer()
         delay_ms = current("CONSUMER_RESTART_DELAY")
         self.logger.info("Consumer is started again in %d milliseconds.", delay_ms)
@@ -170,11 +171,21 @@ class ConsumerThread(Thread):
         verdict = "nack" if message.failed else "ack"
         try:
             self.broker.emit_before(verdict, message)
-        except MiddlewareError:
-            # It has been processed; a hook can't change that any more.
-            self.logger.exception("A hook objected to the %s of message %s.", verdict, message)
+        except BaseException:
+            # The message has been processed, and no hook can change that any more.
+            self.logger.critical(
+                "Unexpected failure before the %s of message %s.", verdict, message, exc_info=True
+            )
         if self._tell_broker(verdict, message):
+            self._emit_after(verdict, message)
+
+    def _emit_after(self, verdict: str, message: MessageProxy) -> None:
+        try:
             self.broker.emit_after(verdict, message)
+        except BaseException:
+            self.logger.critical(
+                "Unexpected failure after the %s of message %s.", verdict, message, exc_info=True
+            )
 
     def _tell_broker(self, verdict: str, message: MessageProxy) -> bool:
         """Hand the verdict to the consumer of the moment; return whether it took it."""
@@ -210,9 +221,10 @@ class ConsumerThread(Thread):
             return
         try:
             self.consumer.requeue(unstarted)
-        except BrokerConnectionError as error:
-            # They are not lost: the broker takes back what a lost consumer held.
-            self.logger.warning("Could not hand back %d messages: %s", len(unstarted), error)
+        except Exception:
+            # Whatever a broker raises here must not keep the rest from being handed back and closed. The messages are
+            # not lost: the broker takes back what a lost consumer held.
+            self.logger.warning("Could not hand back %d messages.", len(unstarted), exc_info=True)
 
     # -- what the worker tells it
 
@@ -269,8 +281,8 @@ class ConsumerThread(Thread):
             return
         try:
             self.consumer.close()
-        except BrokerConnectionError as error:
-            self.logger.debug("The connection was gone before the consumer was closed: %s", error)
+        except Exception:
+            self.logger.warning("Could not close the broker's consumer.", exc_info=True)
 
 
 class SharedConsumerThread(ConsumerThread):

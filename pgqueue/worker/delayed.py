@@ -67,9 +67,13 @@ class DelayedMessages(PriorityQueue[DelayedItem]):
             return self.queue[0][0] if self.queue else None
 
     def take_due(self, now: float) -> Iterator[MessageProxy]:
-        """Take out those that are due, and count each as done once the caller asks for the next."""
+        """Give those that are due; each is taken out and counted as done once the caller asks for the next.
+
+        For the thread that adds messages only: it must not add one in between.
+        """
         while (eta := self.next_eta()) is not None and eta <= now:
-            yield self.get_nowait()[2]
+            yield self.queue[0][2]
+            self.get_nowait()
             self.task_done()
 
     def take_all(self) -> list[MessageProxy]:

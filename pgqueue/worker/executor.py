@@ -159,22 +159,17 @@ class WorkerThread(Thread):
     ) -> None:
         """Call the hooks that decide about the message, and tell the broker."""
         with consumer.settling(message):
-            if outcome.skipped:
-                self._call_hooks("after_skip_message", message)
-            else:
-                self._call_hooks(
-                    "after_process_message", message, result=outcome.result, exception=outcome.exception
-                )
-            consumer_thread.post_process_message(message)
-
-    def _call_hooks(self, name: str, message: MessageProxy, **outcome: Any) -> None:
-        """Call the hooks one by one, so that whatever one of them raises, the next is called."""
-        for hook in self.broker.hooks(name):
             try:
-                hook(self.broker, message, **outcome)
+                if outcome.skipped:
+                    self.broker.emit_after("skip_message", message)
+                else:
+                    self.broker.emit_after(
+                        "process_message", message, result=outcome.result, exception=outcome.exception
+                    )
             except BaseException:
-                # Not even an Interrupt: `Retries` may be the next one, and without it the message would be lost.
-                self.logger.critical("Unexpected failure in %s of message %s.", name, message, exc_info=True)
+                # What a hook raised that is no Exception, SystemExit for example; the others have been called.
+                self.logger.critical("Unexpected failure in a hook after message %s.", message, exc_info=True)
+            consumer_thread.post_process_message(message)
 
     def _finish(self, message: MessageProxy, consumer: Consumer) -> None:
         try:
