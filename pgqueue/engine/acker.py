@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg import DataError, Error, errors
 
 from ..logging import get_logger
-from ..storage import messages, workers
+from ..storage import messages, registers, workers
 from ..storage.database import Connection, Database, is_lost, translated
 from ..storage.messages import ClaimedMessage, Verdict
 from ..storage.registers import channel, idle_register
@@ -252,4 +252,6 @@ def give_back(database: Database, leases: Leases, owner: UUID, claimed: Sequence
     with database.connection() as conn:
         leases.count_off(claimed)
         messages.requeue(conn, database.statements, owner=owner, messages=claimed)
+        registers.bump_rewind(conn, database.statements)
+        registers.wake(conn, database.statements)
         leases.drop(claimed)

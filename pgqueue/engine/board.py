@@ -1,10 +1,12 @@
 """The running board: shared memory in which a worker process notes what it runs.
 
-The supervisor reads it after the process's death. A write is one store of eight bytes: no lock, no system call.
+Those who take over from a dead process read it. A write is one store of eight bytes: no lock, no system call.
 """
 
 import mmap
+import signal
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +15,28 @@ from uuid import UUID
 #: Owners that a process may have had; a new one comes with each new claim connection, the oldest is overwritten.
 OWNERS = 16
 
-_HEADER = struct.Struct("<II")  # threads, owners written so far
+#: Threads, owners written so far, how the process ended (its exit code, negative for a signal's number).
+_HEADER = struct.Struct("<IIq")
 _OWNER_BYTES = 16
 _FIRST_THREAD = _HEADER.size + OWNERS * _OWNER_BYTES
+
+#: How the boards of dead processes are called.
+_DEAD = ".dead"
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What a board held: the owners in whose name messages were claimed, and the ids of those that were running."""
+    """What a board held.
+
+    Attributes:
+      owners: In whose name messages were claimed.
+      running: The ids of those messages that were running.
+      end: How the process ended, as the end of a sentence.
+    """
 
     owners: list[UUID]
     running: list[int]
+    end: str = ""
 
 
 class Board:
@@ -37,7 +50,7 @@ class Board:
     @classmethod
     def create(cls, path: Path, threads: int) -> "Board":
         """Make an empty board in a new file."""
-        path.write_bytes(_HEADER.pack(threads, 0).ljust(_FIRST_THREAD, b"\0") + bytes(8 * threads))
+        path.write_bytes(_HEADER.pack(threads, 0, 0).ljust(_FIRST_THREAD, b"\0") + bytes(8 * threads))
         return cls.open(path)
 
     @classmethod
@@ -48,10 +61,10 @@ class Board:
 
     def add_owner(self, owner: UUID) -> None:
         """Note that messages are claimed in this name from now on."""
-        threads, written = _HEADER.unpack_from(self._memory)
+        threads, written, end = _HEADER.unpack_from(self._memory)
         place = _HEADER.size + (written % OWNERS) * _OWNER_BYTES
         self._memory[place : place + _OWNER_BYTES] = owner.bytes
-        _HEADER.pack_into(self._memory, 0, threads, written + 1)
+        _HEADER.pack_into(self._memory, 0, threads, written + 1, end)
 
     def note(self, thread: int, message: int) -> None:
         """Note the message that a thread runs; 0 for none. Threads beyond the board's are not noted."""
@@ -60,13 +73,43 @@ class Board:
 
     def read(self) -> Noted:
         """What the board holds."""
-        _, written = _HEADER.unpack_from(self._memory)
+        _, written, code = _HEADER.unpack_from(self._memory)
         places = [_HEADER.size + n * _OWNER_BYTES for n in range(min(written, OWNERS))]
         owners = [UUID(bytes=self._memory[place : place + _OWNER_BYTES]) for place in places]
-        return Noted(owners, [cell for cell in self._cells if cell])
+        return Noted(owners, [cell for cell in self._cells if cell], how_it_ended(code))
+
+    def bequeath(self, *, code: int) -> None:
+        """Leave the board of a dead process to those who look for such: see `dead_boards`.
+
+        Parameters:
+          code: The process's exit code, negative for a signal's number.
+        """
+        threads, written, _ = _HEADER.unpack_from(self._memory)
+        _HEADER.pack_into(self._memory, 0, threads, written, code)
+        self.path.rename(self.path.with_suffix(_DEAD))
 
     def close(self) -> None:
         """Unmap the board."""
         self._cells.release()
         with suppress(BufferError):
             self._memory.close()
+
+
+def dead_boards(directory: Path) -> Iterator[tuple[Path, Noted]]:
+    """The boards that dead processes have left in a directory; others may be removing them."""
+    for path in sorted(directory.glob(f"*{_DEAD}")):
+        with suppress(FileNotFoundError):
+            board = Board.open(path)
+            noted = board.read()
+            board.close()
+            yield path, noted
+
+
+def how_it_ended(code: int) -> str:
+    """Say how a process ended, in words that follow its name."""
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

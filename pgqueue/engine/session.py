@@ -7,6 +7,7 @@ worker has one.
 import threading
 from collections.abc import Callable
 
+from ..maintenance.duty import Duty
 from ..maintenance.promoter import Promoter
 from ..maintenance.pruner import Pruner
 from ..maintenance.reaper import Reaper
@@ -15,6 +16,7 @@ from ..storage.database import Database
 from ..storage.messages import Verdict
 from .acker import Acker, Settled
 from .board import Board
+from .inheritance import Inheritance
 from .leases import Leases
 from .listener import Listener
 from .presence import Presence
@@ -43,10 +45,13 @@ class Session:
         pruner = Pruner(statements) if dead_letter_ttl_s is None else Pruner(
             statements, dead_letter_ttl_s=dead_letter_ttl_s
         )  # fmt: skip
+        duties: list[Duty] = [Promoter(statements), Reaper(statements), Rotator(statements), pruner]
+        if board is not None:
+            duties.insert(0, Inheritance(statements, board.path.parent))
         self._listener = Listener(
             database,
             presence=Presence(statements, self.leases, threads=threads, board=board),
-            duties=[Promoter(statements), Reaper(statements), Rotator(statements), pruner],
+            duties=duties,
             on_wake=self._wake,
         )
         self._acker.on_delayed = self._expect_due

@@ -1,8 +1,11 @@
 """Gives the messages of lost workers to others."""
 
+from itertools import count
+
 from ..logging import get_logger
 from ..storage import messages, registers, workers
 from ..storage.database import Connection
+from ..storage.statements import Statements
 from .duty import Again, Duty
 
 #: How long, in seconds, a worker whose connection is gone may take to connect again.
@@ -15,6 +18,9 @@ SILENT_S = 60.0
 #: Seconds between two looks.
 INTERVAL_S = 2.0
 
+#: Every so many runs, leases are searched for such as nobody holds who could be found dead.
+UNOWNED_EVERY = 5
+
 #: A message that was running in so many lost workers goes to the dead letters.
 MAX_ATTEMPTS = 3
 
@@ -24,24 +30,46 @@ logger = get_logger(__name__)
 class Reaper(Duty):
     """Finds workers that hold messages and are dead."""
 
+    def __init__(self, statements: Statements) -> None:
+        super().__init__(statements)
+        self._runs = count(1)
+
     def run_once(self, conn: Connection) -> Again:
         """Reclaim from one lost worker; come again at once if there was one."""
+        if not self._reclaim_lost(conn) and not self._reclaim_unowned(conn):
+            return Again(INTERVAL_S)
+        # A claim of theirs may have been rolled back after others had skipped its rows.
+        registers.bump_rewind(conn, self.statements)
+        registers.wake(conn, self.statements)
+        return Again(0.0)
+
+    def _reclaim_lost(self, conn: Connection) -> bool:
         with conn.transaction():
             lost = workers.find_lost(conn, self.statements, grace_s=GRACE_S, silent_s=SILENT_S)
             if lost is None:
-                return Again(INTERVAL_S)
-            reclaimed = self._reclaim(conn, lost)
-        registers.wake(conn, self.statements)
+                return False
+            reclaimed = messages.reclaim(
+                conn, self.statements, owner=lost.owner, threads=lost.threads, max_attempts=MAX_ATTEMPTS,
+                error=f"its worker was lost {MAX_ATTEMPTS} times, the last was process {lost.pid} on {lost.host}",
+            )  # fmt: skip
+            workers.remove(conn, self.statements, owner=lost.owner)
         logger.warning(
             "Worker %s (process %d on %s) is lost; %d of its messages run elsewhere, %d went to the dead letters.",
             lost.owner, lost.pid, lost.host, reclaimed.returned, reclaimed.buried,
         )  # fmt: skip
-        return Again(0.0)
+        return True
 
-    def _reclaim(self, conn: Connection, lost: workers.LostWorker) -> messages.Reclaimed:
+    def _reclaim_unowned(self, conn: Connection) -> bool:
+        """Reclaim from somebody who was given up before; what he ran since then can't be told, nothing is charged."""
+        if next(self._runs) % UNOWNED_EVERY:
+            return False
+        owner = workers.find_unowned(conn, self.statements, grace_s=GRACE_S)
+        if owner is None:
+            return False
         reclaimed = messages.reclaim(
-            conn, self.statements, owner=lost.owner, threads=lost.threads, max_attempts=MAX_ATTEMPTS,
-            error=f"its worker was lost {MAX_ATTEMPTS} times, the last was process {lost.pid} on {lost.host}",
-        )  # fmt: skip
-        workers.remove(conn, self.statements, owner=lost.owner)
-        return reclaimed
+            conn, self.statements, owner=owner, threads=0, charged=[], max_attempts=MAX_ATTEMPTS, error=""
+        )
+        logger.warning(
+            "Worker %s is not registered and held messages; %d run elsewhere.", owner, reclaimed.returned
+        )
+        return True

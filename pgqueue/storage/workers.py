@@ -18,6 +18,15 @@ class LostWorker:
     threads: int
 
 
+@dataclass(frozen=True, slots=True)
+class DeadWorker:
+    """A registered owner whose process has ended; ``gone`` tells whether the server has noticed."""
+
+    host: str
+    pid: int
+    gone: bool
+
+
 def lock_key(owner: UUID) -> int:
     """The advisory lock that an owner holds while he lives: the first eight bytes of his uuid."""
     return int.from_bytes(owner.bytes[:8], "big", signed=True)
@@ -63,3 +72,15 @@ def find_lost(
     """
     row = conn.execute(statements["workers/find_lost"], {"grace_s": grace_s, "silent_s": silent_s}).fetchone()
     return LostWorker(*row) if row else None
+
+
+def find_dead(conn: Connection, statements: Statements, *, owner: UUID) -> DeadWorker | None:
+    """What is registered of a dead process's owner, locked until the end of the transaction; None if nothing is."""
+    row = conn.execute(statements["workers/find_dead"], {"owner": owner}).fetchone()
+    return DeadWorker(*row) if row else None
+
+
+def find_unowned(conn: Connection, statements: Statements, *, grace_s: float) -> UUID | None:
+    """An owner who is not registered and for ``grace_s`` has held a lease; None is as it should be."""
+    row = conn.execute(statements["workers/find_unowned"], {"grace_s": grace_s}).fetchone()
+    return row[0] if row else None

@@ -10,7 +10,7 @@ from multiprocessing.context import ForkContext, ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import TypeAlias
 
-from ..engine.board import Board
+from ..engine.board import Board, how_it_ended
 from ..logging import get_logger
 from .home import Body, Booted, Failed, Home, enter
 from .log_pipe import LogPipe, LogSink
@@ -76,12 +76,7 @@ class Exit:
         return self.code < 0
 
     def __str__(self) -> str:
-        if self.killed:
-            try:
-                return f"was killed by {signal.Signals(-self.code).name}"
-            except ValueError:
-                return f"was killed by signal {-self.code}"
-        return f"exited with code {self.code}"
+        return how_it_ended(self.code)
 
 
 class Outlook(enum.Enum):
@@ -208,7 +203,7 @@ class Child:
 
 
 def on_child_death(child: Child, ended: Exit) -> None:
-    """Tell what a dead worker process was running; its messages come back through the other workers.
+    """Tell what a dead worker process was running, and leave its board to the others, who take over its messages.
 
     Runs in the main process before the replacement starts: must not start threads nor keep a connection open,
     since a fork follows.
@@ -216,6 +211,8 @@ def on_child_death(child: Child, ended: Exit) -> None:
     if child.board is None or ended.code == 0:
         return
     noted = child.board.read()
+    if noted.owners:
+        child.board.bequeath(code=ended.code)
     if noted.running:
         logger.warning("%s was running %d messages.", child.task.name, len(noted.running))
 

@@ -1,0 +1,131 @@
+"""What becomes of the messages of processes that died under their supervisor."""
+
+import os
+import signal
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgqueue.engine.board import Board, dead_boards
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.project import Project, stop, worker_pids
+
+APP = """
+import os, signal, threading, time, pgqueue
+from pgqueue.brokers.postgres import PostgresBroker
+broker = PostgresBroker()
+pgqueue.set_broker(broker)
+
+@pgqueue.actor(max_retries=0)
+def note(word):
+    print("ran", word, flush=True)
+
+@pgqueue.actor(max_retries=0)
+def poison():
+    print("poisoned", os.getpid(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@pgqueue.actor(max_retries=0)
+def die_once(path):
+    if not os.path.exists(path):
+        open(path, "w").close()
+        print("dying at", time.monotonic(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("back at", time.monotonic(), flush=True)
+"""
+
+SEND = """
+import sys; sys.path.insert(0, ".")
+import app
+messages = [app.note.message(n) for n in range(5)]
+messages += [eval(sys.argv[1])]
+messages += [app.note.message(n) for n in range(5, 30)]
+app.broker.enqueue_many(messages)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, programs: list[Process]) -> Project:
+    made = Project(tmp_path, programs)
+    made.write("app.py", APP)
+    return made
+
+
+def send(project: Project, url: str, message: str) -> None:
+    """Send a message between thirty harmless ones."""
+    with Process(["-c", SEND, message], env={"PGQUEUE_URL": url}, cwd=project.directory) as sender:
+        assert sender.wait() == 0, sender.output
+
+
+def outcomes(url: str, actor_name: str) -> list[tuple[str, int]]:
+    """The status and attempts of every message of an actor that has ended."""
+    with psycopg.connect(url) as conn:
+        rows = conn.execute(
+            "SELECT status::text, attempts FROM pgqueue.outcomes WHERE actor_name = %s", (actor_name,)
+        )
+        return rows.fetchall()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_poison_message_kills_three_processes_and_charges_nobody_else(
+    project: Project, database_url: str, processes: int
+) -> None:
+    send(project, database_url, "app.poison.message()")
+    program = project.start_workers("-t", "2", processes=processes, env={"PGQUEUE_URL": database_url})
+
+    def look() -> None:
+        assert outcomes(database_url, "poison") == [("f", 3)], program.output
+
+    eventually(look, within_s=15.0)
+    with psycopg.connect(database_url) as conn:
+        ((reason, attempts, error),) = conn.execute(
+            "SELECT reason, attempts, error FROM pgqueue.dead_letters"
+        ).fetchall()
+    assert (reason, attempts) == ("poison", 3)
+    assert "SIGKILL" in error
+    assert program.output.count("poisoned") == 3
+
+    def all_ran() -> None:
+        ended = outcomes(database_url, "note")
+        assert len(ended) == 30
+
+    eventually(all_ran, within_s=5.0)
+    assert {attempts for _, attempts in outcomes(database_url, "note")} == {0}, program.output
+    assert stop(program) == 0
+
+
+@pytest.mark.slow
+def test_messages_of_a_killed_process_run_again_within_two_seconds(
+    project: Project, database_url: str, tmp_path: Path
+) -> None:
+    program = project.start_workers("-t", "2", processes=2, env={"PGQUEUE_URL": database_url})
+    send(project, database_url, f"app.die_once.message({str(tmp_path / 'died')!r})")
+    output = program.wait_for("back at")
+    times = [float(line.split()[-1]) for line in output.splitlines() if " at " in line and line[0] in "db"]
+    died, back = times
+    assert back - died < 2.0
+    assert stop(program) == 0
+
+
+@pytest.mark.slow
+def test_a_process_that_ended_well_leaves_no_board(project: Project, database_url: str) -> None:
+    program = project.start_workers(processes=2, env={"PGQUEUE_URL": database_url})
+    os.kill(worker_pids(program)[0], signal.SIGTERM)
+    program.wait_for("exited with code 0; restarting it")
+    with psycopg.connect(database_url) as conn:
+        leftover = conn.execute("SELECT count(*) FROM pgqueue.leases").fetchone()
+    assert leftover == (0,)
+    assert stop(program) == 0
+
+
+def test_a_bequeathed_board_tells_who_ran_what_and_how_it_ended(tmp_path: Path) -> None:
+    board = Board.create(tmp_path / "board-1", 3)
+    board.note(2, 4711)
+    board.bequeath(code=-9)
+    board.close()
+    ((path, noted),) = dead_boards(tmp_path)
+    assert path == tmp_path / "board-1.dead"
+    assert (noted.running, noted.end) == ([4711], "was killed by SIGKILL")
