@@ -6,11 +6,11 @@ A thread of its own looks at the deadlines of all worker threads once per interv
 
 from __future__ import annotations
 
-import time
 import warnings
 import weakref
 from importlib import import_module
 from threading import Lock, Thread, get_ident
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from pgqueue.logging import get_logger
@@ -122,7 +122,7 @@ class ThreadTimers:
 
     def arm(self, limit_s: float) -> None:
         """Give this thread until then."""
-        self._deadlines[get_ident()] = time.monotonic() + limit_s
+        self._deadlines[get_ident()] = monotonic() + limit_s
 
     def disarm(self) -> None:
         """Let this thread off."""
@@ -131,7 +131,7 @@ class ThreadTimers:
 
     def interrupt_late(self) -> None:
         """Raise the exception, once, in every thread that is past its deadline."""
-        now = time.monotonic()
+        now = monotonic()
         for thread_id, deadline in list(self._deadlines.items()):
             if deadline <= now:
                 self._interrupt(thread_id, deadline)
@@ -150,7 +150,7 @@ def _watch(timers: weakref.ref[ThreadTimers], interval_s: float) -> None:
     while (present := timers()) is not None:
         present.interrupt_late()
         del present
-        time.sleep(interval_s)
+        sleep(interval_s)
 
 
 class GeventTimers:
