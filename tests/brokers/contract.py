@@ -172,7 +172,7 @@ def test_no_more_than_the_prefetch_is_handed_out(broker: Broker) -> None:
     held = [next_message(consumer), next_message(consumer)]
     assert next(consumer) is None
     consumer.ack(held[0])
-    assert next_message(consumer)
+    assert next_message(consumer) not in held
 
 
 def test_an_acknowledged_message_is_gone(broker: Broker) -> None:
@@ -431,11 +431,11 @@ def test_a_failing_message_is_retried_as_itself_and_then_rejected(
 
 
 def test_a_message_for_an_unknown_actor_is_rejected(broker: Broker, worker_for: WorkerFor) -> None:
-    calls: list[tuple[str, type[BaseException] | None]] = []
+    calls: list[tuple[str, type]] = []
 
     class Spy(Middleware):
         def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
-            calls.append(("process", None))
+            calls.append(("process", type(None)))
 
         def before_nack(self, broker: Broker, message: MessageProxy) -> None:
             calls.append(("nack", type(message._exception)))
