@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -38,6 +39,23 @@ def dead_letter_count(broker: Broker, queue_name: str = "default") -> int:
         return len(broker.dead_letters_by_queue[queue_name])
     counts: tuple[int, int, int] = broker.get_queue_message_counts(queue_name)  # type: ignore[attr-defined]
     return counts[2]
+
+
+Consume = Callable[..., Consumer]
+
+
+@pytest.fixture
+def consume(broker: Broker) -> Iterator[Consume]:
+    """``broker.consume``, whose consumers are closed after the test."""
+    opened: list[Consumer] = []
+
+    def open_consumer(queue_name: str, **options: Any) -> Consumer:
+        opened.append(broker.consume(queue_name, **options))
+        return opened[-1]
+
+    yield open_consumer
+    for consumer in opened:
+        consumer.close()
 
 
 def next_message(consumer: Consumer) -> MessageProxy:
@@ -97,29 +115,31 @@ def test_the_enqueue_hooks_are_told_of_the_message_and_its_delay(broker: Broker)
     ]
 
 
-def test_what_before_enqueue_puts_into_the_options_is_sent(broker: Broker) -> None:
+def test_what_before_enqueue_puts_into_the_options_is_sent(broker: Broker, consume: Consume) -> None:
     class Marker(Middleware):
         def before_enqueue(self, broker: Broker, message: Any, delay: int | None) -> None:
             message.options["mark"] = "put here"
 
     broker.add_middleware(Marker())
     broker.enqueue(message_for(broker))
-    message = next_message(broker.consume("default", timeout=100))
+    message = next_message(consume("default", timeout=100))
     assert message.options["mark"] == "put here"
 
 
-def test_an_argument_that_cannot_be_encoded_is_refused_and_nothing_is_sent(broker: Broker) -> None:
+def test_an_argument_that_cannot_be_encoded_is_refused_and_nothing_is_sent(
+    broker: Broker, consume: Consume
+) -> None:
     with pytest.raises(TypeError):
         broker.enqueue(message_for(broker, object()))
-    assert next(broker.consume("default", timeout=50)) is None
+    assert next(consume("default", timeout=50)) is None
 
 
-def test_messages_of_any_encoder_arrive_as_they_were(broker: Broker) -> None:
+def test_messages_of_any_encoder_arrive_as_they_were(broker: Broker, consume: Consume) -> None:
     usual = get_encoder()
     set_encoder(PickleEncoder())
     try:
         sent = broker.enqueue(message_for(broker, {1, 2}, b"\x00\xff"))
-        assert next_message(broker.consume("default", timeout=100)) == sent
+        assert next_message(consume("default", timeout=100)) == sent
     finally:
         set_encoder(usual)
 
@@ -150,43 +170,43 @@ def test_a_queue_is_declared_once_and_its_delay_queue_after_it(broker: Broker) -
 # ── consuming ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_consumer_yields_none_when_there_is_nothing(broker: Broker) -> None:
+def test_a_consumer_yields_none_when_there_is_nothing(broker: Broker, consume: Consume) -> None:
     broker.declare_queue("default")
-    consumer = broker.consume("default", timeout=50)
+    consumer = consume("default", timeout=50)
     started = time.monotonic()
     assert next(consumer) is None
     assert time.monotonic() - started < 5
 
 
-def test_a_consumer_yields_what_was_sent(broker: Broker) -> None:
+def test_a_consumer_yields_what_was_sent(broker: Broker, consume: Consume) -> None:
     sent = broker.enqueue(message_for(broker, 1, "two"))
-    message = next_message(broker.consume("default", timeout=100))
+    message = next_message(consume("default", timeout=100))
     assert message == sent
     assert not message.failed
 
 
-def test_no_more_than_the_prefetch_is_handed_out(broker: Broker) -> None:
+def test_no_more_than_the_prefetch_is_handed_out(broker: Broker, consume: Consume) -> None:
     for _ in range(3):
         broker.enqueue(message_for(broker))
-    consumer = broker.consume("default", prefetch=2, timeout=50)
+    consumer = consume("default", prefetch=2, timeout=50)
     held = [next_message(consumer), next_message(consumer)]
     assert next(consumer) is None
     consumer.ack(held[0])
     assert next_message(consumer) not in held
 
 
-def test_an_acknowledged_message_is_gone(broker: Broker) -> None:
+def test_an_acknowledged_message_is_gone(broker: Broker, consume: Consume) -> None:
     broker.enqueue(message_for(broker))
-    consumer = broker.consume("default", timeout=50)
+    consumer = consume("default", timeout=50)
     consumer.ack(next_message(consumer))
     assert consumer.flush(5)
     join(broker)
     assert dead_letter_count(broker) == 0
 
 
-def test_a_rejected_message_waits_in_the_dead_letter_queue(broker: Broker) -> None:
+def test_a_rejected_message_waits_in_the_dead_letter_queue(broker: Broker, consume: Consume) -> None:
     broker.enqueue(message_for(broker))
-    consumer = broker.consume("default", timeout=50)
+    consumer = consume("default", timeout=50)
     message = next_message(consumer)
     message.fail()
     consumer.nack(message)
@@ -195,18 +215,18 @@ def test_a_rejected_message_waits_in_the_dead_letter_queue(broker: Broker) -> No
     assert dead_letter_count(broker) == 1
 
 
-def test_acknowledging_a_message_that_is_not_held_changes_nothing(broker: Broker) -> None:
+def test_acknowledging_a_message_that_is_not_held_changes_nothing(broker: Broker, consume: Consume) -> None:
     stranger = MessageProxy(message_for(broker))
-    consumer = broker.consume("default", timeout=50)
+    consumer = consume("default", timeout=50)
     consumer.ack(stranger)
     consumer.nack(stranger)
     assert dead_letter_count(broker) == 0
 
 
-def test_acknowledging_a_message_twice_is_like_once(broker: Broker) -> None:
+def test_acknowledging_a_message_twice_is_like_once(broker: Broker, consume: Consume) -> None:
     broker.enqueue(message_for(broker))
     broker.enqueue(message_for(broker))
-    consumer = broker.consume("default", prefetch=2, timeout=50)
+    consumer = consume("default", prefetch=2, timeout=50)
     first, second = next_message(consumer), next_message(consumer)
     consumer.ack(first)
     consumer.ack(first)
@@ -216,19 +236,19 @@ def test_acknowledging_a_message_twice_is_like_once(broker: Broker) -> None:
     join(broker)
 
 
-def test_a_message_that_was_handed_back_is_there_for_others_at_once(broker: Broker) -> None:
+def test_a_message_that_was_handed_back_is_there_for_others_at_once(broker: Broker, consume: Consume) -> None:
     sent = [broker.enqueue(message_for(broker, n)) for n in range(3)]
-    first = broker.consume("default", prefetch=3, timeout=50)
+    first = consume("default", prefetch=3, timeout=50)
     held = [next_message(first) for _ in range(3)]
     first.requeue(iter(held))
     first.close()
-    second = broker.consume("default", prefetch=3, timeout=50)
+    second = consume("default", prefetch=3, timeout=50)
     assert [next_message(second) for _ in range(3)] == sent
 
 
-def test_handing_back_nothing_is_allowed(broker: Broker) -> None:
+def test_handing_back_nothing_is_allowed(broker: Broker, consume: Consume) -> None:
     broker.declare_queue("default")
-    broker.consume("default", timeout=50).requeue([])
+    consume("default", timeout=50).requeue([])
 
 
 class Garbler(Encoder):
@@ -241,7 +261,7 @@ class Garbler(Encoder):
         raise AssertionError("not for reading")
 
 
-def test_what_cannot_be_decoded_is_rejected_and_stops_nobody(broker: Broker) -> None:
+def test_what_cannot_be_decoded_is_rejected_and_stops_nobody(broker: Broker, consume: Consume) -> None:
     usual = get_encoder()
     set_encoder(Garbler())
     try:
@@ -249,7 +269,7 @@ def test_what_cannot_be_decoded_is_rejected_and_stops_nobody(broker: Broker) -> 
     finally:
         set_encoder(usual)
     sent = broker.enqueue(message_for(broker, "readable"))
-    consumer = broker.consume("default", timeout=50)
+    consumer = consume("default", timeout=50)
     message = next_message(consumer)
     assert message == sent
     consumer.ack(message)
@@ -265,19 +285,21 @@ def _assert_equal(actual: object, expected: object) -> None:
 # ── dropping and waiting ──────────────────────────────────────────────────────────────────────────
 
 
-def test_flush_drops_waiting_and_delayed_messages(broker: Broker) -> None:
+def test_flush_drops_waiting_and_delayed_messages(broker: Broker, consume: Consume) -> None:
     broker.enqueue(message_for(broker))
     broker.enqueue(message_for(broker), delay=60_000)
     broker.flush("default")
     join(broker)
-    assert next(broker.consume("default", timeout=50)) is None
+    assert next(consume("default", timeout=50)) is None
 
 
-def test_flush_all_drops_the_messages_and_dead_letters_of_every_queue(broker: Broker) -> None:
+def test_flush_all_drops_the_messages_and_dead_letters_of_every_queue(
+    broker: Broker, consume: Consume
+) -> None:
     for name in ("one", "two"):
         broker.declare_queue(name)
         broker.enqueue(Message(name, "work", (), {}, {}))
-        consumer = broker.consume(name, timeout=50)
+        consumer = consume(name, timeout=50)
         consumer.nack(next_message(consumer))
         consumer.flush(5)
         broker.enqueue(Message(name, "work", (), {}, {}))
@@ -294,9 +316,9 @@ def test_join_gives_up_after_its_timeout(broker: Broker, delay: int | None) -> N
         broker.join("default", timeout=50)
 
 
-def test_join_waits_for_messages_in_progress(broker: Broker) -> None:
+def test_join_waits_for_messages_in_progress(broker: Broker, consume: Consume) -> None:
     broker.enqueue(message_for(broker))
-    consumer = broker.consume("default", timeout=50)
+    consumer = consume("default", timeout=50)
     message = next_message(consumer)
     with pytest.raises(QueueJoinTimeout):
         broker.join("default", timeout=50)
