@@ -5,6 +5,7 @@ Driver errors leave as psycopg's own; ``storage.database.translated()`` gives th
 """
 
 import io
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.exc import DBAPIError
 
 from .errors import BrokerNotConfigured, PgQueueError
@@ -120,11 +122,24 @@ def downgrade_as_sql(schema: str = "pgqueue", revision: str = "base", *, since: 
 def _config(
     *, url: str | None = None, schema: str = "pgqueue", output_buffer: io.StringIO | None = None
 ) -> Config:
+    if url is not None:
+        _check_url(url)
     attributes = {"url": url, "schema": schema}
     config = Config(output_buffer=output_buffer, attributes=attributes)
     # A percent sign in the path would start an interpolation of configparser.
     config.set_main_option("script_location", str(script_location()).replace("%", "%%"))
     return config
+
+
+def _check_url(url: str) -> None:
+    try:
+        if not url.startswith("embedded:"):
+            conninfo_to_dict(re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url))
+    except psycopg.ProgrammingError as error:
+        raise BrokerNotConfigured(
+            "The database URL is not one: expected postgresql://user@host:port/database, libpq's key=value "
+            "settings, or embedded:"
+        ) from error
 
 
 def _with_lock_retries(migrate: Callable[[], None]) -> None:
@@ -146,19 +161,12 @@ def _with_lock_retries(migrate: Callable[[], None]) -> None:
 
 @contextmanager
 def _driver_errors() -> Iterator[None]:
-    """Take SQLAlchemy's wrapping off the driver's errors, and say in our words what Alembic and libpq refuse."""
+    """Take SQLAlchemy's wrapping off the driver's errors, and say in our words what Alembic refuses."""
     try:
         yield
     except CommandError as error:
         raise PgQueueError(f"{error}; this release's newest revision is {head()}.") from error
     except DBAPIError as error:
-        cause = error.orig
-        # Without a code of the server's it is libpq's: it could make nothing of the URL.
-        if isinstance(cause, psycopg.ProgrammingError) and cause.sqlstate is None:
-            raise BrokerNotConfigured(
-                "The database URL is not one: expected postgresql://user@host:port/database, libpq's key=value "
-                "settings, or embedded:"
-            ) from error
-        if isinstance(cause, psycopg.Error):
-            raise cause from error
+        if isinstance(error.orig, psycopg.Error):
+            raise error.orig from error
         raise

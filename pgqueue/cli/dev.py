@@ -60,7 +60,7 @@ def _run_workers(words: list[str], url: str, name: str) -> int:
     def pass_on(number: int, _frame: FrameType | None) -> None:
         workers.send_signal(number)
 
-    # A terminal sends INT to the workers' main process as well: passed on, it would count as the second.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, pass_on)
+    # A terminal signals the workers' main process as well; that takes two in the same instant for one.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, pass_on)
     return workers.wait()

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import conninfo, errors
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from ..errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated
+from ..errors import BrokerNotConfigured, DatabaseUnavailable, PermissionDenied, SchemaOutdated
 from .statements import Statements
 
 Connection: TypeAlias = "psycopg.Connection[Any]"
@@ -156,7 +156,7 @@ class Database:
 
     def _options(self, *, application_name: str) -> dict[str, Any]:
         """What the URL leaves open: time-outs, and the name under which the server lists the connection."""
-        given = conninfo.conninfo_to_dict(self.url)
+        given = _settings(self.url)
         defaults = {"application_name": application_name, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
         return {name: value for name, value in defaults.items() if name not in given}
 
@@ -187,6 +187,16 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, psycopg.OperationalError) and (
         error.sqlstate is None or error.sqlstate.startswith("08")
     )
+
+
+def _settings(url: str) -> Mapping[str, Any]:
+    try:
+        return conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise BrokerNotConfigured(
+            "The database URL is not one: expected postgresql://user@host:port/database, libpq's key=value settings, "
+            "or embedded:"
+        ) from error
 
 
 def redacted(url: str) -> str:

@@ -16,7 +16,7 @@ from ..errors import (
     SchemaOutdated,
 )
 
-__all__ = ["LoadingError", "explain", "import_broker", "import_object"]
+__all__ = ["LoadingError", "explain", "import_broker", "import_object", "shown"]
 
 #: Errors whose text alone tells what to do; a traceback would hide it.
 PLAIN_ERRORS = (
@@ -83,7 +83,7 @@ def explain(error: Exception, value: str) -> str:
         return " ".join(str(error).split())
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
         return _no_such_module(name)
-    return f"Module '{name}' can't be imported:\n{_traceback(error)}"
+    return f"Module '{name}' can't be imported:\n{shown(error)}"
 
 
 def _no_such_module(name: str) -> str:
@@ -96,8 +96,8 @@ def _as_module(name: str) -> str:
     return name.removesuffix(".py").replace("/", ".").strip(".")
 
 
-def _traceback(error: Exception) -> str:
-    """Format an error without our own and the import system's frames, which come before the user's."""
+def shown(error: Exception) -> str:
+    """Format an error without the supervisor's and the import system's frames, which come before the user's."""
     frames = traceback.extract_tb(error.__traceback__)
     here = str(Path(__file__).parent)
     first = max((at + 1 for at, frame in enumerate(frames) if frame.filename.startswith(here)), default=0)

@@ -31,6 +31,9 @@ __all__ = ["Ending", "Supervisor"]
 #: Seconds that processes get between being told to end at once and being killed.
 KILL_AFTER_S = 1.0
 
+#: The same signal twice within so many seconds is one: `timeout` and other launchers signal us and our group.
+ECHO_S = 0.1
+
 #: Seconds beyond the workers' own time limit after which a stop is given up and what is left is killed.
 STOP_GRACE_S = 30.0
 
@@ -70,7 +73,8 @@ class Supervisor:
         self._middleware_forks_known = False
         self._fork_deadline = time.monotonic() + settings.fork_timeout_ms / 1000
         self._stopping = False
-        self._asked_to_stop = False
+        self._asked_by: signal.Signals | None = None
+        self._asked_at = 0.0
         self._kill_at = float("inf")
         self._ending = Ending(0)
 
@@ -220,14 +224,17 @@ class Supervisor:
 
     def _stop_or_end(self, number: signal.Signals) -> None:
         """Stop gracefully at the first signal, at once at the second."""
-        if self._asked_to_stop:
+        asked_at, self._asked_at = self._asked_at, time.monotonic()
+        if self._asked_by is number and self._asked_at - asked_at < ECHO_S:
+            return
+        if self._asked_by is not None:
             logger.warning("%s again: ending at once.", number.name)
             self._ending = Ending(1)
             self._kill_at = min(self._kill_at, time.monotonic() + KILL_AFTER_S)
             self._signal_all(signal.SIGTERM)
             return
         logger.info("%s: stopping gracefully; once more to end at once.", number.name)
-        self._asked_to_stop = True
+        self._asked_by = number
         if self._ending.reload:
             self._ending = Ending(0)
         self._stop()

@@ -8,7 +8,7 @@ from ..errors import BrokerConnectionError, PgQueueError
 from ..logging import get_logger
 from ..worker import Worker
 from .home import Booted, Failed, Home
-from .loading import explain, import_broker
+from .loading import explain, import_broker, shown
 from .settings import Settings
 from .signals import StopRequest, unblock
 
@@ -65,6 +65,8 @@ def _start(broker: Broker, settings: Settings) -> Worker:
         raise _CannotStart(" ".join(str(error).split()), 3) from error
     except PgQueueError as error:
         raise _CannotStart(" ".join(str(error).split()), 2) from error
+    except Exception as error:
+        raise _CannotStart(f"The worker can't start:\n{shown(error)}", 1) from error
     return worker
 
 

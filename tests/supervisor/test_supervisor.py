@@ -50,7 +50,7 @@ class TestStopping:
         program.wait_for("the actor runs")
         program.send(signal.SIGINT)
         program.wait_for("Stopping worker process")
-        assert stop(program, signal.SIGINT) == 1
+        assert stop(program, signal.SIGTERM) == 1
         assert "the actor is done" not in program.output
         wait_until_dead(worker_pids(program)[0])
 
@@ -67,6 +67,14 @@ class TestStopping:
         os.killpg(program.pid, signal.SIGINT)
         assert program.wait() == 0
         assert program.output.count("Worker process has stopped.") == 2
+
+    def test_a_signal_that_comes_twice_at_once_is_one_signal(self, project: Project) -> None:
+        """As from `timeout`, which signals the program and then the program's group."""
+        project.stub()
+        program = project.start_workers()
+        for _ in range(5):
+            program.send(signal.SIGTERM)
+        assert program.wait() == 0
 
     def test_workers_stop_when_the_main_process_is_killed(self, project: Project) -> None:
         project.stub()
