@@ -27,7 +27,7 @@ check: $(READY) ## Lint, check formatting, types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(READY) ## Measure throughput against a bare loop on the same server (arguments: ARGS="--help")
+bench: $(READY) ## Measure the drain against a bare loop on the same server (arguments: make bench ARGS="--results")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 schema: $(READY) ## Write migrations/schema.sql anew from the revisions

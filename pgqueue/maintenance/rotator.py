@@ -1,5 +1,6 @@
 """Turns the ring of slots: opens the next, empties the old ones by TRUNCATE."""
 
+import time
 from itertools import count
 
 from psycopg import errors
@@ -19,7 +20,7 @@ MAX_BYTES = 256 * 1024 * 1024
 #: Seconds between two looks while messages flow, and while nothing happens.
 BUSY_S, QUIET_S = 0.25, 1.0
 
-#: Up to so many stragglers of a closing slot are moved forward, once it has been closing for so many seconds, or at
+#: Up to so many stragglers of a closing slot are moved forward, when they have been so few for so many seconds, or at
 #: once when free slots run short.
 FEW, PATIENCE_S = 1_000, 5.0
 
@@ -45,15 +46,18 @@ class Rotator(Duty):
         self._max_messages = max_messages
         self._patience_s = patience_s
         self._runs = count()
+        self._few_since: dict[int, float] = {}
 
     def run_once(self, conn: Connection) -> Again:
         """Open the next slot if it is time, empty those that are closing."""
         ring = slots.list_slots(conn, self.statements)
         opened = self._open_next(conn, ring)
+        if opened:
+            registers.bump_catalog(conn, self.statements)
         emptied = self._empty_closing(conn, ring)
         if opened or next(self._runs) % STALE_EVERY == 0:
             self._find_stale(conn, ring)
-        if opened or emptied:
+        if emptied:
             registers.bump_catalog(conn, self.statements)
         busy = opened or any(slot.state == "closing" for slot in ring)
         return Again(BUSY_S if busy else QUIET_S)
@@ -103,9 +107,8 @@ class Rotator(Duty):
         return sum(self._empty(conn, slot, hurry=short) for slot in closing) > 0
 
     def _empty(self, conn: Connection, slot: Slot, *, hurry: bool) -> bool:
-        may_move = hurry or slot.age_s > self._patience_s
         left = slots.left(conn, self.statements, slot=slot.slot, limit=FEW + 1)
-        if not left.empty and not (may_move and left.ready <= FEW and left.leases <= FEW):
+        if not left.empty and not self._may_move(slot, left, hurry=hurry):
             return False
         try:
             moved = self._truncate(conn, slot)
@@ -118,6 +121,14 @@ class Rotator(Duty):
                 "Moved %d ready messages and %d leases out of slot %d.", moved.ready, moved.leases, slot.slot
             )
         return moved is not None
+
+    def _may_move(self, slot: Slot, left: slots.Left, *, hurry: bool) -> bool:
+        """Whether what is left are stragglers: few, and they have been few for a while."""
+        if left.ready > FEW or left.leases > FEW:
+            self._few_since.pop(slot.turn, None)
+            return False
+        few_since = self._few_since.setdefault(slot.turn, time.monotonic())
+        return hurry or time.monotonic() - few_since > self._patience_s
 
     def _truncate(self, conn: Connection, slot: Slot) -> slots.Left | None:
         with conn.transaction():
@@ -132,6 +143,7 @@ class Rotator(Duty):
             if not left.empty:
                 left = slots.evacuate(conn, self.statements, slot=slot.slot)
             slots.truncate(conn, self.statements, slot=slot.slot)
+            self._few_since.pop(slot.turn, None)
             return left
 
     def _find_stale(self, conn: Connection, ring: list[Slot]) -> None:

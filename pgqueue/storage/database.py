@@ -9,10 +9,11 @@ from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import conninfo, errors
+from psycopg.pq import Format
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import BrokerNotConfigured, DatabaseUnavailable, PermissionDenied, SchemaOutdated
-from .statements import Statements
+from .statements import Compiled, Statements
 
 Connection: TypeAlias = "psycopg.Connection[Any]"
 
@@ -159,6 +160,13 @@ class Database:
         given = _settings(self.url)
         defaults = {"application_name": application_name, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
         return {name: value for name, value in defaults.items() if name not in given}
+
+
+def fetch(conn: Connection, statement: Compiled, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    """Run a compiled statement; rows come in the server's binary form."""
+    with psycopg.RawCursor(conn) as cursor:
+        cursor.format = Format.BINARY
+        return cursor.execute(statement.text, [parameters[name] for name in statement.names]).fetchall()
 
 
 @contextmanager

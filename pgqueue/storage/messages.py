@@ -7,7 +7,8 @@ from hashlib import md5
 from typing import Any
 from uuid import UUID
 
-from .database import Connection
+from .arrays import blobs, integers, plain, texts
+from .database import Connection, fetch
 from .positions import Span
 from .snapshot import Snapshot
 from .statements import Statements
@@ -140,7 +141,7 @@ def enqueue(
         "announce": announce,
         **_columns(messages),
     }
-    conn.execute(statements["messages/enqueue"], parameters)
+    fetch(conn, statements.compiled("messages/enqueue"), parameters)
 
 
 def claim(
@@ -154,17 +155,15 @@ def claim(
 ) -> Claim:
     """Take up to ``limit`` messages out of ``spans``, which lie in ``slots``."""
     parameters = {
-        "slots": [span.slot for span in spans],
-        "lanes": [span.lane for span in spans],
-        "after_xids": [span.after[0] for span in spans],
-        "after_ids": [span.after[1] for span in spans],
-        "upto_xids": [span.upto_xid for span in spans],
+        "slots": integers([span.slot for span in spans]),
+        "lanes": integers([span.lane for span in spans]),
+        "after_xids": integers([span.after[0] for span in spans]),
+        "after_ids": integers([span.after[1] for span in spans]),
+        "upto_xids": integers([span.upto_xid for span in spans]),
         "owner": owner,
         "limit": limit,
     }
-    text = statements.for_slots("messages/claim", slots)
-    with conn.cursor(binary=True) as cursor:
-        head, *rows = cursor.execute(text, parameters).fetchall()
+    head, *rows = fetch(conn, statements.compiled("messages/claim", slots), parameters)
     return Claim(
         messages=_claimed(rows, spans, owner),
         snapshot=Snapshot.parse(head[0]),
@@ -205,14 +204,12 @@ def settle(
       closes: For each verdict, whether its lease holds nothing else that is not settled (here or before).
       slots: Where the leases lie.
     """
-    text = statements.for_slots("messages/settle", slots)
     parameters = {
-        "owner": owner, "channel": channel, "registers": list(registers), "closes": list(closes),
+        "owner": owner, "channel": channel, "registers": list(registers), "closes": plain(closes),
         **_settled_columns(verdicts), **_dead_columns(verdicts), **_result_columns(verdicts),
         **_follow_up_columns(verdicts),
     }  # fmt: skip
-    with conn.cursor(binary=True) as cursor:
-        return {row[1] for row in cursor.execute(text, parameters)}
+    return {row[1] for row in fetch(conn, statements.compiled("messages/settle", slots), parameters)}
 
 
 def requeue(
@@ -277,58 +274,58 @@ def hold(conn: Connection, statements: Statements, *, message: ClaimedMessage) -
     return row is not None
 
 
-def _columns(messages: Sequence[NewMessage], prefix: str = "") -> dict[str, list[Any]]:
+def _columns(messages: Sequence[NewMessage], prefix: str = "") -> dict[str, object]:
     keys = [keys_of(message.message_id) for message in messages]
     return {
-        f"{prefix}lanes": [message.lane for message in messages],
-        f"{prefix}keys": [key for key, _ in keys],
-        f"{prefix}foreign_ids": [foreign for _, foreign in keys],
-        f"{prefix}actor_names": [message.actor_name for message in messages],
-        f"{prefix}payloads": [message.payload for message in messages],
-        f"{prefix}delays_ms": [message.delay_ms for message in messages],
-        f"{prefix}etas_ms": [message.eta_ms for message in messages],
+        f"{prefix}lanes": integers([message.lane for message in messages]),
+        f"{prefix}keys": plain([key for key, _ in keys]),
+        f"{prefix}foreign_ids": texts([foreign for _, foreign in keys]),
+        f"{prefix}actor_names": texts([message.actor_name for message in messages]),
+        f"{prefix}payloads": blobs([message.payload for message in messages]),
+        f"{prefix}delays_ms": plain([message.delay_ms for message in messages]),
+        f"{prefix}etas_ms": plain([message.eta_ms for message in messages]),
     }
 
 
-def _settled_columns(verdicts: Sequence[Verdict]) -> dict[str, list[Any]]:
+def _settled_columns(verdicts: Sequence[Verdict]) -> dict[str, object]:
     keys = [keys_of(verdict.message_id) for verdict in verdicts]
     return {
-        "lids": [v.message.lease.lid for v in verdicts],
-        "ids": [v.message.id for v in verdicts],
-        "statuses": [v.status for v in verdicts],
-        "keys": [key for key, _ in keys],
-        "foreign_ids": [foreign for _, foreign in keys],
-        "lanes": [v.message.lane for v in verdicts],
-        "actor_names": [v.actor_name for v in verdicts],
-        "attempts": [v.message.attempts for v in verdicts],
-        "waits_ms": [v.wait_ms for v in verdicts],
-        "runs_ms": [v.run_ms for v in verdicts],
-        "errors": [v.error for v in verdicts],
+        "lids": integers([v.message.lease.lid for v in verdicts]),
+        "ids": integers([v.message.id for v in verdicts]),
+        "statuses": plain([v.status for v in verdicts]),
+        "keys": plain([key for key, _ in keys]),
+        "foreign_ids": texts([foreign for _, foreign in keys]),
+        "lanes": integers([v.message.lane for v in verdicts]),
+        "actor_names": texts([v.actor_name for v in verdicts]),
+        "attempts": integers([v.message.attempts for v in verdicts]),
+        "waits_ms": integers([v.wait_ms for v in verdicts]),
+        "runs_ms": integers([v.run_ms for v in verdicts]),
+        "errors": texts([v.error for v in verdicts]),
     }
 
 
-def _dead_columns(verdicts: Sequence[Verdict]) -> dict[str, list[Any]]:
+def _dead_columns(verdicts: Sequence[Verdict]) -> dict[str, object]:
     dead = [v for v in verdicts if v.reason is not None]
     return {
-        "dead_ids": [v.message.id for v in dead],
-        "dead_reasons": [v.reason for v in dead],
-        "dead_tracebacks": [v.traceback for v in dead],
+        "dead_ids": integers([v.message.id for v in dead]),
+        "dead_reasons": texts([v.reason for v in dead]),
+        "dead_tracebacks": texts([v.traceback for v in dead]),
     }
 
 
-def _result_columns(verdicts: Sequence[Verdict]) -> dict[str, list[Any]]:
+def _result_columns(verdicts: Sequence[Verdict]) -> dict[str, object]:
     results = [(v.message.id, result) for v in verdicts for result in v.results]
     return {
-        "result_ids": [parent for parent, _ in results],
-        "result_keys": [result.key for _, result in results],
-        "result_values": [result.value for _, result in results],
-        "result_ttls_ms": [result.ttl_ms for _, result in results],
+        "result_ids": integers([parent for parent, _ in results]),
+        "result_keys": texts([result.key for _, result in results]),
+        "result_values": blobs([result.value for _, result in results]),
+        "result_ttls_ms": plain([result.ttl_ms for _, result in results]),
     }
 
 
-def _follow_up_columns(verdicts: Sequence[Verdict]) -> dict[str, list[Any]]:
+def _follow_up_columns(verdicts: Sequence[Verdict]) -> dict[str, object]:
     follow_ups = [(v.message.id, message) for v in verdicts for message in v.follow_ups]
     return {
-        "new_parents": [parent for parent, _ in follow_ups],
+        "new_parents": integers([parent for parent, _ in follow_ups]),
         **_columns([message for _, message in follow_ups], "new_"),
     }

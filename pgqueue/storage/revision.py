@@ -1,4 +1,4 @@
-"""Which revision the schema is at. Reads Alembic's table alembic_version."""
+"""Which revision the schema is at, and its end. Reads Alembic's table alembic_version."""
 
 from psycopg import errors
 
@@ -13,3 +13,8 @@ def current_revision(conn: Connection, statements: Statements) -> str | None:
     except (errors.UndefinedTable, errors.InvalidSchemaName):
         return None
     return None if row is None else str(row[0])
+
+
+def drop(conn: Connection, statements: Statements) -> None:
+    """Remove the schema with all tables and messages, at whatever revision it is."""
+    conn.execute(statements["schema/drop"])

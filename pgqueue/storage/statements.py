@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,18 @@ _BLOCK = re.compile(
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 
 
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A statement with numbered parameters: the driver needs not read it at each execution, as it does long ones.
+
+    Attributes:
+      names: What the parameters are called, in the order of their numbers.
+    """
+
+    text: bytes
+    names: tuple[str, ...]
+
+
 class Statements:
     """The statements of one schema, by their path below ``sql/``: ``statements["messages/claim"]``."""
 
@@ -27,6 +40,7 @@ class Statements:
             )
         self.schema = schema
         self._texts: dict[tuple[str, tuple[int, ...]], bytes] = {}
+        self._compiled: dict[tuple[str, tuple[int, ...]], Compiled] = {}
 
     def __getitem__(self, name: str) -> bytes:
         """The text of ``sql/<name>.sql`` for this schema."""
@@ -39,8 +53,23 @@ class Statements:
             self._texts[key] = self._fill_in(expand(_read(name), slots))
         return self._texts[key]
 
+    def compiled(self, name: str, slots: Sequence[int] = (0,)) -> Compiled:
+        """The same as `for_slots`, for the statements that run all the time."""
+        key = (name, tuple(slots))
+        if key not in self._compiled:
+            self._compiled[key] = _number(self.for_slots(name, slots).decode())
+        return self._compiled[key]
+
     def _fill_in(self, text: str) -> bytes:
-        return re.sub(r"\bpgqueue\.", f'"{self.schema}".', text).encode()
+        text = re.sub(r"\bpgqueue\.", f'"{self.schema}".', text)
+        return re.sub(r"(?<=\bSCHEMA IF EXISTS )pgqueue\b", f'"{self.schema}"', text).encode()
+
+
+def _number(text: str) -> Compiled:
+    text = re.sub(r"^ *--.*\n", "", text, flags=re.MULTILINE)
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+    numbered = re.sub(r"%\((\w+)\)s", lambda parameter: f"${names.index(parameter[1]) + 1}", text)
+    return Compiled(numbered.replace("%%", "%").encode(), tuple(names))
 
 
 def expand(text: str, slots: Sequence[int]) -> str:

@@ -1,15 +1,20 @@
--- Whether a queue holds anything that is ready, in progress or scheduled, in one snapshot.
+-- Whether a queue holds anything that is ready, in progress or scheduled, in one snapshot. The ids in progress are
+-- gathered first: joined to messages, they could be looked up by a plan that reads all messages for each.
 WITH lane AS MATERIALIZED (
-    SELECT id
+    SELECT array_agg(id) AS ids
     FROM pgqueue.lanes
     WHERE queue_name = %(queue_name)s
+),
+held AS MATERIALIZED (
+    SELECT array_agg(part.id) AS ids
+    FROM pgqueue.leases AS lease, unnest(lease.ids) AS part (id)
+    WHERE part.id <> ALL (lease.done)
 )
 SELECT
-    EXISTS (SELECT FROM pgqueue.ready WHERE lane IN (SELECT id FROM lane))
-    OR EXISTS (SELECT FROM pgqueue.scheduled WHERE lane IN (SELECT id FROM lane))
+    EXISTS (SELECT FROM pgqueue.ready WHERE lane = ANY ((SELECT ids FROM lane)::integer[]))
+    OR EXISTS (SELECT FROM pgqueue.scheduled WHERE lane = ANY ((SELECT ids FROM lane)::integer[]))
     OR EXISTS (
         SELECT
-        FROM pgqueue.leases AS lease, unnest(lease.ids) AS part (id)
-        JOIN pgqueue.messages AS message ON message.id = part.id
-        WHERE message.slot = lease.slot AND part.id <> ALL (lease.done) AND message.lane IN (SELECT id FROM lane)
+        FROM pgqueue.messages
+        WHERE id = ANY ((SELECT ids FROM held)::bigint[]) AND lane = ANY ((SELECT ids FROM lane)::integer[])
     ) AS busy
