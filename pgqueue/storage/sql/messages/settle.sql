@@ -3,8 +3,14 @@
 -- lists those that were accepted.
 --
 -- A lease whose last message is settled is deleted, one with messages left gets them noted in done; both are found by
--- the index of lid, and so must not be found through the owner, whose dead leases pile up under a held snapshot. An evacuated
--- lease lives in another slot than the caller remembers: he tries again through leases/find.
+-- the index of lid, and so must not be found through the owner, whose dead leases pile up under a held snapshot. An
+-- evacuated lease lives in another slot than the caller remembers: he tries again through leases/find.
+--
+-- The caller's word that a lease holds nothing else (closes) is only a hint: of another's settlement he believes in,
+-- the transaction may have failed since. What decides is how many of its ids are done. And a group that is sent again
+-- after a lost connection may be under way still: it waits for the row's lock and then finds its first id done, which
+-- stands for all that the group has in that lease, for they are settled by one statement. Both conditions can turn
+-- while the row is waited for; then neither CTE takes it, and the caller looks and sends again.
 WITH settled AS MATERIALIZED (
     SELECT lid, id, closes, status, message_id::uuid AS message_id, foreign_id, lane, actor_name, attempts, wait_ms, run_ms, error
     FROM unnest(
@@ -13,19 +19,31 @@ WITH settled AS MATERIALIZED (
         %(waits_ms)s::integer[], %(runs_ms)s::integer[], %(errors)s::text[]
     ) AS message (lid, id, closes, status, message_id, foreign_id, lane, actor_name, attempts, wait_ms, run_ms, error)
 ),
+part AS MATERIALIZED (
+    SELECT lid, bool_or(closes) AS closes, array_agg(id) AS ids
+    FROM settled
+    GROUP BY lid
+),
 --[ each slot: ,
 closed_0 AS (
-    DELETE FROM pgqueue.leases_0
-    WHERE lid = ANY (ARRAY(SELECT DISTINCT lid FROM settled WHERE closes)) AND owner = %(owner)s::uuid
-    RETURNING slot, lid, ids, done
+    DELETE FROM pgqueue.leases_0 AS lease
+    USING part
+    WHERE lease.lid = part.lid
+        AND lease.lid = ANY (ARRAY(SELECT lid FROM part WHERE closes))
+        AND lease.owner = %(owner)s::uuid
+        AND part.ids[1] <> ALL (lease.done)
+        AND cardinality(lease.ids) = cardinality(lease.done) + cardinality(part.ids)
+    RETURNING lease.slot, lease.lid, lease.ids, lease.done
 ),
 marked_0 AS (
     UPDATE pgqueue.leases_0 AS lease
     SET done = lease.done || part.ids
-    FROM (SELECT lid, array_agg(id) AS ids FROM settled WHERE NOT closes GROUP BY lid) AS part
+    FROM part
     WHERE lease.lid = part.lid
-        AND lease.lid = ANY (ARRAY(SELECT DISTINCT lid FROM settled WHERE NOT closes))
+        AND lease.lid = ANY (ARRAY(SELECT lid FROM part))
         AND lease.owner = %(owner)s::uuid
+        AND part.ids[1] <> ALL (lease.done)
+        AND NOT (part.closes AND cardinality(lease.ids) = cardinality(lease.done) + cardinality(part.ids))
     RETURNING lease.slot, lease.lid, lease.ids, '{}'::bigint[] AS done
 )
 --],
