@@ -1,23 +1,34 @@
 -- Hands claimed messages back: they are ready again at once, in their old place, and no attempt is charged.
 -- They move to the open slot because a slot's ready rows may only point at messages of the same slot. The caller
--- bumps rewind_seq after the commit, since the rows come back behind the positions of the others.
+-- bumps rewind_seq after the commit, since the rows come back behind the positions of the others. What is settled
+-- already stays so: the caller may not know, if the commit of an ack was the last that its connection did.
 WITH given AS MATERIALIZED (
     SELECT lid, array_agg(id) AS ids
     FROM unnest(%(lids)s::bigint[], %(ids)s::bigint[]) AS message (lid, id)
     GROUP BY lid
 ),
+held AS MATERIALIZED (
+    SELECT lease.lid, lease.slot, lease.ids, lease.done, given.ids AS given
+    FROM given
+    JOIN pgqueue.leases AS lease ON lease.lid = given.lid
+    WHERE lease.owner = %(owner)s::uuid
+    FOR UPDATE OF lease
+),
+still_open AS MATERIALIZED (
+    SELECT held.slot, held.lid, part.id
+    FROM held, unnest(held.given) AS part (id)
+    WHERE part.id = ANY (held.ids) AND part.id <> ALL (held.done)
+),
 marked AS (
     UPDATE pgqueue.leases AS lease
-    SET done = lease.done || given.ids
-    FROM given
-    WHERE lease.lid = given.lid AND lease.owner = %(owner)s::uuid
-    RETURNING lease.slot, lease.ids, given.ids AS returned
+    SET done = lease.done || part.ids
+    FROM (SELECT slot, lid, array_agg(id) AS ids FROM still_open GROUP BY slot, lid) AS part
+    WHERE lease.lid = part.lid AND lease.slot = part.slot
 ),
 returned AS MATERIALIZED (
     SELECT message.*, open_slot.last_value::smallint AS open_slot
-    FROM pgqueue.open_slot, marked, unnest(marked.returned) AS part (id)
-    JOIN pgqueue.messages AS message ON message.id = part.id
-    WHERE message.slot = marked.slot AND part.id = ANY (marked.ids)
+    FROM pgqueue.open_slot, still_open
+    JOIN pgqueue.messages AS message ON message.slot = still_open.slot AND message.id = still_open.id
 ),
 written AS (
     INSERT INTO pgqueue.messages
