@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ..engine.intake import Intake
     from ..engine.session import Session
 
+#: The longest time, in ms, that an outcome can hold: 24 days.
+MOST_MS = 2**31 - 1
+
 logger = get_logger(__name__)
 
 
@@ -195,8 +198,8 @@ def _verdict(message: ClaimedProxy, claimed: ClaimedMessage) -> Verdict:
         claimed,
         message.message_id,
         message.actor_name,
-        wait_ms=claimed.wait_ms + int((started - message.claimed_at) * 1000),
-        run_ms=int((time.monotonic() - started) * 1000),
+        wait_ms=min(claimed.wait_ms + int((started - message.claimed_at) * 1000), MOST_MS),
+        run_ms=min(int((time.monotonic() - started) * 1000), MOST_MS),
     )
 
 

@@ -63,7 +63,7 @@ UNION ALL
 (SELECT
     NULL, NULL, NULL, NULL, NULL, NULL, message.xid, message.id,
     (SELECT lid FROM lease_0), /*slot*/0, message.lane, message.attempts::integer,
-    (extract(epoch FROM clock_timestamp() - message.enqueued_at) * 1000)::integer, message.payload
+    least(extract(epoch FROM clock_timestamp() - message.enqueued_at) * 1000, 2147483647)::integer, message.payload
 FROM pgqueue.messages_0 AS message
 WHERE message.id = ANY ((SELECT ids FROM lease_0)::bigint[]))
 --]
