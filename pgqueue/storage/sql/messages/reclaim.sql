@@ -1,18 +1,18 @@
 -- Takes the messages of a lost owner off its leases (all but %(keep)s) and makes them ready again in the open slot.
 --
 -- Each gets a new place: rows with an old xid would lie behind the positions of all fetchers. An attempt is charged
--- to %(charged)s, or, when nobody knows what ran (NULL), to the first %(threads)s open messages of each lease, since
--- a worker starts them in that order. One that has been charged %(max_attempts)s times has killed as many workers: it
--- goes to the dead letters.
+-- to %(charged)s, or, when nobody knows what ran (NULL), to the first %(threads)s messages that are open, since a worker
+-- starts them in that order. One that has been charged %(max_attempts)s times has killed as many workers: it goes to the
+-- dead letters.
 WITH lost AS (
     DELETE FROM pgqueue.leases
     WHERE owner = %(owner)s::uuid AND lid <> ALL (%(keep)s::bigint[])
-    RETURNING slot, ids, done
+    RETURNING slot, lid, ids, done
 ),
 orphan AS MATERIALIZED (
     SELECT
         lost.slot, part.id,
-        row_number() OVER (PARTITION BY lost.slot, lost.ids ORDER BY part.place) AS place
+        row_number() OVER (ORDER BY lost.lid, part.place) AS place
     FROM lost, unnest(lost.ids) WITH ORDINALITY AS part (id, place)
     WHERE part.id <> ALL (lost.done)
 ),
