@@ -1,5 +1,6 @@
 -- Moves the stragglers of an almost empty slot to the open one, under the lock: ready messages keep their place (the
--- caller bumps rewind_seq after the commit), leases stay with their holders.
+-- caller bumps rewind_seq after the commit), leases stay with their holders. Leases in which
+-- everything is settled are left behind: two that settled its last messages at once may not have seen of each other.
 WITH present AS MATERIALIZED (
     SELECT last_value::smallint AS slot
     FROM pgqueue.open_slot
@@ -11,6 +12,7 @@ waiting AS MATERIALIZED (
 held AS MATERIALIZED (
     SELECT lid, claimed_at, owner, ids, done
     FROM pgqueue.leases_0
+    WHERE NOT ids <@ done
 ),
 kept AS MATERIALIZED (
     SELECT id FROM waiting
