@@ -82,4 +82,5 @@ def reopen_stale(conn: Connection, statements: Statements, *, slot: int) -> bool
 
 def attach(conn: Connection, statements: Statements, *, slot: int) -> None:
     """Add a slot to the ring."""
-    conn.execute(statements.for_slots("slots/attach", (slot,)))
+    # Several statements in one text, which the server does not prepare.
+    conn.execute(statements.for_slots("slots/attach", (slot,)), prepare=False)

@@ -86,7 +86,7 @@ def expand(text: str, slots: Sequence[int]) -> str:
 
 
 def _for_slot(text: str, slot: int) -> str:
-    return re.sub(r"(?<=[a-z])_0\b", f"_{slot}", text).replace("/*slot*/0", str(slot))
+    return re.sub(r"(?<=[a-z])_0(?=_|\b)", f"_{slot}", text).replace("/*slot*/0", str(slot))
 
 
 @cache
