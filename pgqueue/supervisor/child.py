@@ -138,7 +138,7 @@ class Child:
         reader, log = context.Pipe(duplex=False)
         self.log = LogPipe(reader, sink)
         ours = (*inherited, self._status.fileno(), reader.fileno()) if _forks(context) else ()
-        home = Home(status, log, board, ours)
+        home = Home(status, log, os.getpid(), board, ours)
         self._process = context.Process(target=enter, args=(home, settings, task.body), name=task.name)
         self._process.start()
         self.pid = self._process.pid or 0

@@ -37,6 +37,7 @@ class Home:
     """The lines to the main process.
 
     Parameters:
+      main_process: Its id; not always our parent's, which may be a fork server.
       board: The file in which a worker notes the messages that it is running.
       inherited: Descriptors of the main process that a forked child must close; an open copy of a pipe's end
         would hide from its other end that somebody died.
@@ -44,6 +45,7 @@ class Home:
 
     status: Connection
     log: Connection
+    main_process: int
     board: Path | None = None
     inherited: tuple[int, ...] = ()
 

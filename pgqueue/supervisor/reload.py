@@ -81,12 +81,11 @@ def run_watch(home: Home, settings: Settings) -> int:
     stop = StopRequest()
     unblock()
     logger = get_logger("pgqueue", "WatchProcess")
-    main_process = os.getppid()
 
     def reload(path: str) -> None:
         if not stop.orphaned():
             logger.info("'%s' has changed: reloading.", path)
-            os.kill(main_process, signal.SIGHUP)
+            os.kill(home.main_process, signal.SIGHUP)
 
     try:
         observer = setup_file_watcher(
