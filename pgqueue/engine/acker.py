@@ -39,6 +39,10 @@ class Settled:
     released: Callable[[], None]
 
 
+class GivenUp(Exception):
+    """The session is closing and the database can't be reached."""
+
+
 class Acker(threading.Thread):
     """Writes verdicts in the order in which they come, many at a time.
 
@@ -117,24 +121,27 @@ class Acker(threading.Thread):
             settled.released()
 
     def _settle(self, owner: UUID, verdicts: list[Verdict]) -> None:
-        closes = self._leases.count_off([verdict.message for verdict in verdicts])
-        self._settle_all(owner, list(zip(verdicts, closes, strict=True)))
-        self._leases.drop(verdict.message for verdict in verdicts)
+        self._settle_all(owner, verdicts)
+        settled = [verdict.message for verdict in verdicts]
+        self._leases.count_off(settled)
+        self._leases.drop(settled)
         delays = [
             new.delay_ms for verdict in verdicts for new in verdict.follow_ups if new.delay_ms is not None
         ]
         if delays:
             self.on_delayed(min(delays) / 1000)
 
-    def _settle_all(self, owner: UUID, group: list[tuple[Verdict, bool]]) -> None:
+    def _settle_all(self, owner: UUID, group: list[Verdict]) -> None:
         unsure = False
-        while group and not self._giving_up.is_set():
+        while group:
             try:
                 conn = self._connected(again=unsure)
                 if unsure:
                     group, unsure = self._not_committed(conn, owner, group), False
                     continue
                 accepted = self._try(conn, owner, group)
+            except GivenUp:
+                raise
             except Exception as error:  # noqa: BLE001  # whatever it is, no ack is dropped
                 if _is_about_a_value(error):
                     self._settle_one_by_one(owner, group, error)
@@ -143,64 +150,60 @@ class Acker(threading.Thread):
                 unsure = True
                 continue
             self._backoff.reset()
-            group = self._moved(conn, owner, [pair for pair in group if pair[0].message.id not in accepted])
+            group = self._moved(
+                conn, owner, [verdict for verdict in group if verdict.message.id not in accepted]
+            )
 
-    def _try(self, conn: Connection, owner: UUID, group: list[tuple[Verdict, bool]]) -> set[int]:
+    def _try(self, conn: Connection, owner: UUID, group: list[Verdict]) -> set[int]:
         return messages.settle(
             conn, self._database.statements, owner=owner,
-            verdicts=[verdict for verdict, _ in group],
-            closes=[closes for _, closes in group],
-            slots=sorted({verdict.message.lease.slot for verdict, _ in group}),
+            verdicts=group,
+            closes=[True] * len(group),
+            slots=sorted({verdict.message.lease.slot for verdict in group}),
             channel=channel(self._database.schema),
             registers=self._registers(group),
         )  # fmt: skip
 
-    def _registers(self, group: list[tuple[Verdict, bool]]) -> list[str]:
-        queues = {new.queue_name for verdict, _ in group for new in verdict.follow_ups}
+    def _registers(self, group: list[Verdict]) -> list[str]:
+        queues = {new.queue_name for verdict in group for new in verdict.follow_ups}
         return sorted({idle_register(name, schema=self._database.schema) for name in queues})
 
-    def _settle_one_by_one(self, owner: UUID, group: list[tuple[Verdict, bool]], error: Exception) -> None:
+    def _settle_one_by_one(self, owner: UUID, group: list[Verdict], error: Exception) -> None:
         """Find the verdict that can't be written; its message fails with the reason."""
         if len(group) > 1:
-            # A lease is closed by the verdict that comes last.
-            for number, (verdict, closes) in enumerate(group):
-                others = any(later.message.lease is verdict.message.lease for later, _ in group[number + 1 :])
-                self._settle_all(owner, [(verdict, closes and not others)])
+            for verdict in group:
+                self._settle_all(owner, [verdict])
             return
-        verdict, closes = group[0]
+        verdict = group[0]
         if verdict.reason == "unrecordable":
             raise error
         logger.error("What became of message %s can't be recorded: %s", verdict.message_id, error)
-        self._settle_all(owner, [(_unrecordable(verdict, error), closes)])
+        self._settle_all(owner, [_unrecordable(verdict, error)])
 
-    def _moved(
-        self, conn: Connection, owner: UUID, refused: list[tuple[Verdict, bool]]
-    ) -> list[tuple[Verdict, bool]]:
+    def _moved(self, conn: Connection, owner: UUID, refused: list[Verdict]) -> list[Verdict]:
         """Of the verdicts that were refused, those whose lease only lies in another slot now."""
         if not refused:
             return []
         held = messages.find_leases(conn, self._database.statements, owner=owner)
         moved = []
-        for verdict, closes in refused:
+        for verdict in refused:
             slot, ids = held.get(verdict.message.lease.lid, (0, set()))
             if verdict.message.id in ids:
                 verdict.message.lease.slot = slot
-                moved.append((verdict, closes))
+                moved.append(verdict)
             else:
                 _report_lost(verdict)
         return moved
 
-    def _not_committed(
-        self, conn: Connection, owner: UUID, group: list[tuple[Verdict, bool]]
-    ) -> list[tuple[Verdict, bool]]:
+    def _not_committed(self, conn: Connection, owner: UUID, group: list[Verdict]) -> list[Verdict]:
         """After a lost connection: what is still on its lease. The rest was committed, if the owner still exists."""
         held = messages.find_leases(conn, self._database.statements, owner=owner)
         open_, gone = [], []
-        for verdict, closes in group:
+        for verdict in group:
             slot, ids = held.get(verdict.message.lease.lid, (0, set()))
             if verdict.message.id in ids:
                 verdict.message.lease.slot = slot
-                open_.append((verdict, closes))
+                open_.append(verdict)
             else:
                 gone.append(verdict)
         if gone and not workers.beat(conn, self._database.statements, owners=[owner]):
@@ -210,7 +213,7 @@ class Acker(threading.Thread):
 
     def _connected(self, *, again: bool) -> Connection:
         if again and self._giving_up.wait(self._backoff.next_s()):
-            raise TimeoutError("the acker was told to give up")
+            raise GivenUp
         if self._conn is None or self._conn.closed:
             with translated(self._database):
                 self._conn = self._database.connect(application_name="pgqueue acker", settings=SETTINGS)
@@ -250,8 +253,8 @@ def _unrecordable(verdict: Verdict, error: Exception) -> Verdict:
 def give_back(database: Database, leases: Leases, owner: UUID, claimed: Sequence[ClaimedMessage]) -> None:
     """Make claimed messages ready again at once, uncharged."""
     with database.connection() as conn:
-        leases.count_off(claimed)
         messages.requeue(conn, database.statements, owner=owner, messages=claimed)
         registers.bump_rewind(conn, database.statements)
         registers.wake(conn, database.statements)
-        leases.drop(claimed)
+    leases.count_off(claimed)
+    leases.drop(claimed)

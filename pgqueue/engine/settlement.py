@@ -74,24 +74,20 @@ class Settlement:
             logger.exception("Message %s could not be settled; it runs again.", self.verdict.message_id)
             self._give_back()
         else:
+            self._session.leases.count_off([self.verdict.message])
             self._session.leases.drop([self.verdict.message])
             self._intake.settled()
 
     def _write(self, conn: Connection) -> None:
         schema = self._session.database.schema
-        closes = self._session.leases.count_off([self.verdict.message])
-        try:
-            accepted = messages.settle(
-                conn, self._session.database.statements, owner=self.verdict.message.lease.owner,
-                verdicts=[self.verdict], closes=closes, slots=[self.verdict.message.lease.slot],
-                channel=channel(schema),
-                registers=[idle_register(new.queue_name, schema=schema) for new in self.verdict.follow_ups],
-            )  # fmt: skip
-            if not accepted:
-                raise LeaseLost(f"Message {self.verdict.message_id} was given to another worker.")
-        except BaseException:
-            self.verdict.message.lease.left += 1
-            raise
+        accepted = messages.settle(
+            conn, self._session.database.statements, owner=self.verdict.message.lease.owner,
+            verdicts=[self.verdict], closes=[True], slots=[self.verdict.message.lease.slot],
+            channel=channel(schema),
+            registers=[idle_register(new.queue_name, schema=schema) for new in self.verdict.follow_ups],
+        )  # fmt: skip
+        if not accepted:
+            raise LeaseLost(f"Message {self.verdict.message_id} was given to another worker.")
 
     def _give_back(self) -> None:
         try:
