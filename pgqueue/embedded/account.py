@@ -5,14 +5,17 @@ PostgreSQL refuses to run as root. For root the server runs as the owner of its 
 """
 
 import os
-import pwd
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 from ..errors import EmbeddedServerError
+
+if sys.platform != "win32":  # where `require_posix` keeps everybody away from here
+    import pwd
 
 __all__ = ["Account", "Identity"]
 

@@ -24,6 +24,9 @@ __all__ = [
 #: The superuser that initdb makes, and its database.
 ROLE = "postgres"
 
+#: Seconds to wait for the initdb of somebody who was killed meanwhile.
+_INITDB_S = 60.0
+
 #: Written into postgresql.conf, where people may change it. A worker process takes three connections.
 _DEFAULTS = {"max_connections": "200", "log_checkpoints": "off"}
 
@@ -58,16 +61,32 @@ def _other_version(data: Path, *, found: str, ours: str) -> EmbeddedServerError:
 
 
 def ensure_initialised(home: Home, entrance: Entrance, binaries: Binaries, *, durable: bool) -> None:
-    """Make the data directory, unless there is one; one that was left half made doesn't count."""
-    if home.data.exists():
-        return
+    """Make the data directory, unless there is one; one that was left half made doesn't count.
+
+    Raises:
+      EmbeddedServerError: initdb failed; the message has its words.
+    """
+    lock = home.lock("initdb", exclusive=True)
+    try:
+        if not lock.acquire(timeout_s=_INITDB_S):
+            message = (
+                f"The initdb of a process that was killed still works on {home.directory}. Try again later."
+            )
+            raise EmbeddedServerError(message)
+        if not home.data.exists():
+            _initialise(home, entrance, _initdb(binaries, entrance, durable=durable), held=lock.descriptor)
+    finally:
+        lock.close()
+
+
+def _initialise(home: Home, entrance: Entrance, command: Sequence[str], *, held: int) -> None:
     staging = home.directory / "data.new"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(mode=0o700)
     home.account.own(staging)
     home.write("password", secrets.token_urlsafe(24))
     outcome = subprocess.run(
-        _initdb(binaries, entrance, durable=durable),
+        command,
         check=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -75,7 +94,8 @@ def ensure_initialised(home: Home, entrance: Entrance, binaries: Binaries, *, du
         text=True,
         cwd="/",
         env=environment(),
-        pass_fds=entrance.descriptors,
+        # It holds the lock, too: if this process is killed, nobody begins anew while initdb still writes.
+        pass_fds=[*entrance.descriptors, held],
         **home.account.identity(),
     )
     if outcome.returncode != 0:

@@ -3,7 +3,7 @@
 ========== ==================================================================
 data       PostgreSQL's data directory
 run        its socket, if the path is short enough for one
-locks      users, start, keeper, server: see `locks`
+locks      users, start, initdb, keeper, server: see `locks`
 password   of the role postgres, for connections over TCP
 endpoint   where the running server listens (JSON)
 server.log what it says, and the log of the start before the last
@@ -36,7 +36,7 @@ _OURS = {
     "server.log.1",
 }
 
-_LOCKS = ("users", "start", "keeper", "server")
+_LOCKS = ("users", "start", "initdb", "keeper", "server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Home:
         return self.directory / "server.log"
 
     def lock_path(self, name: str) -> Path:
-        """Return the file behind one of the locks: users, start, keeper, server."""
+        """Return the file behind one of the locks."""
         return self.directory / "locks" / name
 
     def lock(self, name: str, *, exclusive: bool) -> FileLock:

@@ -55,18 +55,20 @@ class Keeper:
             return
         os.truncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())  # for people; programs look at the lock alone
+        # From here on whoever sees the server running may tell this process to end it.
+        signal.signal(signal.SIGTERM, lambda *_: self.stop())
         if is_free(self.locks / "server"):
             self.start()
-        self.tell_the_starter()
-        signal.signal(signal.SIGTERM, lambda *_: self.stop())
-        threading.Thread(target=self.stop_when_unused, daemon=True).start()
-        self.stay_until_the_end()
-        for path in self.order["remove"]:
-            shutil.rmtree(path, ignore_errors=True)
+        ready = self.wait_until_ready()
+        let_the_starter_go()
+        if ready:
+            threading.Thread(target=self.stop_when_unused, daemon=True).start()
+            self.stay_until_the_end()
+        self.remove(everything=ready)
 
     def start(self) -> None:
         """Start the server; it and all its processes hold the lock ``server`` from then on."""
-        lock = take(self.locks / "server")
+        lock = 0 if self.stopping else take(self.locks / "server")
         if not lock:
             return
         with Path(self.order["log"]).open("ab") as log:
@@ -84,13 +86,19 @@ class Keeper:
             )
         os.close(lock)
 
-    def tell_the_starter(self) -> None:
-        """Close the pipe on which the starter waits, once the server answers or has failed."""
-        while self.process is not None and self.process.poll() is None and not self.is_ready():
+    def wait_until_ready(self) -> bool:
+        """Wait until a server that was started here answers; return False if it ends instead."""
+        while self.process is not None and not self.is_ready():
+            if self.process.poll() is not None:
+                return False
             time.sleep(0.01)
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, 1)
-        os.close(nothing)
+        return True
+
+    def remove(self, *, everything: bool) -> None:
+        """Delete what was promised; after a failed start the server's own directory still has to tell why."""
+        for path in self.order["remove"]:
+            if everything or Path(path) != self.locks.parent:
+                shutil.rmtree(path, ignore_errors=True)
 
     def is_ready(self) -> bool:
         """Whether the server says in its pid file that it takes connections."""
@@ -98,7 +106,9 @@ class Keeper:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except OSError:
             return False
-        return self.process is not None and lines[0] == str(self.process.pid) and lines[-1].strip() == "ready"
+        if self.process is None or not lines:
+            return False
+        return lines[0] == str(self.process.pid) and lines[-1].strip() == "ready"
 
     def stay_until_the_end(self) -> None:
         """Wait for the server's end, and start it again if that was not its time."""
@@ -125,11 +135,16 @@ class Keeper:
                 if self.send(signal.Signals[name]):
                     return
 
+    def pid(self) -> int:
+        """Return the server's process id; that of one taken over is in its own file."""
+        if self.process is not None:
+            return self.process.pid
+        return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+
     def send(self, number: signal.Signals) -> bool:
         """Send the server a signal; return whether it has ended thereupon."""
         try:
-            pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
-            os.kill(pid, number)
+            os.kill(self.pid(), number)
         except (OSError, ValueError):
             return False
         deadline = time.monotonic() + SHUTDOWN_S
@@ -138,6 +153,13 @@ class Keeper:
                 return False
             time.sleep(0.01)
         return True
+
+
+def let_the_starter_go() -> None:
+    """Close the pipe at whose other end the starter waits."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
 
 
 def take(path: Path) -> int:

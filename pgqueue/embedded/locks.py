@@ -4,10 +4,13 @@ The kernel drops a lock together with its holder, kill -9 included; so a lock th
 only sign of life that the bundled server relies on, and there is no pid to go stale.
 """
 
-import fcntl
 import os
+import sys
 import time
 from pathlib import Path
+
+if sys.platform != "win32":  # where `require_posix` keeps everybody away from here
+    import fcntl
 
 __all__ = ["FileLock"]
 
@@ -35,6 +38,13 @@ class FileLock:
                 return False
             time.sleep(_RETRY_S)
         return True
+
+    @property
+    def descriptor(self) -> int:
+        """What a child must inherit to hold the lock together with this process. Only while it is held."""
+        if self._descriptor is None:
+            raise ValueError(f"The lock {self._path} is not held.")
+        return self._descriptor
 
     def close(self) -> None:
         """Let go. Only this process's hold ends: a fork that inherited the lock goes on holding it."""

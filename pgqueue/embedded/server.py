@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,6 +51,8 @@ def start(
         server.join(timeout_s=timeout_s)
     except BaseException:
         server.release()
+        if temporary:
+            shutil.rmtree(server.directory, ignore_errors=True)
         raise
     return server
 

@@ -166,6 +166,16 @@ def test_everything_killed_at_once_is_recovered_by_the_next_user(
         assert number_of_tables(server.url) == 1
 
 
+def test_a_starter_killed_in_the_middle_of_the_set_up_hinders_nobody(place: Path) -> None:
+    directory = place / "server"
+    with user(directory) as starter:
+        eventually(lambda: _assert((directory / "data.new" / "PG_VERSION").exists()), within_s=15)
+        starter.kill()
+    with embedded.start(directory, durable=False) as server:
+        assert number_of_tables(server.url) == 0
+    assert not (directory / "data.new").exists()
+
+
 @pytest.mark.slow
 def test_a_server_that_dies_under_its_users_is_started_again(server_directory: Path) -> None:
     with embedded.start(server_directory) as server:

@@ -15,6 +15,7 @@ from pgqueue.embedded import binaries
 from pgqueue.embedded.account import Account
 from pgqueue.embedded.binaries import Binaries
 from pgqueue.errors import EmbeddedServerError, MissingExtra
+from tests.support.eventually import eventually
 
 from .support import OrdinaryUser, wait_for_the_end
 
@@ -86,6 +87,19 @@ def test_a_setting_that_postgresql_refuses_is_shown_in_its_own_words(server_dire
         embedded.start(server_directory, settings={"no_such_setting": "1"})
     assert 'unrecognized configuration parameter "no_such_setting"' in str(caught.value)
     wait_for_the_end(server_directory)
+
+
+def test_a_temporary_server_that_does_not_start_leaves_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    with pytest.raises(EmbeddedServerError, match="no_such_setting"):
+        embedded.start(temporary=True, durable=False, settings={"no_such_setting": "1"})
+    eventually(lambda: _assert(not list(place.iterdir())))
+
+
+def _assert(fact: bool) -> None:
+    assert fact
 
 
 def test_a_stale_pid_file_is_seen_through(server_directory: Path) -> None:
