@@ -312,17 +312,17 @@ CREATE INDEX dead_letters_message_id ON pgqueue.dead_letters USING btree (messag
 
 CREATE INDEX dead_letters_queue ON pgqueue.dead_letters USING btree (queue_name, died_at);
 
-CREATE UNIQUE INDEX leases_0_lid ON pgqueue.leases_0 USING btree (lid);
+CREATE UNIQUE INDEX leases_lid_0 ON pgqueue.leases_0 USING btree (lid);
 
-CREATE INDEX messages_0_id ON pgqueue.messages_0 USING btree (id);
+CREATE INDEX messages_id_0 ON pgqueue.messages_0 USING btree (id);
 
-CREATE INDEX messages_0_message_id ON pgqueue.messages_0 USING btree (message_id);
+CREATE INDEX messages_message_id_0 ON pgqueue.messages_0 USING btree (message_id);
 
-CREATE INDEX outcomes_0_message_id ON pgqueue.outcomes_0 USING btree (message_id);
+CREATE INDEX outcomes_message_id_0 ON pgqueue.outcomes_0 USING btree (message_id);
 
-CREATE INDEX ready_0_place ON pgqueue.ready_0 USING btree (lane, xid, id);
+CREATE INDEX ready_place_0 ON pgqueue.ready_0 USING btree (lane, xid, id);
 
-CREATE INDEX results_0_key ON pgqueue.results_0 USING btree (key);
+CREATE INDEX results_key_0 ON pgqueue.results_0 USING btree (key);
 
 CREATE INDEX scheduled_due ON pgqueue.scheduled USING btree (due_at, id);
 

@@ -191,26 +191,26 @@ COMMENT ON TABLE pgqueue.workers IS 'Claim holders alive: each holds the advisor
 SLOT = """
 CREATE TABLE pgqueue.messages_{n} PARTITION OF pgqueue.messages FOR VALUES IN ({n})
     WITH (autovacuum_enabled = off, vacuum_truncate = off);
-CREATE INDEX messages_{n}_id ON pgqueue.messages_{n} (id);
-CREATE INDEX messages_{n}_message_id ON pgqueue.messages_{n} (message_id);
+CREATE INDEX messages_id_{n} ON pgqueue.messages_{n} (id);
+CREATE INDEX messages_message_id_{n} ON pgqueue.messages_{n} (message_id);
 CREATE TABLE pgqueue.ready_{n} PARTITION OF pgqueue.ready FOR VALUES IN ({n})
     WITH (autovacuum_enabled = off, vacuum_truncate = off);
-CREATE INDEX ready_{n}_place ON pgqueue.ready_{n} (lane, xid, id);
+CREATE INDEX ready_place_{n} ON pgqueue.ready_{n} (lane, xid, id);
 CREATE TABLE pgqueue.leases_{n} PARTITION OF pgqueue.leases FOR VALUES IN ({n})
     WITH (autovacuum_enabled = off, vacuum_truncate = off);
-CREATE UNIQUE INDEX leases_{n}_lid ON pgqueue.leases_{n} (lid);
+CREATE UNIQUE INDEX leases_lid_{n} ON pgqueue.leases_{n} (lid);
 INSERT INTO pgqueue.slots (slot, state, turn, first_id)
 VALUES ({n}, CASE {n} WHEN 0 THEN 'open' ELSE 'free' END, 0, 1);
 """
 
 OUTCOME_SLICE = """
 CREATE TABLE pgqueue.outcomes_{n} PARTITION OF pgqueue.outcomes FOR VALUES IN ({n}) WITH (vacuum_truncate = off);
-CREATE INDEX outcomes_{n}_message_id ON pgqueue.outcomes_{n} (message_id);
+CREATE INDEX outcomes_message_id_{n} ON pgqueue.outcomes_{n} (message_id);
 """
 
 RESULT_SLICE = """
 CREATE TABLE pgqueue.results_{n} PARTITION OF pgqueue.results FOR VALUES IN ({n}) WITH (vacuum_truncate = off);
-CREATE INDEX results_{n}_key ON pgqueue.results_{n} (key);
+CREATE INDEX results_key_{n} ON pgqueue.results_{n} (key);
 """
 
 DOWN = """

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from . import registers
 from .database import Connection
 from .statements import Statements
 
@@ -25,7 +26,7 @@ def add_lanes(conn: Connection, statements: Statements, *, lanes: Sequence[tuple
     row = conn.execute(statements["lanes/add"], parameters).fetchone()
     added = int(row[0]) if row else 0
     if added:
-        conn.execute(statements["registers/bump_catalog"])
+        registers.bump_catalog(conn, statements)
     return added
 
 
