@@ -12,6 +12,7 @@ from ..storage.database import Connection, Database, translated
 from ..storage.lanes import Lane
 from ..storage.messages import Claim, ClaimedMessage, Registers
 from ..storage.positions import Positions, Span
+from ..storage.snapshot import Snapshot
 from .leases import Leases
 
 #: A claim need not be durable: one that a crash of the server undoes is only claimed again. The plan's shape is
@@ -51,7 +52,7 @@ class Fetcher:
         self._slots: list[int] = []
         self._conn: Connection | None = None
         self._seen = Registers(0, 0, 0, 0)
-        self._catalog = self._rewind = self._swept = -1
+        self._catalog = self._rewind = self._swept = self._swept_xmax = -1
         self._forget_at = 0.0
         self._turn = 0
 
@@ -107,12 +108,21 @@ class Fetcher:
         )
         self._seen = seen
         return (
-            seen.head != self._swept
+            (bool(self._lanes) and self._has_moved(snapshot, seen))
             or seen.catalog != self._catalog
+            or seen.open_slot not in self._slots
             or seen.rewind != self._rewind
             or time.monotonic() > self._forget_at
             or any(snapshot.decided(xid) for xid in self._positions.waiting_for())
         )
+
+    def _has_moved(self, snapshot: Snapshot, seen: Registers) -> bool:
+        """Whether anything that became ready since the last claim can be ours.
+
+        Ids were drawn, or some transaction has ended. That may be one that had drawn its ids before that claim and was
+        too young to be listed in its snapshot, which lists none above the youngest that has ended.
+        """
+        return seen.head != self._swept or snapshot.xmax != self._swept_xmax
 
     def _fetch(self, conn: Connection, limit: int) -> list[ClaimedMessage]:
         owner = self._name()
@@ -122,7 +132,6 @@ class Fetcher:
         self._forget_in_time()
         spans = self._positions.plan(self._lanes_in_order(), self._slots)
         if not spans:
-            self._swept = self._seen.head
             return []
         claim = messages.claim(
             conn, self._database.statements, slots=self._slots, spans=spans, owner=owner, limit=limit
@@ -140,19 +149,20 @@ class Fetcher:
         full = len(claim.messages) >= limit
         self._positions.advance(spans, claim.snapshot, stopped_at=claim.last if full else None)
         if not full:
-            # The head that was read *before* this claim's snapshot: whoever drew an id by then had a transaction id
-            # that the snapshot knows. One read now may be of a transaction that it does not know.
+            # The head that was read *before* this claim's snapshot: a later one may count rows that it did not see.
             self._swept = self._seen.head
+            self._swept_xmax = claim.snapshot.xmax
         self._seen = claim.registers
 
     def _read_catalog(self, conn: Connection) -> None:
-        if self._seen.catalog == self._catalog:
+        if self._seen.catalog == self._catalog and self._seen.open_slot in self._slots:
             return
         statements = self._database.statements
         _, seen = registers.read(conn, statements)
         names = self._queue_names
         self._lanes = [lane for lane in lanes.list_lanes(conn, statements) if lane.queue_name in names]
         self._slots = [slot.slot for slot in slots.list_slots(conn, statements) if slot.state != "free"]
+        self._positions.keep(self._slots)
         # The register shows a rotation before its commit; the table that was just read may not know of it yet.
         self._catalog = seen.catalog if seen.open_slot in self._slots else -1
         self._seen = seen

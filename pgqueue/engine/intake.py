@@ -63,6 +63,7 @@ class Intake:
 
     def wake(self) -> None:
         """Something may have become ready."""
+        self._polls = 0
         self._hungry = True
         self._event.set()
 
@@ -131,9 +132,10 @@ class Intake:
         claimed = self._fetcher.fetch(room)
         self._backoff.reset()
         if not claimed:
-            self._polls = 0
-            self._poll_at = time.monotonic() + POLLS_S[0]
+            # A claim for little reason is no reason to ask more often.
+            self._poll_at = time.monotonic() + POLLS_S[self._polls]
             return False
+        self._polls = 0
         self._hungry = True
         with self._lock:
             self._in_flight += len(claimed)

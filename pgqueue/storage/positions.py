@@ -7,7 +7,7 @@ again once it is decided. Nothing is estimated, and nothing here touches the clo
 `Positions.forget`: a claim that was rolled back leaves rows behind the positions of those who skipped them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .snapshot import Snapshot
@@ -50,6 +50,10 @@ class Positions:
     def forget(self) -> None:
         """Begin all lanes anew, for instance because rows came back behind the positions."""
         self._tracks.clear()
+
+    def keep(self, slots: Collection[int]) -> None:
+        """Drop the tracks of all slots but these; the others are empty, and begin anew when they are used again."""
+        self._tracks = {key: track for key, track in self._tracks.items() if key[1] in slots}
 
     def waiting_for(self) -> set[int]:
         """The transactions that may still bring rows behind a position."""
