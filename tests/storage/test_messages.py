@@ -17,14 +17,18 @@ def waits(queue: Queue, conn: Connection) -> None:
     """Wait until a connection's statement waits for a lock."""
 
     def look() -> None:
-        event = queue.value("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s", conn.info.backend_pid)
+        event = queue.value(
+            "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s", conn.info.backend_pid
+        )
         assert event == "Lock"
 
     eventually(look)
 
 
 class TestSettling:
-    def test_a_verdict_is_recorded_once_even_if_the_first_attempt_is_still_under_way(self, queue: Queue) -> None:
+    def test_a_verdict_is_recorded_once_even_if_the_first_attempt_is_still_under_way(
+        self, queue: Queue
+    ) -> None:
         """As after a lost connection: the server may go on with what its client has given up."""
         queue.send("one", "two")
         first, _second = queue.claimed(queue.owner())
@@ -141,8 +145,11 @@ class TestReclaiming:
         assert queue.ready() == [str(number) for number in range(20)]
 
     @pytest.mark.parametrize("known", [True, False], ids=["what ran is known", "what ran is guessed"])
-    def test_a_message_that_was_charged_too_often_goes_to_the_dead_letters(self, queue: Queue, known: bool) -> None:
+    def test_a_message_that_was_charged_too_often_goes_to_the_dead_letters(
+        self, queue: Queue, known: bool
+    ) -> None:
         queue.send("poison")
+        reclaimed = messages.Reclaimed(0, 0, 0)
         for attempt in range(3):
             (message,) = queue.claimed(owner := queue.owner())
             assert message.attempts == attempt
@@ -152,6 +159,8 @@ class TestReclaiming:
             )  # fmt: skip
         assert (reclaimed.returned, reclaimed.buried) == (0, 1)
         assert queue.ready() == []
-        letter = queue.conn.execute("SELECT reason, error, attempts, payload FROM pgqueue.dead_letters").fetchone()
+        letter = queue.conn.execute(
+            "SELECT reason, error, attempts, payload FROM pgqueue.dead_letters"
+        ).fetchone()
         assert letter == ("poison", "it killed three", 3, b"poison")
         assert queue.value("SELECT status::text FROM pgqueue.outcomes") == "f"
