@@ -190,7 +190,7 @@ def translated(database: Database | None = None) -> Iterator[None]:
 
 def is_lost(error: BaseException) -> bool:
     """Whether ``error`` means that the connection is gone (and not that the server refused a statement)."""
-    if isinstance(error, DatabaseUnavailable | psycopg.InterfaceError | PoolTimeout | _LOST):
+    if isinstance(error, (DatabaseUnavailable, psycopg.InterfaceError, PoolTimeout, *_LOST)):
         return True
     return isinstance(error, psycopg.OperationalError) and (
         error.sqlstate is None or error.sqlstate.startswith("08")

@@ -1,0 +1,65 @@
+"""Connections, and the driver's errors made ours."""
+
+import psycopg
+import pytest
+from psycopg import errors
+from psycopg_pool import PoolTimeout
+
+from pgqueue.errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated
+from pgqueue.storage.database import Database, is_lost, redacted, translated
+
+TERMINATE = "SELECT pg_terminate_backend(%s)"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DatabaseUnavailable("gone"),
+        PoolTimeout(),
+        psycopg.InterfaceError(),
+        psycopg.OperationalError("server closed the connection unexpectedly"),
+        errors.AdminShutdown(),
+        errors.CrashShutdown(),
+        errors.CannotConnectNow(),
+        errors.ConnectionFailure(),
+    ],
+)
+def test_a_connection_that_is_gone_counts_as_lost(error: Exception) -> None:
+    assert is_lost(error)
+
+
+@pytest.mark.parametrize("error", [errors.QueryCanceled(), errors.DeadlockDetected(), ValueError()])
+def test_a_statement_that_was_refused_is_no_lost_connection(error: Exception) -> None:
+    assert not is_lost(error)
+
+
+def test_a_terminated_backend_shows_as_an_unavailable_database(database_url: str) -> None:
+    database = Database(database_url)
+    with database.connect(application_name="victim") as victim:
+        with psycopg.connect(database_url, autocommit=True) as other:
+            other.execute(TERMINATE, (victim.info.backend_pid,))
+        with pytest.raises(DatabaseUnavailable), translated(database):
+            victim.execute("SELECT 1")
+
+
+def test_a_missing_table_shows_as_an_outdated_schema(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
+    with pytest.raises(SchemaOutdated), database.connection() as conn:
+        conn.execute("SELECT FROM pgqueue.messages")
+    database.close()
+
+
+def test_a_missing_right_shows_as_permission_denied() -> None:
+    with pytest.raises(PermissionDenied), translated():
+        raise errors.InsufficientPrivilege("permission denied for table messages")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
+        ("host=h password='se cret' dbname=d", "host=h password=*** dbname=d"),
+    ],
+)
+def test_passwords_are_not_shown(url: str, shown: str) -> None:
+    assert redacted(url) == shown
