@@ -131,11 +131,12 @@ class ConsumerThread(Thread):
 
     def handle_message(self, message: MessageProxy) -> None:
         """Put a fetched message where it belongs: into the work queue, or aside until it is due."""
-        eta = read_eta(message, self.logger)
-        if eta is not None:
-            self.broker.emit_before("delay_message", message)
-            self.delay_queue.add(message, eta=eta)
-            return
+        if "eta" in message.options:
+            eta = read_eta(message, self.logger)
+            if eta is not None:
+                self.broker.emit_before("delay_message", message)
+                self.delay_queue.add(message, eta=eta)
+                return
         try:
             actor = self.broker.get_actor(message.actor_name)
         except ActorNotFound as error:
@@ -152,6 +153,8 @@ class ConsumerThread(Thread):
             consumer.started(message)
             with consumer.settling(message):
                 self.post_process_message(message)
+        except Exception:
+            self.logger.exception("Could not reject message %s.", message)
         finally:
             consumer.finished(message)
             message.clear_exception()
@@ -191,11 +194,10 @@ class ConsumerThread(Thread):
         """Hand the verdict to the consumer of the moment; return whether it took it."""
         while True:
             try:
-                consumer = self.consumer_in_use
                 if verdict == "ack":
-                    consumer.ack(message)
+                    self.consumer_in_use.ack(message)
                 else:
-                    consumer.nack(message)
+                    self.consumer_in_use.nack(message)
             except BrokerConnectionError as error:
                 self.logger.warning("Could not %s message %s, trying again: %s", verdict, message, error)
             except Exception:

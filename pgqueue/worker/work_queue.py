@@ -38,15 +38,20 @@ class WorkQueue(PriorityQueue[Any]):
 
     def add(self, message: MessageProxy, *, priority: int, fetched_by: ConsumerThread) -> None:
         """Add a message that was fetched."""
-        # The number of the arrival is unique, so that messages are never compared.
-        self.put((priority, next(self._arrivals), message, fetched_by))
+        with self.mutex:
+            # The number of the arrival is unique, so that messages are never compared.
+            heappush(self.queue, (priority, next(self._arrivals), message, fetched_by))
+            self.unfinished_tasks += 1
+            if self._idle and not self._waking:
+                self._wake_one()
 
     def put(self, item: WorkItem, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002  # the signature of queue.Queue
         """Add an item; never blocks, for the queue has no limit."""
         with self.mutex:
             heappush(self.queue, item)
             self.unfinished_tasks += 1
-            self._wake_one()
+            if self._idle and not self._waking:
+                self._wake_one()
 
     def get(self, block: bool = True, timeout: float | None = None) -> WorkItem:  # noqa: FBT001, FBT002  # as above
         """Take the first item, waiting for one if there is none.
@@ -59,7 +64,10 @@ class WorkQueue(PriorityQueue[Any]):
         """
         with self.mutex:
             if self.queue:
-                return self._take()
+                item: WorkItem = heappop(self.queue)
+                if self.queue and self._idle and not self._waking:
+                    self._wake_one()
+                return item
             if not block:
                 raise Empty
             waiter = Lock()
@@ -70,10 +78,7 @@ class WorkQueue(PriorityQueue[Any]):
         finally:
             with self.mutex:
                 self._stop_waiting(waiter)
-        with self.mutex:
-            if self.queue:
-                return self._take()
-        raise Empty
+        return self.get(block=False)
 
     def task_done(self) -> None:
         """Count an item that was taken as finished."""
@@ -98,16 +103,9 @@ class WorkQueue(PriorityQueue[Any]):
             while self._idle:
                 self._idle.pop().release()
 
-    def _take(self) -> WorkItem:
-        item: WorkItem = heappop(self.queue)
-        if self.queue:
-            self._wake_one()
-        return item
-
     def _wake_one(self) -> None:
-        if self._idle and not self._waking:
-            self._waking = True
-            self._idle.pop().release()
+        self._waking = True
+        self._idle.pop().release()
 
     def _stop_waiting(self, waiter: Lock) -> None:
         try:
