@@ -14,7 +14,7 @@ from ..supervisor.settings import Settings
 from ..supervisor.signals import SUPERVISOR_SIGNALS
 from ..supervisor.supervisor import Ending, Supervisor
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "positive", "run"]
 
 EXIT_USAGE = 2
 EXIT_PID_FILE = 4
@@ -134,7 +134,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes",
         "-p",
-        type=_positive,
+        type=positive,
         default=cpus,
         metavar="N",
         help=f"worker processes (default: {cpus})",
@@ -142,7 +142,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         "-t",
-        type=_positive,
+        type=positive,
         default=8,
         metavar="N",
         help="worker threads in each process (default: 8)",
@@ -196,7 +196,7 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--worker-shutdown-timeout",
-        type=_positive,
+        type=positive,
         default=600_000,
         metavar="MS",
         help="how long running messages may take when workers stop (default: 600000)",
@@ -230,7 +230,8 @@ def _add_watching(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a number above 0 from a command line."""
     try:
         number = int(text)
     except ValueError:

@@ -1,0 +1,2 @@
+-- Removes the schema with all that is in it.
+DROP SCHEMA IF EXISTS pgqueue CASCADE
