@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from ..common import dq_name, join_all, q_name
 from ..logging import get_logger
 from ..middleware import Middleware
-from .consumer import ConsumerThread, SharedConsumerThread
+from .consumer import ConsumerThread
 from .executor import WorkerThread
 from .settings import WORKER_TIMEOUT, current
+from .shared_consumer import SharedConsumerThread
 from .work_queue import WorkQueue
 
 if TYPE_CHECKING:
