@@ -1,0 +1,218 @@
+"""The checks: what the ledger and the queue say, compared. All drills share them.
+
+lost: committed, and at the end neither done nor among the dead letters; or done, and never run.
+overlap: two runs of one message at the same time, none of which had been cut short by the loss of its worker.
+phantom: a run of a message that was never committed, or one after its ack was durable; or two acks.
+stuck: still somewhere in the queue at the end, or rerun later than 15 s after its worker was killed.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from tests.support.eventually import eventually
+
+from .ledger import Entry, Ledger
+
+__all__ = ["Facts", "Run", "Verdicts", "examine", "wait_until_drained"]
+
+#: Within so many seconds after the kill of its worker a message runs again.
+RECOVERY_S = 15.0
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a message, from its start to its end or to the loss of its process."""
+
+    pid: int
+    started_at: float
+    claimed_at: float
+    token: str
+    ended_at: float = float("inf")
+    cut: bool = False
+
+
+@dataclass(slots=True)
+class Facts:
+    """The ledger, told message by message."""
+
+    sent: set[str] = field(default_factory=set)
+    unsure: set[str] = field(default_factory=set)
+    runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    losses: list[Entry] = field(default_factory=list)
+    crashes: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> "Facts":
+        """Read a ledger."""
+        facts = cls()
+        for entry in ledger.read():
+            facts._take(entry)
+        return facts
+
+    def _take(self, entry: Entry) -> None:
+        match entry.kind:
+            case "sent":
+                self.sent.add(entry.subject)
+            case "unsure":
+                self.unsure.add(entry.subject)
+            case "start":
+                run = Run(entry.pid, entry.at, entry.claimed_at, entry.token)
+                self.runs[entry.subject].append(run)
+            case "end":
+                self._end(entry)
+            case "killed" | "lost":
+                self.losses.append(entry)
+                self._cut(lambda run: run.pid == entry.pid, entry.at)
+            case "crash":
+                self.crashes.append(entry.at)
+
+    def _end(self, entry: Entry) -> None:
+        for run in self.runs[entry.subject]:
+            if run.pid == entry.pid and run.ended_at == float("inf"):
+                run.ended_at = entry.at
+
+    def _cut(self, is_hit: Any, at: float) -> None:
+        for run in (run for runs in self.runs.values() for run in runs):
+            if is_hit(run) and run.ended_at > at:
+                run.ended_at, run.cut = at, True
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """What was found: the message ids that fail each check, and figures for the report."""
+
+    lost: set[str] = field(default_factory=set)
+    overlap: set[str] = field(default_factory=set)
+    phantom: set[str] = field(default_factory=set)
+    stuck: set[str] = field(default_factory=set)
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def assert_clean(self) -> None:
+        """Fail with the first of whatever was found."""
+        found = {
+            name: sorted(ids)[:5]
+            for name in ("lost", "overlap", "phantom", "stuck")
+            if (ids := getattr(self, name))
+        }
+        assert not found, f"{found} {self.figures}"
+
+
+def wait_until_drained(url: str, ledger: Ledger, *, within_s: float = 40.0) -> None:
+    """Wait until all that was sent has an outcome and nothing is left; at the deadline, leave it to the checks."""
+
+    def look() -> None:
+        sent = Facts.of(ledger).sent
+        with psycopg.connect(url) as conn:
+            assert not _left(conn)
+            assert sent <= {row[0] for row in conn.execute("SELECT message_id::text FROM pgqueue.outcomes")}
+
+    try:
+        eventually(look, within_s=within_s)
+    except AssertionError:
+        return
+
+
+def examine(url: str, ledger: Ledger, *, charged_by_guess: bool = False) -> Verdicts:
+    """Compare ledger and queue, after the load has ended and was drained.
+
+    Parameters:
+      charged_by_guess: Messages that never started may have been charged (nobody knew what ran).
+    """
+    facts, verdicts = Facts.of(ledger), Verdicts()
+    with psycopg.connect(url) as conn:
+        outcomes = _outcomes(conn)
+        verdicts.stuck |= _left(conn)
+        dead = conn.execute("SELECT count(*) FROM pgqueue.dead_letters").fetchone()
+    verdicts.lost = {
+        id_ for id_ in facts.sent if id_ not in outcomes or (outcomes[id_] and not facts.runs[id_])
+    }
+    verdicts.lost -= verdicts.stuck
+    _look_for_phantoms(facts, outcomes, verdicts)
+    _look_for_overlaps(facts, verdicts)
+    recoveries = _recoveries(facts, verdicts)
+    guessed = sum(
+        attempts > len(facts.runs[id_]) - 1 for id_, ended in outcomes.items() for _, attempts, _ in ended
+    )
+    if guessed and not charged_by_guess:
+        verdicts.figures["charged unstarted"] = guessed
+        raise AssertionError(f"{guessed} messages were charged and had never started")
+    verdicts.figures = {
+        "sent": len(facts.sent), "runs": sum(map(len, facts.runs.values())),
+        "losses": len(facts.losses), "crashes": len(facts.crashes),
+        "cut": sum(run.cut for runs in facts.runs.values() for run in runs),
+        "slowest rerun s": round(max(recoveries, default=0.0), 2),
+        "charged": sum(attempts for ended in outcomes.values() for _, attempts, _ in ended),
+        "charged unstarted": guessed, "dead letters": dead[0] if dead else 0,
+    }  # fmt: skip
+    return verdicts
+
+
+def _outcomes(conn: "psycopg.Connection[Any]") -> dict[str, list[tuple[str, int, float]]]:
+    """For each message: status, attempts and time of its ends."""
+    found: dict[str, list[tuple[str, int, float]]] = defaultdict(list)
+    for id_, *ended in conn.execute(
+        "SELECT message_id::text, status::text, attempts, extract(epoch FROM finished_at)::float8 "
+        "FROM pgqueue.outcomes"
+    ):
+        found[id_].append((ended[0], ended[1], ended[2]))
+    return dict(found)
+
+
+def _left(conn: "psycopg.Connection[Any]") -> set[str]:
+    """The messages that are somewhere in the queue, and the leases that hold nothing known."""
+    rows = conn.execute(
+        "SELECT message.message_id::text FROM pgqueue.ready JOIN pgqueue.messages AS message USING (slot, id) "
+        "UNION ALL SELECT message_id::text FROM pgqueue.scheduled "
+        "UNION ALL SELECT 'lease ' || lid FROM pgqueue.leases"
+    )
+    return {row[0] for row in rows}
+
+
+def _look_for_phantoms(
+    facts: Facts, outcomes: dict[str, list[tuple[str, int, float]]], verdicts: Verdicts
+) -> None:
+    known = facts.sent | facts.unsure
+    verdicts.phantom |= {id_ for id_ in facts.runs if id_ not in known}
+    verdicts.phantom |= {id_ for id_, ended in outcomes.items() if len(ended) > 1}
+    for id_, ended in outcomes.items():
+        acked_at = min(at for _, _, at in ended)
+        if any(run.started_at > acked_at and not _excused(run, facts) for run in facts.runs[id_]):
+            verdicts.phantom.add(id_)
+
+
+def _look_for_overlaps(facts: Facts, verdicts: Verdicts) -> None:
+    for id_, runs in facts.runs.items():
+        counted = sorted((run for run in runs if not _excused(run, facts)), key=lambda run: run.started_at)
+        busy_until = 0.0
+        for run in counted:
+            if run.started_at < busy_until:
+                verdicts.overlap.add(id_)
+            busy_until = max(busy_until, run.ended_at)
+
+
+def _excused(run: Run, facts: Facts) -> bool:
+    """Whether a run's claim may have been void: made before a crash of the server, or before its owner was lost."""
+    voided = [
+        *facts.crashes,
+        *(loss.at for loss in facts.losses if loss.kind == "lost" and loss.pid == run.pid),
+    ]
+    return any(run.claimed_at < at < run.ended_at for at in voided) or (
+        run.cut and any(run.claimed_at < at for at in voided)
+    )
+
+
+def _recoveries(facts: Facts, verdicts: Verdicts) -> list[float]:
+    """How long after the kill of its worker each message that was running ran again."""
+    waits = []
+    for id_, runs in facts.runs.items():
+        for run in runs:
+            later = [other.started_at - run.ended_at for other in runs if other.started_at > run.ended_at]
+            if not run.cut or not later:
+                continue  # its ack had been handed over just before, or else it is lost and found as such
+            waits.append(min(later))
+            if min(later) > RECOVERY_S:
+                verdicts.stuck.add(id_)
+    return waits

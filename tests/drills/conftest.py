@@ -1,0 +1,85 @@
+"""What all drills share: how long they take, their seed, their ledger, and the report at the end."""
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .checks import Verdicts
+from .ledger import Ledger
+
+#: The reports of this session, for the terminal.
+_REPORTS = pytest.StashKey[list[dict[str, object]]]()
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much of everything: the short version or the full one."""
+
+    full: bool
+
+    def __call__(self, short: int, full: int) -> int:
+        return full if self.full else short
+
+
+@pytest.fixture(scope="session")
+def scale() -> Scale:
+    """Short, unless PGQUEUE_DRILLS=full."""
+    return Scale(full=os.environ.get("PGQUEUE_DRILLS") == "full")
+
+
+@pytest.fixture
+def seed() -> int:
+    """A new seed for each run, or that of PGQUEUE_DRILL_SEED."""
+    given = os.environ.get("PGQUEUE_DRILL_SEED")
+    return int(given) if given else random.SystemRandom().randrange(2**31)
+
+
+@pytest.fixture
+def dice(seed: int) -> random.Random:
+    """All that is random in a drill comes from here."""
+    return random.Random(seed)  # noqa: S311  (keeps no secret)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An empty ledger."""
+    made = Ledger(tmp_path / "ledger")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest, seed: int) -> Callable[..., None]:
+    """Report what a drill found, and fail if that is not clean."""
+    began = time.monotonic()
+
+    def add(verdicts: Verdicts, **figures: object) -> None:
+        name = request.node.name.removeprefix("test_").replace("_", " ")
+        checks = {check: len(getattr(verdicts, check)) for check in ("lost", "overlap", "phantom", "stuck")}
+        line = {"drill": name, "seed": seed, "seconds": round(time.monotonic() - began, 1), **checks}
+        request.config.stash.setdefault(_REPORTS, []).append({**line, **verdicts.figures, **figures})
+        verdicts.assert_clean()
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the reports; append them to the file that PGQUEUE_DRILL_REPORT names."""
+    reports = config.stash.get(_REPORTS, [])
+    if reports:
+        terminalreporter.section("drills")
+    for line in reports:
+        terminalreporter.write_line(str(line["drill"]), bold=True)
+        terminalreporter.write_line(
+            "  " + ", ".join(f"{name} {value}" for name, value in line.items() if name != "drill")
+        )
+    file = os.environ.get("PGQUEUE_DRILL_REPORT")
+    if file and reports:
+        with Path(file).open("a") as out:
+            out.writelines(json.dumps(line) + "\n" for line in reports)

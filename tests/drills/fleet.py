@@ -1,0 +1,70 @@
+"""The fleet: worker processes that a drill starts, torments and replaces."""
+
+import random
+import signal
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from tests.support.processes import Process
+
+from .ledger import Ledger
+
+__all__ = ["Fleet"]
+
+#: Seconds within which a worker must be up, on a machine that is busy with all the others.
+UP_S = 30.0
+
+
+class Fleet:
+    """Workers without a supervisor, each a process of its own; all are gone at the end."""
+
+    def __init__(
+        self, url: str, ledger: Ledger, *, threads: int = 4, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._env = {"DRILL_URL": url, "DRILL_LEDGER": str(ledger.path), **(env or {})}
+        self._ledger = ledger
+        self._threads = threads
+        self.started: list[Process] = []
+        self.workers: list[Process] = []
+
+    def start(self, count: int = 1) -> list[Process]:
+        """Start workers and wait until they are up."""
+        new = [
+            Process(["-m", "tests.drills.worker", str(self._threads)], env=self._env) for _ in range(count)
+        ]
+        self.started += new
+        self.workers += new
+        for worker in new:
+            worker.wait_for("up\n", within_s=UP_S)
+        return new
+
+    def kill(self, worker: Process) -> None:
+        """Kill a worker with SIGKILL and write it down."""
+        self.workers.remove(worker)
+        self._ledger.write("killed", pid=worker.pid)
+        worker.kill()
+
+    def kill_one(self, dice: random.Random) -> None:
+        """Kill a worker, any."""
+        self.kill(dice.choice(self.workers))
+
+    def stop(self, worker: Process) -> int:
+        """Stop a worker gracefully; return its exit code."""
+        self.workers.remove(worker)
+        worker.send(signal.SIGTERM)
+        return worker.wait()
+
+    @property
+    def output(self) -> str:
+        """What all of them have written."""
+        return "\n".join(worker.output for worker in self.started)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self.started:
+            worker.close()

@@ -1,0 +1,98 @@
+"""The program whose workers the drills torment: a broker, its actors, and a middleware that keeps the ledger."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pgqueue
+from pgqueue.broker import Broker, MessageProxy
+from pgqueue.brokers._postgres_consumer import ClaimedProxy
+from pgqueue.brokers.postgres import PostgresBroker
+from pgqueue.engine import presence
+from pgqueue.maintenance import reaper
+from pgqueue.middleware import CurrentMessage, Middleware
+from pgqueue.results import Results
+from pgqueue.results.backends import PostgresBackend
+
+from .ledger import Ledger
+
+__all__ = ["broker", "flaky", "quick", "slow"]
+
+
+class Bookkeeper(Middleware):
+    """Writes down each start and end of a run."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
+        claimed = message.claimed if isinstance(message, ClaimedProxy) else None
+        if claimed is None or not isinstance(message, ClaimedProxy):
+            return
+        self._ledger.write(
+            "start",
+            message.message_id,
+            token=f"{claimed.lease.owner}/{claimed.lease.lid}",
+            claimed_at=time.time() - (time.monotonic() - message.claimed_at),
+            attempts=message.attempts,
+        )
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        self._ledger.write("end", message.message_id)
+
+
+def _impatient() -> None:
+    """Shorten the engine's patience where a drill asks for it."""
+    if "DRILL_GRACE_S" in os.environ:
+        reaper.GRACE_S = float(os.environ["DRILL_GRACE_S"])
+    if "DRILL_SILENT_S" in os.environ:
+        reaper.SILENT_S = float(os.environ["DRILL_SILENT_S"])
+        presence.INTERVAL_S = reaper.INTERVAL_S = reaper.SILENT_S / 6
+
+
+def _made() -> PostgresBroker:
+    made = PostgresBroker(os.environ["DRILL_URL"])
+    made.add_middleware(CurrentMessage())
+    made.add_middleware(Results(backend=PostgresBackend(broker=made)))
+    made.add_middleware(Bookkeeper(Ledger(Path(os.environ["DRILL_LEDGER"]))))
+    return made
+
+
+_impatient()
+broker = _made()
+pgqueue.set_broker(broker)
+
+
+@pgqueue.actor
+def quick(number: int) -> None:
+    """Do nothing."""
+
+
+@pgqueue.actor(store_results=True)
+def slow(number: int) -> int:
+    """Take 50 milliseconds and return a result."""
+    time.sleep(0.05)
+    return number
+
+
+@pgqueue.actor(store_results=True, min_backoff=20, max_backoff=100, throws=())
+def flaky(number: int) -> int:
+    """Fail the first time."""
+    message = CurrentMessage.get_current_message()
+    if message is not None and not message.options.get("retries"):
+        raise RuntimeError("the first time")
+    return number
+
+
+@pgqueue.actor
+def long(number: int, seconds: float) -> None:
+    """Take some seconds."""
+    time.sleep(seconds)

@@ -1,0 +1,71 @@
+"""A worker that sleeps until it is declared lost, and then goes on as if nothing had happened."""
+
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+
+from .checks import Facts, examine, wait_until_drained
+from .conftest import Scale
+from .fleet import Fleet
+from .ledger import Ledger
+from .load import Load, message
+
+#: A worker is declared lost after so many seconds of silence; the rest of its patience is shortened alike.
+IMPATIENT = {"DRILL_SILENT_S": "3", "DRILL_GRACE_S": "1"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_late_acks_of_zombies(
+    database_url: str, ledger: Ledger, dice: random.Random, scale: Scale, report: Callable[..., None]
+) -> None:
+    """The fence refuses what a zombie says of messages that others have finished; it is told and works on."""
+    with Fleet(database_url, ledger, env=IMPATIENT) as fleet:
+        for _ in range(scale(1, 20)):
+            (zombie,) = fleet.start()
+            send_long_ones(database_url, ledger, zombie)
+            zombie.send(signal.SIGSTOP)
+            fleet.start()
+            with Load(database_url, ledger, dice, rate=100):
+                wake_after_the_end(zombie, database_url, ledger)
+                time.sleep(dice.uniform(0.5, 1.5))
+            wait_until_drained(database_url, ledger)
+            assert "declared lost" in zombie.output
+            assert "LeaseLost" in zombie.output
+            assert [fleet.stop(worker) for worker in list(fleet.workers)] == [0, 0], fleet.output
+        verdicts = examine(database_url, ledger, charged_by_guess=True)
+        report(verdicts, zombies=scale(1, 20), refused=fleet.output.count("LeaseLost"))
+
+
+def send_long_ones(url: str, ledger: Ledger, zombie: Process) -> None:
+    """Send messages that the zombie, alone as it is, is running when it falls asleep."""
+    load = Load(url, ledger, random.Random(0), rate=1)  # noqa: S311  (draws nothing)
+    ids = [message("long", number, 0.3) for number in range(4)]
+    load.send(ids)
+
+    def look() -> None:
+        runs = Facts.of(ledger).runs
+        assert all(run.pid == zombie.pid for one in ids for run in runs[one.message_id])
+        assert all(runs[one.message_id] for one in ids)
+
+    eventually(look, within_s=10.0)
+
+
+def wake_after_the_end(zombie: Process, url: str, ledger: Ledger) -> None:
+    """Let a stopped process go on once it is declared lost and others have had time to finish what it ran."""
+
+    def declared_lost() -> None:
+        with psycopg.connect(url) as conn:
+            assert not conn.execute("SELECT FROM pgqueue.workers WHERE pid = %s", (zombie.pid,)).fetchall()
+
+    eventually(declared_lost, within_s=20.0)
+    ledger.write("lost", pid=zombie.pid)
+    time.sleep(1.0)
+    zombie.send(signal.SIGCONT)
