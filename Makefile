@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench schema dev format clean
+.PHONY: help demo test drills check bench schema dev format clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: $(READY) ## Run the demo on a PostgreSQL of its own
 
 test: $(READY) ## Run the tests on a real PostgreSQL (arguments: make test ARGS="tests/worker -x")
 	@$(BIN)/python -m pytest $(ARGS)
+
+drills: $(READY) ## Kill, stop and cut off workers and servers under load (arguments: make drills ARGS="-k zombies")
+	@PGQUEUE_DRILLS=full $(BIN)/python -m pytest -p no:randomly tests/drills $(ARGS)
 
 check: $(READY) ## Lint, check formatting, types and the direction of imports
 	@$(BIN)/ruff check .
