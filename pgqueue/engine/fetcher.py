@@ -31,6 +31,10 @@ SETTINGS = {
 #: behind them. Looking again costs some 20 ms for 100,000 dead rows.
 FORGET_S = 45.0
 
+#: Seconds after a new connection at which they are forgotten once more: what the claim held that broke with the one
+#: before may have been locked still when the new one looked.
+FORGET_AGAIN_S = 2.0
+
 #: Seconds to wait for a name to claim under.
 NAME_S = 5.0
 
@@ -98,6 +102,7 @@ class Fetcher:
         if self._conn is None:
             self._conn = self._database.connect(application_name="pgqueue fetcher", settings=SETTINGS)
             self._positions.forget()
+            self._forget_at = time.monotonic() + FORGET_AGAIN_S
             self._catalog = self._swept = -1
         return self._conn
 
@@ -168,9 +173,11 @@ class Fetcher:
         self._seen = seen
 
     def _forget_in_time(self) -> None:
-        if self._seen.rewind != self._rewind or time.monotonic() > self._forget_at:
+        if self._seen.rewind != self._rewind:
             self._positions.forget()
             self._rewind = self._seen.rewind
+        if time.monotonic() > self._forget_at:
+            self._positions.forget()
             self._forget_at = time.monotonic() + FORGET_S * uniform(0.7, 1.3)  # noqa: S311  (spreads load)
 
     def _lanes_in_order(self) -> list[int]:
