@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
-import psycopg
 import pytest
 
 from pgqueue.engine import acker, fetcher
@@ -52,10 +51,10 @@ def test_what_a_broken_claim_had_locked_is_found_after_its_end(
     queue.send("a", "b")
     broken = queue.connect()
     one, _, _ = fetcher_for()
-    with broken.transaction():
-        broken.execute("SELECT FROM pgqueue.ready FOR UPDATE")
-        assert one.fetch(100) == []
-        raise psycopg.Rollback
+    broken.execute("BEGIN")
+    broken.execute("SELECT FROM pgqueue.ready FOR UPDATE")
+    assert one.fetch(100) == []
+    broken.execute("ROLLBACK")
     assert [bytes(message.payload) for message in fetch_eventually(one, 2)] == [b"a", b"b"]
 
 
