@@ -1,7 +1,7 @@
 """Makes scheduled messages ready when they are due."""
 
+import time
 from datetime import UTC, datetime
-from itertools import count
 
 from ..storage import registers, scheduled
 from ..storage.database import Connection
@@ -14,9 +14,12 @@ BATCH = 500
 #: The longest nap, in seconds: a shorter delay than this is announced by its sender.
 NAP_S = 1.0
 
-#: Every so many runs the promoter looks at everything again: a promotion of another keeper that was rolled back may
+#: Seconds until the next look if somebody else is promoting what is due.
+CONTENDED_S = 0.05
+
+#: Every so many seconds the promoter looks at everything again: a promotion of another keeper that was rolled back may
 #: have left rows behind the position.
-FORGET_EVERY = 60
+FORGET_S = 60.0
 
 _START = (datetime(1970, 1, 1, tzinfo=UTC), 0)
 
@@ -32,15 +35,16 @@ class Promoter(Duty):
         super().__init__(statements)
         self._after = _START
         self._undecided: set[int] = set()
-        self._runs = count(1)
+        self._forget_at = time.monotonic() + FORGET_S
 
     def reconnected(self) -> None:
         """Begin anew."""
         self._after, self._undecided = _START, set()
+        self._forget_at = time.monotonic() + FORGET_S
 
     def run_once(self, conn: Connection) -> Again:
         """Promote a batch; come again at once if it was full, else when the next message is due."""
-        if next(self._runs) % FORGET_EVERY == 0:
+        if time.monotonic() > self._forget_at:
             self.reconnected()
         snapshot, wait_ms = scheduled.next_due_in(conn, self.statements, after=self._after)
         due = wait_ms is not None and wait_ms <= 0
@@ -52,10 +56,14 @@ class Promoter(Duty):
         answer = scheduled.promote(
             conn, self.statements, after=self._after, xids=self._undecided, limit=BATCH
         )
-        # What was undecided before was looked up by this very statement: it stays only if it is undecided still.
-        self._undecided = set(answer.snapshot.undecided)
-        full = answer.due >= BATCH
-        self._after = answer.last if full and answer.last else (answer.instant, 2**63 - 1)
-        if answer.promoted:
-            registers.wake(conn, self.statements)
+        if answer.last is None:
+            # What was looked up by its number just now stays only if it is undecided still. The position stays, too:
+            # behind it, others that are undecided now can bring nothing.
+            self._undecided = {xid for xid in self._undecided if not answer.snapshot.decided(xid)}
+        else:
+            self._undecided = set(answer.undecided)
+            self._after = answer.last if answer.due >= BATCH else (answer.instant, 2**63 - 1)
+        if not answer.promoted:
+            return Again(CONTENDED_S)
+        registers.wake(conn, self.statements)
         return Again(0.0)

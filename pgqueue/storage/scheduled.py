@@ -17,6 +17,8 @@ class Promoted:
       due: How many rows were found after the position.
       promoted: How many messages became ready in all.
       last: ``(due_at, id)`` of the last row found after the position, None if there was none.
+      undecided: The transactions that may still bring rows that were due then. Besides those in the snapshot, which
+        lists none above the youngest that has ended, these are all up to the promotion's own.
     """
 
     snapshot: Snapshot
@@ -24,6 +26,7 @@ class Promoted:
     due: int
     promoted: int
     last: tuple[datetime, int] | None
+    undecided: frozenset[int]
 
 
 def promote(
@@ -39,7 +42,9 @@ def promote(
     row = conn.execute(statements["scheduled/promote"], parameters).fetchone()
     assert row is not None  # noqa: S101  (a row without FROM is always answered)
     last = None if row[4] is None else (row[4], row[5])
-    return Promoted(Snapshot.parse(row[0]), row[1], row[2], row[3], last)
+    snapshot = Snapshot.parse(row[0])
+    undecided = snapshot.undecided.union(range(snapshot.xmax, row[6]))
+    return Promoted(snapshot, row[1], row[2], row[3], last, undecided)
 
 
 def next_due_in(

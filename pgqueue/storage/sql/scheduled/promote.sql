@@ -43,4 +43,5 @@ SELECT
     pg_current_snapshot()::text AS snapshot, statement_timestamp() AS instant,
     (SELECT count(*) FROM due)::integer AS due, (SELECT count(*) FROM written)::integer AS promoted,
     (SELECT due_at FROM due ORDER BY due_at DESC, id DESC LIMIT 1) AS last_due_at,
-    (SELECT id FROM due ORDER BY due_at DESC, id DESC LIMIT 1) AS last_id
+    (SELECT id FROM due ORDER BY due_at DESC, id DESC LIMIT 1) AS last_id,
+    (SELECT xid FROM present) AS xid
