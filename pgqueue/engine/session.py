@@ -45,7 +45,12 @@ class Session:
         pruner = Pruner(statements) if dead_letter_ttl_s is None else Pruner(
             statements, dead_letter_ttl_s=dead_letter_ttl_s
         )  # fmt: skip
-        duties: list[Duty] = [Promoter(statements), Reaper(statements), Rotator(statements), pruner]
+        duties: list[Duty] = [
+            Promoter(statements),
+            Reaper(statements, own=self.leases.names),
+            Rotator(statements),
+            pruner,
+        ]
         if board is not None:
             duties.insert(0, Inheritance(statements, board.path.parent))
         self._listener = Listener(

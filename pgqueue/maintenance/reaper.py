@@ -1,6 +1,8 @@
 """Gives the messages of lost workers to others."""
 
+from collections.abc import Callable, Collection
 from itertools import count
+from uuid import UUID
 
 from ..logging import get_logger
 from ..storage import messages, registers, workers
@@ -28,10 +30,16 @@ logger = get_logger(__name__)
 
 
 class Reaper(Duty):
-    """Finds workers that hold messages and are dead."""
+    """Finds workers that hold messages and are dead.
 
-    def __init__(self, statements: Statements) -> None:
+    Parameters:
+      own: The names of this very process. It holds their locks, which it could take once more, and its heartbeat is old
+        if it was stopped for a while and has just been continued.
+    """
+
+    def __init__(self, statements: Statements, *, own: Callable[[], Collection[UUID]] = tuple) -> None:
         super().__init__(statements)
+        self._own = own
         self._runs = count(1)
 
     def run_once(self, conn: Connection) -> Again:
@@ -45,7 +53,9 @@ class Reaper(Duty):
 
     def _reclaim_lost(self, conn: Connection) -> bool:
         with conn.transaction():
-            lost = workers.find_lost(conn, self.statements, grace_s=GRACE_S, silent_s=SILENT_S)
+            lost = workers.find_lost(
+                conn, self.statements, grace_s=GRACE_S, silent_s=SILENT_S, spare=self._own()
+            )
             if lost is None:
                 return False
             reclaimed = messages.reclaim(

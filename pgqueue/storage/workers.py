@@ -62,15 +62,17 @@ def remove(conn: Connection, statements: Statements, *, owner: UUID) -> None:
 
 
 def find_lost(
-    conn: Connection, statements: Statements, *, grace_s: float, silent_s: float
+    conn: Connection, statements: Statements, *, grace_s: float, silent_s: float, spare: Collection[UUID] = ()
 ) -> LostWorker | None:
     """A worker that is dead, locked until the end of the transaction so that he can't come back meanwhile.
 
     Parameters:
       grace_s: How long a worker without a connection may take to come back.
       silent_s: How long one whose connection seems to live may be silent.
+      spare: Owners that are not asked about.
     """
-    row = conn.execute(statements["workers/find_lost"], {"grace_s": grace_s, "silent_s": silent_s}).fetchone()
+    parameters = {"grace_s": grace_s, "silent_s": silent_s, "spare": list(spare)}
+    row = conn.execute(statements["workers/find_lost"], parameters).fetchone()
     return LostWorker(*row) if row else None
 
 

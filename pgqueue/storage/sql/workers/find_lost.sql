@@ -5,6 +5,7 @@
 SELECT owner, host, pid, threads::integer AS threads
 FROM pgqueue.workers
 WHERE CASE
+    WHEN owner = ANY (%(spare)s::uuid[]) THEN false
     WHEN seen_at < now() - %(silent_s)s * interval '1 second' THEN true
     WHEN seen_at < now() - %(grace_s)s * interval '1 second' THEN pg_try_advisory_xact_lock(lock_key)
     ELSE false

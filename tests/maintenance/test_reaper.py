@@ -1,0 +1,135 @@
+"""Whose messages are given to others, and whose not."""
+
+from datetime import timedelta
+
+import pytest
+
+from pgqueue.engine.leases import Leases
+from pgqueue.engine.presence import Presence
+from pgqueue.maintenance import reaper
+from pgqueue.maintenance.reaper import Reaper
+from pgqueue.storage import workers
+
+from ..support.queue import Queue, done
+
+
+def age(queue: Queue, **by: float) -> None:
+    """Let all heartbeats be older."""
+    queue.conn.execute("UPDATE pgqueue.workers SET seen_at = seen_at - %s", (timedelta(**by),))
+
+
+def run(queue: Queue, times: int = 1) -> list[float]:
+    """Run a reaper on a connection of its own; return when it wanted to come again."""
+    duty, conn = Reaper(queue.statements), queue.connect()
+    return [duty.run_once(conn).in_s for _ in range(times)]
+
+
+def test_nothing_happens_while_all_are_alive(queue: Queue) -> None:
+    queue.send("one")
+    queue.claimed(queue.owner())
+    assert run(queue) == [reaper.INTERVAL_S]
+    assert queue.ready() == []
+
+
+def test_a_worker_whose_connection_is_gone_has_a_moment_to_come_back(queue: Queue) -> None:
+    queue.send("one")
+    with queue.connect() as its:
+        queue.claimed(queue.owner(its))
+    run(queue)
+    assert queue.ready() == []
+    age(queue, seconds=reaper.GRACE_S + 1)
+    assert run(queue, times=2) == [0.0, reaper.INTERVAL_S]
+    assert queue.ready() == ["one"]
+    assert queue.value("SELECT count(*) FROM pgqueue.workers") == 0
+
+
+def test_a_worker_that_is_silent_is_left_alone_while_it_is_connected(queue: Queue) -> None:
+    queue.send("one")
+    queue.claimed(queue.owner(queue.connect()))
+    age(queue, seconds=reaper.SILENT_S - 5)
+    run(queue)
+    assert queue.ready() == []
+
+
+def test_a_worker_that_is_silent_for_very_long_is_lost_even_if_it_is_connected(queue: Queue) -> None:
+    queue.send("one")
+    (message,) = queue.claimed(queue.owner(queue.connect()))
+    age(queue, seconds=reaper.SILENT_S + 1)
+    run(queue)
+    assert queue.ready() == ["one"]
+    assert queue.settle([done(message)]) == set()
+
+
+def test_a_process_never_declares_itself_lost(queue: Queue) -> None:
+    """Its own lock is always to be had: advisory locks can be taken twice by one session. Stopped and continued, it
+    finds its heartbeat old before it has had time to renew it."""
+    queue.send("one")
+    conn, leases = queue.connect(), Leases()
+    presence = Presence(queue.statements, leases, threads=1, board=None)
+    presence.run_once(conn)
+    owner = leases.current()
+    assert owner is not None
+    (message,) = queue.claimed(owner)
+    age(queue, seconds=reaper.GRACE_S + 1)
+    Reaper(queue.statements, own=leases.names).run_once(conn)
+    presence.run_once(conn)
+    assert leases.current() == owner
+    assert queue.settle([done(message)]) == {message.id}
+
+
+def test_a_worker_that_comes_back_too_late_learns_that_it_was_lost(queue: Queue) -> None:
+    queue.send("one")
+    leases, its = Leases(), queue.connect()
+    presence = Presence(queue.statements, leases, threads=1, board=None)
+    presence.run_once(its)
+    first = leases.current()
+    assert first is not None
+    queue.claimed(first)
+    its.close()
+    age(queue, seconds=reaper.GRACE_S + 1)
+    run(queue)
+    presence.reconnected()
+    presence.run_once(queue.connect())
+    assert leases.current() not in {first, None}
+    assert first not in leases.names()
+
+
+def test_two_reapers_give_a_message_back_once(queue: Queue) -> None:
+    queue.send("one")
+    with queue.connect() as its:
+        queue.claimed(queue.owner(its))
+    age(queue, seconds=reaper.GRACE_S + 1)
+    with queue.connect() as slow, slow.transaction():
+        assert workers.find_lost(slow, queue.statements, grace_s=0.0, silent_s=60.0) is not None
+        assert run(queue) == [reaper.INTERVAL_S]
+    run(queue)
+    assert queue.ready() == ["one"]
+
+
+def test_leases_of_somebody_who_is_not_registered_are_found(queue: Queue) -> None:
+    """A claim that was under way on the server while its worker was declared lost."""
+    queue.send("one")
+    owner = queue.owner()
+    queue.claimed(owner)
+    workers.remove(queue.conn, queue.statements, owner=owner)
+    run(queue, times=2 * reaper.UNOWNED_EVERY)
+    assert queue.ready() == []
+    queue.conn.execute("UPDATE pgqueue.leases SET claimed_at = claimed_at - interval '1 minute'")
+    run(queue, times=2 * reaper.UNOWNED_EVERY)
+    assert queue.ready() == ["one"]
+    assert queue.claimed(queue.owner())[0].attempts == 0
+
+
+@pytest.mark.parametrize("losses", [reaper.MAX_ATTEMPTS])
+def test_a_message_that_loses_its_worker_again_and_again_is_given_up(queue: Queue, losses: int) -> None:
+    queue.send("poison")
+    for loss in range(losses):
+        with queue.connect() as its:
+            assert [m.attempts for m in queue.claimed(queue.owner(its))] == [loss]
+        age(queue, seconds=reaper.GRACE_S + 1)
+        run(queue)
+    assert queue.ready() == []
+    reason, error = queue.conn.execute("SELECT reason, error FROM pgqueue.dead_letters").fetchall()[0]
+    assert reason == "poison"
+    assert f"lost {losses} times" in error
+    assert "process 1 on here" in error
