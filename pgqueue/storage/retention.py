@@ -9,19 +9,24 @@ from collections.abc import Iterator
 from .database import Connection
 from .statements import Statements
 
-#: Width in seconds and number of the slices: outcomes, results that live up to two hours, up to two weeks.
+#: Width in seconds and number of the slices: outcomes, results that live up to two hours, up to twelve days.
 OUTCOME_WIDTH_S, OUTCOME_SLICES, OUTCOMES_KEPT = 7_200, 16, 12
 SHORT_WIDTH_S, SHORT_SLICES, SHORT_TTL_WIDTHS = 600, 16, 12
-LONG_WIDTH_S, LONG_SLICES, LONG_TTL_WIDTHS = 86_400, 16, 14
+LONG_WIDTH_S, LONG_SLICES, LONG_TTL_WIDTHS = 86_400, 16, 12
+LONG_TTL_MS = LONG_TTL_WIDTHS * LONG_WIDTH_S * 1000
 
 #: The slice of results that live longer still.
 LONGEST = SHORT_SLICES + LONG_SLICES
 
 
 def expired_slices(now_s: int) -> Iterator[tuple[str, int]]:
-    """The slices, as (table, number), in which every row has outlived its time."""
+    """The slices, as (table, number), in which every row has outlived its time.
+
+    Not among them is a slice that is written to from the next window on: instants are rounded, and the window may end
+    between the look at the clock and the TRUNCATE.
+    """
     window = now_s // OUTCOME_WIDTH_S
-    for age in range(OUTCOMES_KEPT + 1, OUTCOME_SLICES):
+    for age in range(OUTCOMES_KEPT + 1, OUTCOME_SLICES - 1):
         yield "outcomes", (window - age) % OUTCOME_SLICES
     yield from _expired_results(now_s, SHORT_WIDTH_S, SHORT_SLICES, SHORT_TTL_WIDTHS, first=0)
     yield from _expired_results(now_s, LONG_WIDTH_S, LONG_SLICES, LONG_TTL_WIDTHS, first=SHORT_SLICES)
@@ -30,9 +35,9 @@ def expired_slices(now_s: int) -> Iterator[tuple[str, int]]:
 def _expired_results(
     now_s: int, width_s: int, number: int, ttl_widths: int, *, first: int
 ) -> Iterator[tuple[str, int]]:
-    # A result stored now expires at the latest in the slice ttl_widths ahead, or one more for the rounding.
+    # A result expires at the latest in the slice ttl_widths ahead; one more for the rounding, one for the next window.
     window = now_s // width_s
-    for ahead in range(ttl_widths + 2, number):
+    for ahead in range(ttl_widths + 3, number):
         yield "results", first + (window + ahead) % number
 
 

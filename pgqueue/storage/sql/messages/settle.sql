@@ -94,7 +94,7 @@ stored AS (
         CASE
             WHEN result.ttl_ms <= 7200000
                 THEN (extract(epoch FROM present.instant) + result.ttl_ms / 1000)::bigint / 600 %% 16
-            WHEN result.ttl_ms <= 1209600000
+            WHEN result.ttl_ms <= 1036800000
                 THEN 16 + (extract(epoch FROM present.instant) + result.ttl_ms / 1000)::bigint / 86400 %% 16
             ELSE 32
         END,

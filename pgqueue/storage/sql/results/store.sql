@@ -5,7 +5,7 @@ SELECT
     CASE
         WHEN %(ttl_ms)s <= 7200000
             THEN (extract(epoch FROM clock_timestamp()) + %(ttl_ms)s / 1000)::bigint / 600 %% 16
-        WHEN %(ttl_ms)s <= 1209600000
+        WHEN %(ttl_ms)s <= 1036800000
             THEN 16 + (extract(epoch FROM clock_timestamp()) + %(ttl_ms)s / 1000)::bigint / 86400 %% 16
         ELSE 32
     END,
