@@ -42,6 +42,7 @@ class Intake:
         self._event = threading.Event()
         self._hungry = True
         self._paused = False
+        self._nudged = False
         self._polls = 0
         self._poll_at = 0.0
         self._backoff = Backoff(first_s=0.1, most_s=3.0)
@@ -56,6 +57,9 @@ class Intake:
             self._event.clear()
             if self._replenish():
                 return self._claimed.popleft()
+            if self._nudged:
+                self._nudged = False
+                return None
             wait_s = self._sleep_s(deadline)
             if wait_s <= 0.0 and time.monotonic() >= deadline:
                 return None
@@ -82,8 +86,10 @@ class Intake:
         self.wake()
 
     def pause(self) -> None:
-        """Claim no more."""
+        """Claim no more; who waits in `next` gets None at once."""
         self._paused = True
+        self._nudged = True
+        self._event.set()
 
     def resume(self) -> None:
         """Claim again."""
