@@ -56,6 +56,7 @@ class Rotator(Duty):
             registers.bump_catalog(conn, self.statements)
         emptied = self._empty_closing(conn, ring)
         if opened or next(self._runs) % STALE_EVERY == 0:
+            self._repair(conn)
             self._find_stale(conn, ring)
         if emptied:
             registers.bump_catalog(conn, self.statements)
@@ -134,6 +135,8 @@ class Rotator(Duty):
         with conn.transaction():
             if not slots.try_lock(conn, self.statements, duty=ROTATION):
                 return None
+            if not slots.may_empty(conn, self.statements, slot=slot):
+                return None
             conn.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
             slots.lock(conn, self.statements, slot=slot.slot)
             # A new statement after the lock sees all that was committed: nobody can hide a row in the slot any more.
@@ -145,6 +148,11 @@ class Rotator(Duty):
             slots.truncate(conn, self.statements, slot=slot.slot)
             self._few_since.pop(slot.turn, None)
             return left
+
+    def _repair(self, conn: Connection) -> None:
+        with conn.transaction():
+            if slots.try_lock(conn, self.statements, duty=ROTATION) and slots.repair(conn, self.statements):
+                logger.info("A slot had been opened half-way only; what was sent meanwhile is found.")
 
     def _find_stale(self, conn: Connection, ring: list[Slot]) -> None:
         for slot in ring:

@@ -58,6 +58,16 @@ def left(conn: Connection, statements: Statements, *, slot: int, limit: int) -> 
     return Left(*row) if row else Left(0, 0)
 
 
+def may_empty(conn: Connection, statements: Statements, *, slot: Slot) -> bool:
+    """Whether a slot is still closing as it was when it was listed; ask under the duty's lock."""
+    return conn.execute(statements["slots/may_empty"], {"slot": slot.slot, "turn": slot.turn}).rowcount > 0
+
+
+def repair(conn: Connection, statements: Statements) -> bool:
+    """Make good an opening that failed half-way; call it under the duty's lock. Answer whether one had."""
+    return conn.execute(statements["slots/repair"]).rowcount > 0
+
+
 def lock(conn: Connection, statements: Statements, *, slot: int) -> None:
     """Shut everybody out of ``slot`` until the end of the transaction."""
     conn.execute(statements.for_slots("slots/lock", (slot,)))
