@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import EmbeddedServerError
@@ -60,8 +60,14 @@ def _other_version(data: Path, *, found: str, ours: str) -> EmbeddedServerError:
     )
 
 
-def ensure_initialised(home: Home, entrance: Entrance, binaries: Binaries, *, durable: bool) -> None:
+def ensure_initialised(
+    home: Home, entrance: Entrance, binaries: Binaries, *, settings: Mapping[str, str], durable: bool
+) -> None:
     """Make the data directory, unless there is one; one that was left half made doesn't count.
+
+    Parameters:
+      settings: What this machine can't do without, for initdb's own servers and the configuration it writes.
+      durable: Whether the files must survive a crash of the machine from now on.
 
     Raises:
       EmbeddedServerError: initdb failed; the message has its words.
@@ -74,7 +80,8 @@ def ensure_initialised(home: Home, entrance: Entrance, binaries: Binaries, *, du
             )
             raise EmbeddedServerError(message)
         if not home.data.exists():
-            _initialise(home, entrance, _initdb(binaries, entrance, durable=durable), held=lock.descriptor)
+            command = _initdb(binaries, entrance, settings={**_DEFAULTS, **settings}, durable=durable)
+            _initialise(home, entrance, command, held=lock.descriptor)
     finally:
         lock.close()
 
@@ -112,7 +119,9 @@ def environment() -> dict[str, str]:
     return {"LC_ALL": "C"} | {name: os.environ[name] for name in ("PATH", "TZ") if name in os.environ}
 
 
-def _initdb(binaries: Binaries, entrance: Entrance, *, durable: bool) -> Sequence[str]:
+def _initdb(
+    binaries: Binaries, entrance: Entrance, *, settings: Mapping[str, str], durable: bool
+) -> Sequence[str]:
     # Over the socket whoever gets into its directory is trusted, and that directory is the account's alone;
     # over TCP nobody is. The built-in locale is the same on every system.
     arguments = [
@@ -128,7 +137,7 @@ def _initdb(binaries: Binaries, entrance: Entrance, *, durable: bool) -> Sequenc
         "--builtin-locale=C.UTF-8",
         "--no-instructions",
     ]
-    arguments += [f"--set={name}={value}" for name, value in _DEFAULTS.items()]
+    arguments += [f"--set={name}={value}" for name, value in settings.items()]
     return arguments if durable else [*arguments, "--no-sync"]
 
 

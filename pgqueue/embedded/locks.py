@@ -40,6 +40,11 @@ class FileLock:
         return True
 
     @property
+    def is_held_here(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._descriptor is not None
+
+    @property
     def descriptor(self) -> int:
         """What a child must inherit to hold the lock together with this process. Only while it is held."""
         if self._descriptor is None:

@@ -109,9 +109,9 @@ class Server:
 
     def release(self) -> None:
         """Stop using the server; the last process to do so lets it end. May be called again."""
-        if self._endpoint is not None:
-            self._endpoint = None
-            atexit.unregister(self.release)
+        self._endpoint = None
+        atexit.unregister(self.release)
+        if self._use.is_held_here:
             with contextlib.suppress(OSError, EmbeddedServerError):
                 self._replace_killed_keeper()
         self._use.close()

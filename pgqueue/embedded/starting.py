@@ -62,19 +62,23 @@ def ensure_ready(home: Home, binaries: Binaries, options: Options, *, timeout_s:
     if is_ready(home) and home.is_kept():
         return
     log_length = _begin_log(home)
+    deadline = time.monotonic() + timeout_s
     if not home.is_kept():
         appoint_keeper(home, binaries, options, timeout_s=timeout_s)
-    deadline = time.monotonic() + timeout_s
-    while not is_ready(home):
-        if not home.is_kept():
-            message = f"The bundled server in {home.directory} did not start:\n{_log_since(home, log_length)}"
-            raise EmbeddedServerError(message)
+    while not (is_ready(home) and home.is_kept()):
         if time.monotonic() > deadline:
             message = (
                 f"The bundled server in {home.directory} is not ready after {timeout_s:g} s; it may be recovering "
                 f"from a crash. It goes on by itself, so try again later. Its log is {home.log}"
             )
             raise EmbeddedServerError(message)
+        if not home.is_kept():
+            if not home.is_running():
+                message = (
+                    f"The bundled server in {home.directory} did not start:\n{_log_since(home, log_length)}"
+                )
+                raise EmbeddedServerError(message)
+            appoint_keeper(home, binaries, options, timeout_s=timeout_s)
         time.sleep(0.01)
 
 
@@ -86,7 +90,7 @@ def appoint_keeper(home: Home, binaries: Binaries, options: Options, *, timeout_
             endpoint = Endpoint.read(home)
         else:
             refuse_other_version(home, version=version)
-            ensure_initialised(home, entrance, usable, durable=options.durable)
+            ensure_initialised(home, entrance, usable, settings=_for_this_machine(), durable=options.durable)
             clear_stale_files(home)
             endpoint = Endpoint.choose(home, port=options.port)
         order = {
@@ -132,10 +136,12 @@ def _command(binaries: Binaries, entrance: Entrance, settings: Mapping[str, str]
 
 
 def _settings(options: Options) -> dict[str, str]:
-    settings = {} if options.durable else dict(_NOT_DURABLE)
-    if not _has_shared_memory():
-        settings["dynamic_shared_memory_type"] = "mmap"
-    return {**settings, **options.settings}
+    durability = {} if options.durable else _NOT_DURABLE
+    return {**durability, **_for_this_machine(), **options.settings}
+
+
+def _for_this_machine() -> dict[str, str]:
+    return {} if _has_shared_memory() else {"dynamic_shared_memory_type": "mmap"}
 
 
 def _has_shared_memory(directory: str = "/dev/shm") -> bool:  # noqa: S108 - the system's name for it

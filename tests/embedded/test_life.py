@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from pgqueue import embedded
+from pgqueue.embedded.locks import FileLock
 from pgqueue.errors import EmbeddedServerError
 from tests.support.eventually import eventually
 from tests.support.processes import Process, alive
@@ -22,6 +23,12 @@ def number_of_tables(url: str) -> int:
         row = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
     assert row is not None
     return int(row[0])
+
+
+def kill_keeper(directory: Path) -> None:
+    """Kill the keeper; its lock is free only when the last of its threads has ended."""
+    os.kill(keeper_of(directory), signal.SIGKILL)
+    eventually(lambda: _assert(not FileLock.is_held(directory / "locks" / "keeper")))
 
 
 def test_the_first_user_sets_the_server_up_and_its_data_stay(place: Path) -> None:
@@ -125,8 +132,7 @@ def test_a_stopped_server_can_be_started_again_at_once(server_directory: Path) -
 def test_the_next_user_replaces_a_killed_keeper(server_directory: Path) -> None:
     with embedded.start(server_directory) as first:
         postmaster, keeper = postmaster_of(server_directory), keeper_of(server_directory)
-        os.kill(keeper, signal.SIGKILL)
-        eventually(lambda: _assert(not alive(keeper)))
+        kill_keeper(server_directory)
         with embedded.start(server_directory) as second:
             assert first.url == second.url
             assert keeper_of(server_directory) != keeper
@@ -136,9 +142,8 @@ def test_the_next_user_replaces_a_killed_keeper(server_directory: Path) -> None:
 
 def test_the_last_user_replaces_a_killed_keeper_when_it_leaves(server_directory: Path) -> None:
     with embedded.start(server_directory):
-        postmaster, keeper = postmaster_of(server_directory), keeper_of(server_directory)
-        os.kill(keeper, signal.SIGKILL)
-        eventually(lambda: _assert(not alive(keeper)))
+        postmaster = postmaster_of(server_directory)
+        kill_keeper(server_directory)
     wait_for_the_end(server_directory, postmaster)
 
 

@@ -56,6 +56,10 @@ class Process:
         user: int | None = None,
         python: str = sys.executable,
     ) -> None:
+        # A program that is killed can't remove its temporary files.
+        self._scratch = tempfile.TemporaryDirectory(prefix="pgq-", ignore_cleanup_errors=True)
+        if user is not None:
+            os.chown(self._scratch.name, user, user)
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         try:
             self._popen = subprocess.Popen(
@@ -63,7 +67,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
-                env=_environment(env or {}),
+                env=_environment({"TMPDIR": self._scratch.name, **(env or {})}),
                 cwd=cwd or ROOT,
                 start_new_session=True,
                 user=user,
@@ -72,6 +76,7 @@ class Process:
             )
         except OSError:
             self._output.close()
+            self._scratch.cleanup()
             raise
 
     @classmethod
@@ -132,6 +137,7 @@ class Process:
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()
         self._output.close()
+        self._scratch.cleanup()
 
     def __enter__(self) -> Self:
         return self
