@@ -105,7 +105,7 @@ class PostgresConsumer(Consumer):
             yield
         finally:
             self._open.current = None
-            if settlement.decided:
+            if settlement.decided and not settlement.broken:
                 settlement.commit()
             else:
                 message.claimed = None

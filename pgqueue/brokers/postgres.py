@@ -209,7 +209,7 @@ class PostgresBroker(Broker):
     def _send(self, encoded: Sequence[_Encoded], delay: int | None) -> None:
         settlement = self._settlements.current
         if settlement is not None:
-            for new in self._rows(encoded, delay):
+            for new in settlement.insist(lambda: self._rows(encoded, delay)):
                 settlement.add_message(new)
         elif encoded:
             self._write(encoded, delay)

@@ -39,6 +39,7 @@ class Session:
         statements = database.statements
         self.database = database
         self.leases = Leases()
+        self.closing = threading.Event()
         self.board = board
         self._wakes: list[Callable[[], None]] = []
         self._acker = Acker(database, self.leases)
@@ -73,6 +74,7 @@ class Session:
 
     def close(self) -> None:
         """Write the last acks and leave; whatever is still held goes back to its queues."""
+        self.closing.set()
         self._acker.stop(LAST_ACKS_S)
         self._listener.stop()
 

@@ -6,26 +6,37 @@ the same commit (a barrier), in a transaction of the settlement's own.
 """
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
+from typing import TypeVar
 
-from ..errors import LeaseLost
+from ..errors import DatabaseUnavailable, LeaseLost
 from ..logging import get_logger
 from ..storage import messages
 from ..storage.database import Connection
 from ..storage.messages import NewMessage, StoredResult, Verdict
 from ..storage.registers import channel, idle_register
+from .backoff import Backoff
 from .intake import Intake
 from .session import Session
+
+T = TypeVar("T")
 
 logger = get_logger(__name__)
 
 
 class Settlement:
-    """Belongs to one worker thread, from the first after-hook to the last."""
+    """Belongs to one worker thread, from the first after-hook to the last.
+
+    Attributes:
+      decided: There was an ack or a nack.
+      broken: Something that belongs to it could not be had from the database: it must not be committed without.
+    """
 
     def __init__(self, session: Session, intake: Intake, verdict: Verdict) -> None:
         self.verdict = verdict
         self.decided = False
+        self.broken = False
         self._session = session
         self._intake = intake
         self._stack = ExitStack()
@@ -46,12 +57,38 @@ class Settlement:
           LeaseLost: The message has been given to another worker.
         """
         if self._conn is None:
-            conn = self._stack.enter_context(self._session.database.transaction())
-            if not messages.hold(conn, self._session.database.statements, message=self.verdict.message):
-                self._stack.close()
-                raise LeaseLost(f"Message {self.verdict.message_id} was given to another worker.")
-            self._conn = conn
+            self._conn = self.insist(self._begin)
         return self._conn
+
+    def insist(self, ask: Callable[[], T]) -> T:
+        """Ask the database something on which the settlement hangs, again and again until it can be reached.
+
+        Raises:
+          DatabaseUnavailable: The session ends before that; the settlement can't be committed any more.
+        """
+        try:
+            return self._patiently(ask)
+        except (DatabaseUnavailable, LeaseLost):
+            self.broken = True
+            raise
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        backoff = Backoff(first_s=0.1)
+        while True:
+            try:
+                return ask()
+            except DatabaseUnavailable as error:
+                if self._session.closing.wait(backoff.next_s()):
+                    raise
+                logger.warning("Message %s can't be settled yet: %s", self.verdict.message_id, error)
+
+    def _begin(self) -> Connection:
+        with ExitStack() as stack:
+            conn = stack.enter_context(self._session.database.transaction())
+            if not messages.hold(conn, self._session.database.statements, message=self.verdict.message):
+                raise LeaseLost(f"Message {self.verdict.message_id} was given to another worker.")
+            self._stack = stack.pop_all()
+            return conn
 
     def commit(self) -> None:
         """Hand the verdict over, or commit it here if a hook has begun a transaction."""
@@ -91,7 +128,7 @@ class Settlement:
 
     def _give_back(self) -> None:
         try:
-            self._intake.give_back([self.verdict.message])
+            self._patiently(lambda: self._intake.give_back([self.verdict.message]))
         except Exception:
             logger.exception("Message %s could not be given back; it waits for this worker's end.",
                              self.verdict.message_id)  # fmt: skip

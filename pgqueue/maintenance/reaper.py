@@ -1,11 +1,12 @@
 """Gives the messages of lost workers to others."""
 
+import time
 from collections.abc import Callable, Collection
 from itertools import count
 from uuid import UUID
 
 from ..logging import get_logger
-from ..storage import messages, registers, workers
+from ..storage import messages, registers, retention, workers
 from ..storage.database import Connection
 from ..storage.statements import Statements
 from .duty import Again, Duty
@@ -19,6 +20,13 @@ SILENT_S = 60.0
 
 #: Seconds between two looks.
 INTERVAL_S = 2.0
+
+#: How long, in seconds, nobody is taken for lost after we were cut off ourselves or the server's clock has jumped: the
+#: others need a moment, too, to connect and to renew their heartbeats.
+CALM_S = 5.0
+
+#: How far, in seconds, the server's clock may run from ours between two looks without having jumped.
+JUMP_S = 1.0
 
 #: Every so many runs, leases are searched for such as nobody holds who could be found dead.
 UNOWNED_EVERY = 5
@@ -41,15 +49,31 @@ class Reaper(Duty):
         super().__init__(statements)
         self._own = own
         self._runs = count(1)
+        self._ahead_s = float("inf")
+        self._calm_at = 0.0
+
+    def reconnected(self) -> None:
+        """Wait until the others had time to connect again, too."""
+        self._ahead_s = float("inf")
 
     def run_once(self, conn: Connection) -> Again:
         """Reclaim from one lost worker; come again at once if there was one."""
+        if (wait_s := self._calm_in_s(conn)) > 0.0:
+            return Again(min(wait_s, INTERVAL_S))
         if not self._reclaim_lost(conn) and not self._reclaim_unowned(conn):
             return Again(INTERVAL_S)
         # A claim of theirs may have been rolled back after others had skipped its rows.
         registers.bump_rewind(conn, self.statements)
         registers.wake(conn, self.statements)
         return Again(0.0)
+
+    def _calm_in_s(self, conn: Connection) -> float:
+        now_s = time.monotonic()
+        ahead_s = retention.now_s(conn, self.statements) - now_s
+        if abs(ahead_s - self._ahead_s) > JUMP_S:
+            self._calm_at = now_s + CALM_S
+        self._ahead_s = ahead_s
+        return self._calm_at - now_s
 
     def _reclaim_lost(self, conn: Connection) -> bool:
         with conn.transaction():

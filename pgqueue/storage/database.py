@@ -147,7 +147,7 @@ class Database:
             open=True,
             name="pgqueue",
             timeout=CONNECT_TIMEOUT_S,
-            reconnect_timeout=0.0,
+            reconnect_timeout=CONNECT_TIMEOUT_S,
             kwargs={
                 "autocommit": True,
                 "prepare_threshold": self._prepare_threshold,

@@ -19,10 +19,13 @@ from .checks import Facts, examine, wait_until_drained
 from .conftest import Scale
 from .fleet import Fleet
 from .ledger import Ledger
-from .load import Load
+from .load import Load, message
 
 #: A bundled server that lived shorter than this, in seconds, is not started again by its keeper.
 SHORT_LIFE_S = 5.5
+
+#: Seconds of an outage: longer than a worker without a connection has until it is taken for lost.
+OUTAGE_S = 8.0
 
 #: Seconds from the first accepted connection after a crash within which messages run again.
 RECOVERY_S = 5.0
@@ -58,6 +61,43 @@ def test_crashes_of_the_server(
         assert [fleet.stop(worker) for worker in list(fleet.workers)] == [0, 0], fleet.output
     report(examine(server.url, ledger, charged_by_guess=True), slowest_recovery_s=round(max(recoveries), 2))
     assert max(recoveries) < RECOVERY_S
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_outages(
+    server: embedded.Server, ledger: Ledger, dice: random.Random, scale: Scale, report: Callable[..., None]
+) -> None:
+    """All connections end and for a while none is accepted: whoever is back first takes nobody for lost."""
+    with Fleet(server.url, ledger) as fleet:
+        fleet.start(3)
+        with Load(server.url, ledger, dice, rate=100) as load:
+            for _ in range(scale(1, 5)):
+                load.send([message("long", number, 0.2) for number in range(60)])
+                time.sleep(dice.uniform(0.2, 1.0))
+                cut_off(server, for_s=OUTAGE_S)
+                time.sleep(3.0)
+        wait_until_drained(server.url, ledger)
+        assert [fleet.stop(worker) for worker in list(fleet.workers)] == [0, 0, 0], fleet.output
+        verdicts = examine(server.url, ledger)
+        report(verdicts, outages=scale(1, 5), declared_lost=fleet.output.count("is lost"))
+        assert "is lost" not in fleet.output
+        assert verdicts.figures["charged"] == 0
+
+
+def cut_off(server: embedded.Server, *, for_s: float) -> None:
+    """End all connections and accept none for some seconds."""
+    pid = _postmaster(server.directory / "data" / "postmaster.pid")
+    with psycopg.connect(server.url, autocommit=True) as conn:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+            time.sleep(for_s)
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
 
 def crash(server: embedded.Server, ledger: Ledger, *, how: signal.Signals) -> None:

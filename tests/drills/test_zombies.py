@@ -47,7 +47,7 @@ def test_late_acks_of_zombies(
 def send_long_ones(url: str, ledger: Ledger, zombie: Process) -> None:
     """Send messages that the zombie, alone as it is, is running when it falls asleep."""
     load = Load(url, ledger, random.Random(0), rate=1)  # noqa: S311  (draws nothing)
-    ids = [message("long", number, 0.3) for number in range(4)]
+    ids = [message("long", number, 1.5) for number in range(4)]
     load.send(ids)
 
     def look() -> None:
@@ -67,5 +67,5 @@ def wake_after_the_end(zombie: Process, url: str, ledger: Ledger) -> None:
 
     eventually(declared_lost, within_s=20.0)
     ledger.write("lost", pid=zombie.pid)
-    time.sleep(1.0)
+    time.sleep(2.0)
     zombie.send(signal.SIGCONT)

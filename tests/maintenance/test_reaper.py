@@ -8,9 +8,15 @@ from pgqueue.engine.leases import Leases
 from pgqueue.engine.presence import Presence
 from pgqueue.maintenance import reaper
 from pgqueue.maintenance.reaper import Reaper
-from pgqueue.storage import workers
+from pgqueue.storage import retention, workers
 
 from ..support.queue import Queue, done
+
+
+@pytest.fixture(autouse=True)
+def calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the reapers of this file believe from the start that the others had time to connect."""
+    monkeypatch.setattr(reaper, "CALM_S", 0.0)
 
 
 def age(queue: Queue, **by: float) -> None:
@@ -58,6 +64,46 @@ def test_a_worker_that_is_silent_for_very_long_is_lost_even_if_it_is_connected(q
     run(queue)
     assert queue.ready() == ["one"]
     assert queue.settle([done(message)]) == set()
+
+
+def test_after_an_outage_the_others_have_time_to_come_back(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All were cut off for long, all heartbeats are old; who is back first must not take the others for lost."""
+    queue.send("one")
+    with queue.connect() as its:
+        queue.claimed(queue.owner(its))
+    duty, conn = Reaper(queue.statements), queue.connect()
+    duty.run_once(conn)
+    age(queue, seconds=reaper.SILENT_S + 1)
+    monkeypatch.setattr(reaper, "CALM_S", 60.0)
+    duty.reconnected()
+    assert duty.run_once(queue.connect()).in_s == reaper.INTERVAL_S
+    assert queue.ready() == []
+
+
+@pytest.mark.parametrize("jump_s", [600.0, -600.0])
+def test_a_jump_of_the_servers_clock_makes_nobody_lost(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    queue.send("one")
+    queue.claimed(queue.owner(queue.connect()))
+    duty, conn, now_s = Reaper(queue.statements), queue.connect(), retention.now_s
+    duty.run_once(conn)
+    age(queue, seconds=jump_s)
+    monkeypatch.setattr(reaper, "CALM_S", 60.0)
+    monkeypatch.setattr(retention, "now_s", lambda *any_: now_s(*any_) + jump_s)
+    duty.run_once(conn)
+    assert queue.ready() == []
+
+
+def test_who_died_before_the_clock_was_put_back_is_found(queue: Queue) -> None:
+    queue.send("one")
+    with queue.connect() as its:
+        queue.claimed(queue.owner(its))
+    age(queue, seconds=-600.0)
+    run(queue)
+    assert queue.ready() == ["one"]
 
 
 def test_a_process_never_declares_itself_lost(queue: Queue) -> None:
