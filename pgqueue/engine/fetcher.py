@@ -130,9 +130,13 @@ class Fetcher:
         return seen.head != self._swept or snapshot.xmax != self._swept_xmax
 
     def _fetch(self, conn: Connection, limit: int) -> list[ClaimedMessage]:
-        owner = self._name()
-        if owner is None:
-            return []
+        if self._leases.current() is None:
+            self._need_name()
+        # Another fetcher's broken connection must not retire the name before the claim's messages are noted.
+        with self._leases.claiming(within_s=NAME_S) as owner:
+            return [] if owner is None else self._claim(conn, owner, limit)
+
+    def _claim(self, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:
         self._read_catalog(conn)
         self._forget_in_time()
         spans = self._positions.plan(self._lanes_in_order(), self._slots)
@@ -144,11 +148,6 @@ class Fetcher:
         self._leases.add(claim.messages)
         self._take_in(claim, spans, limit)
         return claim.messages
-
-    def _name(self) -> UUID | None:
-        if self._leases.current() is None:
-            self._need_name()
-        return self._leases.current(within_s=NAME_S)
 
     def _take_in(self, claim: Claim, spans: list[Span], limit: int) -> None:
         full = len(claim.messages) >= limit

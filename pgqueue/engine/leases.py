@@ -6,7 +6,9 @@ leases that are known here is given back. An old name is retired when nothing is
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
 from ..storage.messages import ClaimedMessage, Lease
@@ -19,12 +21,32 @@ class Leases:
         self._changed = threading.Condition()
         self._held: dict[UUID, dict[int, Lease]] = {}
         self._current: UUID | None = None
+        self._claiming: Counter[UUID] = Counter()
 
     def current(self, *, within_s: float = 0.0) -> UUID | None:
         """The name to claim under, waiting for one if there is none."""
         with self._changed:
             self._changed.wait_for(lambda: self._current is not None, within_s)
             return self._current
+
+    @contextmanager
+    def claiming(self, *, within_s: float) -> Iterator[UUID | None]:
+        """The name to claim under as `current` gives it; inside the block it is not one of the old names."""
+        with self._changed:
+            owner = self.current(within_s=within_s)
+            if owner is not None:
+                self._claiming[owner] += 1
+        try:
+            yield owner
+        finally:
+            if owner is not None:
+                self._done_claiming(owner)
+
+    def _done_claiming(self, owner: UUID) -> None:
+        with self._changed:
+            self._claiming[owner] -= 1
+            if not self._claiming[owner]:
+                del self._claiming[owner]
 
     def names(self) -> list[UUID]:
         """All names in use."""
@@ -34,7 +56,7 @@ class Leases:
     def old_names(self) -> list[UUID]:
         """Names under which nothing is claimed any more."""
         with self._changed:
-            return [owner for owner in self._held if owner != self._current]
+            return [owner for owner in self._held if owner != self._current and not self._claiming[owner]]
 
     def adopt(self, owner: UUID) -> None:
         """Claim under ``owner``, who is registered with the database, from now on."""
