@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
@@ -82,8 +83,11 @@ def run_watch(home: Home, settings: Settings) -> int:
     unblock()
     logger = get_logger("pgqueue", "WatchProcess")
 
+    asked = threading.Event()
+
     def reload(path: str) -> None:
-        if not stop.orphaned():
+        if not asked.is_set() and not stop.orphaned():
+            asked.set()
             logger.info("'%s' has changed: reloading.", path)
             os.kill(home.main_process, signal.SIGHUP)
 

@@ -10,8 +10,11 @@ from typing import Self
 
 __all__ = ["SUPERVISOR_SIGNALS", "SignalPipe", "StopRequest", "blocked", "unblock"]
 
+#: Signals that ask a program to do something.
+REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 #: What the main process listens to.
-SUPERVISOR_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+SUPERVISOR_SIGNALS = (*REQUESTS, signal.SIGCHLD)
 
 #: Seconds after which a child looks whether its main process still lives.
 TICK_S = 1.0
@@ -94,9 +97,12 @@ class StopRequest:
 
 
 @contextmanager
-def blocked(signals: Iterable[signal.Signals] = SUPERVISOR_SIGNALS) -> Iterator[None]:
-    """Hold signals back; processes started meanwhile begin life with them held back, too."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+def blocked() -> Iterator[None]:
+    """Hold requests back; processes started meanwhile begin life with them held back, too.
+
+    Not SIGCHLD: Python's fork server, started meanwhile, would never hear of its children's ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)
     try:
         yield
     finally:

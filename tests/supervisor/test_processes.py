@@ -22,6 +22,30 @@ class TestProcesses:
         wait_for_workers(program, 3)
         assert stop(program) == 0
 
+    @pytest.mark.slow
+    def test_workers_can_come_from_a_fork_server(self, project: Project) -> None:
+        """As they do with --use-spawn from Python 3.14 on."""
+        project.stub()
+        project.write(
+            "later.py",
+            """
+            import sys
+            from pgqueue.cli import main
+            if __name__ == "__main__":
+                sys.version_info = (3, 14)
+                sys.exit(main(["app", "-p", "2", "--use-spawn", "--watch", "."]))
+            """,
+        )
+        program = project.start_python("later.py")
+        wait_for_workers(program, 2)
+        os.kill(worker_pids(program)[0], signal.SIGKILL)
+        wait_for_workers(program, 3)
+        program.wait_for("Watching '.' for changes.")
+        project.stub("print('version two')")
+        program.wait_for("version two")
+        wait_for_workers(program, 5)
+        assert stop(program) == 0
+
     def test_signals_are_let_through_in_all_threads_of_a_worker(self, project: Project) -> None:
         project.stub(
             """

@@ -38,8 +38,12 @@ class Project:
 
     def start(self, *words: str, env: dict[str, str | None] | None = None) -> Process:
         """Start ``pgqueue words…`` in the project."""
+        return self.start_python("-m", "pgqueue", *words, env=env)
+
+    def start_python(self, *arguments: str, env: dict[str, str | None] | None = None) -> Process:
+        """Start the interpreter in the project."""
         clean: dict[str, str | None] = {"PGQUEUE_URL": None, "DATABASE_URL": None, "PGQUEUE_SCHEMA": None}
-        process = Process(["-m", "pgqueue", *words], env={**clean, **(env or {})}, cwd=self.directory)
+        process = Process(arguments, env={**clean, **(env or {})}, cwd=self.directory)
         self._programs.append(process)
         return process
 
