@@ -179,3 +179,15 @@ def test_a_message_that_loses_its_worker_again_and_again_is_given_up(queue: Queu
     assert reason == "poison"
     assert f"lost {losses} times" in error
     assert "process 1 on here" in error
+
+
+def test_an_urgent_message_is_charged_before_others_that_were_claimed_with_it(queue: Queue) -> None:
+    """It started first, although it was sent last: else a poison message would bury those that wait behind it."""
+    queue.send("first", "second", priority=5)
+    queue.send("urgent", priority=0)
+    with queue.connect() as its:
+        queue.claimed(queue.owner(its, threads=1))
+    age(queue, seconds=reaper.GRACE_S + 1)
+    run(queue)
+    attempts = {bytes(m.payload): m.attempts for m in queue.claimed(queue.owner())}
+    assert attempts == {b"urgent": 1, b"first": 0, b"second": 0}

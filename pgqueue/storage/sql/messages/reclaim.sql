@@ -1,8 +1,8 @@
 -- Takes the messages of a lost owner off its leases (all but %(keep)s) and makes them ready again in the open slot.
 --
 -- Each gets a new place: rows with an old xid would lie behind the positions of all fetchers. An attempt is charged
--- to %(charged)s, or, when nobody knows what ran (NULL), to the first %(threads)s messages that are open, since a worker
--- starts them in that order. One that has been charged %(max_attempts)s times has killed as many workers: it goes to the
+-- to %(charged)s, or, when nobody knows what ran (NULL), to the first %(threads)s messages that are open, in the order
+-- in which a worker starts them: batch by batch, in each the urgent ones first. One that has been charged %(max_attempts)s times has killed as many workers: it goes to the
 -- dead letters.
 WITH lost AS (
     DELETE FROM pgqueue.leases
@@ -10,9 +10,7 @@ WITH lost AS (
     RETURNING slot, lid, ids, done
 ),
 orphan AS MATERIALIZED (
-    SELECT
-        lost.slot, part.id,
-        row_number() OVER (ORDER BY lost.lid, part.place) AS place
+    SELECT lost.slot, lost.lid, part.id, part.place
     FROM lost, unnest(lost.ids) WITH ORDINALITY AS part (id, place)
     WHERE part.id <> ALL (lost.done)
 ),
@@ -20,11 +18,13 @@ message AS MATERIALIZED (
     SELECT
         message.*,
         message.attempts + CASE
-            WHEN %(charged)s::bigint[] IS NULL THEN (orphan.place <= %(threads)s)::integer
+            WHEN %(charged)s::bigint[] IS NULL
+                THEN (row_number() OVER (ORDER BY orphan.lid, lane.priority, orphan.place) <= %(threads)s)::integer
             ELSE (orphan.id = ANY (%(charged)s::bigint[]))::integer
         END AS charged_attempts
     FROM orphan
     JOIN pgqueue.messages AS message ON message.slot = orphan.slot AND message.id = orphan.id
+    JOIN pgqueue.lanes AS lane ON lane.id = message.lane
 ),
 buried AS (
     INSERT INTO pgqueue.dead_letters
