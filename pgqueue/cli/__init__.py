@@ -32,7 +32,7 @@ class Command:
 COMMANDS = {
     "worker": Command("pgqueue.cli.worker", "run workers; the word may be left out"),
     "migrate": Command("pgqueue.cli.migrate", "create the database schema or bring it up to date"),
-    "demo": Command("pgqueue.cli.demo", "see it work: count the words of Python's library, and kill a worker"),
+    "demo": Command("pgqueue.cli.demo", "see it work: count words, and kill a worker in mid-run"),
     "dev": Command("pgqueue.cli.dev", "bundled server, schema and reloading workers, in one"),
 }
 
