@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+from contextlib import suppress
 
 from ..broker import Broker
 from ..errors import BrokerConnectionError, PgQueueError
@@ -39,6 +40,8 @@ def run_worker(home: Home, settings: Settings, *, index: int) -> int:
         logger.info("Worker process is ready for action.")
         _serve(worker, stop, settings, logger)
     broker.close()
+    if stop.orphaned():
+        _tidy_up(home)
     return 0
 
 
@@ -77,6 +80,14 @@ def _serve(worker: Worker, stop: StopRequest, settings: Settings, logger: loggin
     logger.info("Stopping worker process...")
     worker.stop(timeout=settings.shutdown_timeout_ms)
     logger.info("Worker process has stopped.")
+
+
+def _tidy_up(home: Home) -> None:
+    """Remove what the main process can't remove any more; the last worker finds the directory empty."""
+    if home.board is not None:
+        with suppress(OSError):
+            home.board.unlink(missing_ok=True)
+            home.board.parent.rmdir()
 
 
 def _fork_names(broker: Broker) -> tuple[str, ...]:

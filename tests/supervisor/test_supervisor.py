@@ -74,12 +74,17 @@ class TestStopping:
             program.send(signal.SIGTERM)
         assert program.wait() == 0
 
-    def test_workers_stop_when_the_main_process_is_killed(self, project: Project) -> None:
+    def test_workers_stop_and_tidy_up_when_the_main_process_is_killed(
+        self, project: Project, tmp_path: Path
+    ) -> None:
         project.stub()
-        program = project.start_workers(processes=2)
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        program = project.start_workers(processes=2, env={"TMPDIR": str(scratch)})
         program.kill()
         for pid in worker_pids(program):
             wait_until_dead(pid)
+        assert list(scratch.iterdir()) == []
 
     def test_nothing_is_left_behind(self, project: Project, tmp_path: Path) -> None:
         project.stub()
