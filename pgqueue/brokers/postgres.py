@@ -58,7 +58,8 @@ class PostgresBroker(Broker):
       url: A libpq URL, or ``embedded:`` or ``embedded:/dir`` for the bundled server. None: the environment's
         ``PGQUEUE_URL``, then ``DATABASE_URL``.
       pool: A psycopg pool to use in the place of an own one. Workers open three connections besides.
-      schema: The schema that holds the tables; several in one database are independent.
+      schema: The schema that holds the tables; several in one database are independent. None: the environment's
+        ``PGQUEUE_SCHEMA``, then ``pgqueue``.
       middleware: None for one of each default middleware.
       max_connections: The most connections of the own pool.
       prepare_threshold: As psycopg's; None behind a pooler that can't prepare statements.
@@ -76,7 +77,7 @@ class PostgresBroker(Broker):
         url: str | None = None,
         *,
         pool: ConnectionPool[Any] | None = None,
-        schema: str = "pgqueue",
+        schema: str | None = None,
         middleware: Iterable[Middleware] | None = None,
         max_connections: int = 20,
         prepare_threshold: int | None = 5,
@@ -87,7 +88,7 @@ class PostgresBroker(Broker):
         self.database = Database(
             None if pool is not None and url is None else resolve(url),
             pool=pool,
-            schema=schema,
+            schema=schema or os.environ.get("PGQUEUE_SCHEMA") or "pgqueue",
             max_connections=max_connections,
             prepare_threshold=prepare_threshold,
         )
