@@ -136,7 +136,9 @@ def examine(url: str, ledger: Ledger, *, charged_by_guess: bool = False) -> Verd
     _look_for_overlaps(facts, verdicts)
     recoveries = _recoveries(facts, verdicts)
     guessed = sum(
-        attempts > len(facts.runs[id_]) - 1 for id_, ended in outcomes.items() for _, attempts, _ in ended
+        attempts > max(0, len(facts.runs[id_]) - 1)
+        for id_, ended in outcomes.items()
+        for _, attempts, _ in ended
     )
     if guessed and not charged_by_guess:
         verdicts.figures["charged unstarted"] = guessed

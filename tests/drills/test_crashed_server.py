@@ -25,7 +25,7 @@ from .load import Load, message
 SHORT_LIFE_S = 5.5
 
 #: Seconds of an outage: longer than a worker without a connection has until it is taken for lost.
-OUTAGE_S = 8.0
+OUTAGE_S = 7.0
 
 #: Seconds from the first accepted connection after a crash within which messages run again.
 RECOVERY_S = 5.0
@@ -76,7 +76,7 @@ def test_outages(
                 load.send([message("long", number, 0.2) for number in range(60)])
                 time.sleep(dice.uniform(0.2, 1.0))
                 cut_off(server, for_s=OUTAGE_S)
-                time.sleep(3.0)
+                time.sleep(2.0)
         wait_until_drained(server.url, ledger)
         assert [fleet.stop(worker) for worker in list(fleet.workers)] == [0, 0, 0], fleet.output
         verdicts = examine(server.url, ledger)

@@ -30,32 +30,36 @@ def test_late_acks_of_zombies(
     with Fleet(database_url, ledger, env=IMPATIENT) as fleet:
         for _ in range(scale(1, 20)):
             (zombie,) = fleet.start()
-            send_long_ones(database_url, ledger, zombie)
-            zombie.send(signal.SIGSTOP)
+            fall_asleep_at_work(zombie, database_url, ledger)
             fleet.start()
             with Load(database_url, ledger, dice, rate=100):
                 wake_after_the_end(zombie, database_url, ledger)
                 time.sleep(dice.uniform(0.5, 1.5))
             wait_until_drained(database_url, ledger)
             assert "declared lost" in zombie.output
-            assert "LeaseLost" in zombie.output
+            assert "LeaseLost" in zombie.output, _story(ledger, zombie)
             assert [fleet.stop(worker) for worker in list(fleet.workers)] == [0, 0], fleet.output
         verdicts = examine(database_url, ledger, charged_by_guess=True)
         report(verdicts, zombies=scale(1, 20), refused=fleet.output.count("LeaseLost"))
 
 
-def send_long_ones(url: str, ledger: Ledger, zombie: Process) -> None:
-    """Send messages that the zombie, alone as it is, is running when it falls asleep."""
+def fall_asleep_at_work(zombie: Process, url: str, ledger: Ledger) -> None:
+    """Send messages to a worker that is alone, and stop it while it is running them."""
     load = Load(url, ledger, random.Random(0), rate=1)  # noqa: S311  (draws nothing)
-    ids = [message("long", number, 1.5) for number in range(4)]
-    load.send(ids)
+    long_ones = [message("long", number, 3.0) for number in range(4)]
+    load.send(long_ones)
 
     def look() -> None:
         runs = Facts.of(ledger).runs
-        assert all(run.pid == zombie.pid for one in ids for run in runs[one.message_id])
-        assert all(runs[one.message_id] for one in ids)
+        assert all(run.pid == zombie.pid for one in long_ones for run in runs[one.message_id])
+        assert all(runs[one.message_id] for one in long_ones)
 
     eventually(look, within_s=10.0)
+    zombie.send(signal.SIGSTOP)
+    runs = Facts.of(ledger).runs
+    assert all(runs[one.message_id][0].ended_at == float("inf") for one in long_ones), (
+        "too slow to catch it at work"
+    )
 
 
 def wake_after_the_end(zombie: Process, url: str, ledger: Ledger) -> None:
@@ -69,3 +73,7 @@ def wake_after_the_end(zombie: Process, url: str, ledger: Ledger) -> None:
     ledger.write("lost", pid=zombie.pid)
     time.sleep(2.0)
     zombie.send(signal.SIGCONT)
+
+
+def _story(ledger: Ledger, zombie: Process) -> str:
+    return "\n".join(str(entry) for entry in ledger.read() if entry.pid == zombie.pid)[-6000:]

@@ -1,0 +1,128 @@
+"""The checks find what they are there for: a drill that can't fail proves nothing."""
+
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from .checks import RECOVERY_S, Verdicts, examine
+from .ledger import Ledger
+
+ONE, OTHER = str(uuid4()), str(uuid4())
+
+
+def finish(url: str, message_id: str, *, attempts: int = 0) -> None:
+    """Let the queue say that a message is done."""
+    with psycopg.connect(url) as conn:
+        conn.execute(
+            "INSERT INTO pgqueue.outcomes (id, finished_at, message_id, lane, wait_ms, run_ms, slice, attempts, "
+            "status, actor_name) VALUES (1, clock_timestamp(), %s, 1, 0, 0, 0, %s, 'd', 'quick')",
+            (message_id, attempts),
+        )
+
+
+def run(ledger: Ledger, message_id: str, *, pid: int = 1) -> None:
+    """Let a process run a message to its end."""
+    ledger.write("start", message_id, pid=pid)
+    ledger.write("end", message_id, pid=pid)
+
+
+def found(verdicts: Verdicts) -> dict[str, set[str]]:
+    """What is not clean."""
+    return {name: ids for name in ("lost", "overlap", "phantom", "stuck") if (ids := getattr(verdicts, name))}
+
+
+def test_a_clean_run_passes(database_url: str, ledger: Ledger) -> None:
+    ledger.write("sent", ONE, OTHER)
+    for message_id in (ONE, OTHER):
+        run(ledger, message_id)
+        finish(database_url, message_id)
+    verdicts = examine(database_url, ledger)
+    assert found(verdicts) == {}
+    verdicts.assert_clean()
+
+
+def test_a_message_that_is_nowhere_is_lost(database_url: str, ledger: Ledger) -> None:
+    ledger.write("sent", ONE)
+    run(ledger, ONE)
+    verdicts = examine(database_url, ledger)
+    assert found(verdicts) == {"lost": {ONE}}
+    with pytest.raises(AssertionError, match="lost"):
+        verdicts.assert_clean()
+
+
+def test_a_message_that_was_acked_and_never_ran_is_lost(database_url: str, ledger: Ledger) -> None:
+    ledger.write("sent", ONE)
+    finish(database_url, ONE)
+    assert found(examine(database_url, ledger)) == {"lost": {ONE}}
+
+
+def test_two_runs_at_the_same_time_overlap(database_url: str, ledger: Ledger) -> None:
+    ledger.write("sent", ONE)
+    ledger.write("start", ONE, pid=1)
+    run(ledger, ONE, pid=2)
+    ledger.write("end", ONE, pid=1)
+    finish(database_url, ONE)
+    assert found(examine(database_url, ledger)) == {"overlap": {ONE}}
+
+
+def test_a_run_cut_short_by_a_kill_does_not_overlap_with_the_next(database_url: str, ledger: Ledger) -> None:
+    ledger.write("sent", ONE)
+    ledger.write("start", ONE, pid=1)
+    ledger.write("killed", pid=1)
+    run(ledger, ONE, pid=2)
+    finish(database_url, ONE, attempts=1)
+    assert found(examine(database_url, ledger)) == {}
+
+
+def test_a_run_of_what_was_never_committed_is_a_phantom(database_url: str, ledger: Ledger) -> None:
+    run(ledger, ONE)
+    assert found(examine(database_url, ledger)) == {"phantom": {ONE}}
+
+
+def test_a_run_after_the_ack_is_a_phantom(database_url: str, ledger: Ledger) -> None:
+    ledger.write("sent", ONE)
+    run(ledger, ONE)
+    finish(database_url, ONE)
+    run(ledger, ONE)
+    assert found(examine(database_url, ledger)) == {"phantom": {ONE}}
+
+
+def test_two_acks_are_a_phantom(database_url: str, ledger: Ledger) -> None:
+    ledger.write("sent", ONE)
+    run(ledger, ONE)
+    finish(database_url, ONE)
+    finish(database_url, ONE)
+    assert found(examine(database_url, ledger)) == {"phantom": {ONE}}
+
+
+def test_a_message_that_is_left_in_the_queue_is_stuck(database_url: str, ledger: Ledger) -> None:
+    ledger.write("sent", ONE)
+    with psycopg.connect(database_url) as conn:
+        conn.execute(
+            "INSERT INTO pgqueue.scheduled (id, xid, due_at, enqueued_at, message_id, lane, attempts, actor_name, "
+            "payload) VALUES (1, 1, now(), now(), %s, 1, 0, 'quick', '')",
+            (ONE,),
+        )
+    assert found(examine(database_url, ledger)) == {"stuck": {ONE}}
+
+
+def test_a_rerun_that_came_late_was_stuck(
+    database_url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.drills.checks.RECOVERY_S", -RECOVERY_S)
+    ledger.write("sent", ONE)
+    ledger.write("start", ONE, pid=1)
+    ledger.write("killed", pid=1)
+    run(ledger, ONE, pid=2)
+    finish(database_url, ONE, attempts=1)
+    assert found(examine(database_url, ledger)) == {"stuck": {ONE}}
+
+
+def test_a_charge_for_what_never_started_is_told(database_url: str, ledger: Ledger) -> None:
+    ledger.write("sent", ONE)
+    run(ledger, ONE)
+    finish(database_url, ONE, attempts=1)
+    with pytest.raises(AssertionError, match="had never started"):
+        examine(database_url, ledger)
+    assert found(examine(database_url, ledger, charged_by_guess=True)) == {}
