@@ -387,7 +387,7 @@ def run(databases: Databases, *, examples: int, steps: int) -> None:
         pass
 
     OnThisServer.databases = databases
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         OnThisServer,
         settings=settings(
             max_examples=examples,

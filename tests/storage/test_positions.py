@@ -12,7 +12,13 @@ from typing import ClassVar
 
 import pytest
 from hypothesis import settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from pgqueue.storage.positions import INFINITY, Positions, Span
 from pgqueue.storage.snapshot import Snapshot
@@ -280,7 +286,7 @@ class FoldingClaims(Claims):
 
 @pytest.mark.parametrize("machine", [FlatClaims, FoldingClaims])
 def test_every_committed_row_is_claimed_once(machine: type[Claims]) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine, settings=settings(max_examples=80, stateful_step_count=40, deadline=None)
     )
 
@@ -289,7 +295,7 @@ def test_every_committed_row_is_claimed_once(machine: type[Claims]) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("machine", [FlatClaims, FoldingClaims])
 def test_every_committed_row_is_claimed_once_in_long_histories(machine: type[Claims]) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine, settings=settings(max_examples=1_000, stateful_step_count=80, deadline=None)
     )
 

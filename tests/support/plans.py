@@ -1,0 +1,60 @@
+"""The plans with which statements were run, and what they cost in buffers: never in time.
+
+The server's module auto_explain reports them, so that what is looked at is the statement itself, prepared as always.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from psycopg.errors import Diagnostic
+
+from pgqueue.storage.database import Connection
+
+__all__ = ["buffers", "explained", "nodes"]
+
+T = TypeVar("T")
+
+_SETTINGS = {
+    "log_format": "json",
+    "log_level": "notice",
+    "log_analyze": "on",
+    "log_buffers": "on",
+    "log_timing": "off",
+}
+
+
+def explained(conn: Connection, call: Callable[[], T]) -> tuple[T, dict[str, Any]]:
+    """What ``call`` returns, and the plan of the last statement that it ran on ``conn``."""
+    plans: list[dict[str, Any]] = []
+
+    def take(diagnostic: Diagnostic) -> None:
+        _, _, plan = (diagnostic.message_primary or "").partition("plan:\n")
+        if plan:
+            plans.append(json.loads(plan)["Plan"])
+
+    conn.execute("LOAD 'auto_explain'")
+    for name, value in _SETTINGS.items():
+        conn.execute("SELECT set_config(%s, %s, false)", (f"auto_explain.{name}", value))
+    conn.add_notice_handler(take)
+    conn.execute("SET auto_explain.log_min_duration = 0")
+    try:
+        answer = call()
+    finally:
+        conn.execute("SET auto_explain.log_min_duration = -1")
+        conn.remove_notice_handler(take)
+    return answer, plans[-1]
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's nodes, the top first."""
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def buffers(plan: dict[str, Any]) -> int:
+    """How many buffers the statement touched, however often."""
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
