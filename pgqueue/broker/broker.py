@@ -109,13 +109,16 @@ class Broker:
         Raises:
           MiddlewareError: A hook raised it.  Any other Exception of a hook is logged, and the next is called.
         """
-        for call in self._hook_table.methods(self.middleware, f"before_{signal}"):
+        hook = "before_" + signal
+        arguments = (self, *args)
+        # Each method is looked up anew, for it may have been patched.
+        for listener in self._hook_table.listeners(self.middleware, hook):
             try:
-                call(self, *args, **kwargs)
+                getattr(listener, hook)(*arguments, **kwargs)
             except MiddlewareError:
                 raise
             except Exception:
-                self.logger.critical("Unexpected failure in %r.", call, exc_info=True)
+                self.logger.critical("Unexpected failure in %s of %r.", hook, listener, exc_info=True)
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Call the ``after_<signal>`` hooks, in reverse order.
@@ -124,11 +127,13 @@ class Broker:
         other hooks have been called, for one of them may be the one that saves the message.
         """
         escaped: BaseException | None = None
-        for call in self._hook_table.methods(self.middleware, f"after_{signal}"):
+        hook = "after_" + signal
+        arguments = (self, *args)
+        for listener in self._hook_table.listeners(self.middleware, hook):
             try:
-                call(self, *args, **kwargs)
+                getattr(listener, hook)(*arguments, **kwargs)
             except Exception:
-                self.logger.critical("Unexpected failure in %r.", call, exc_info=True)
+                self.logger.critical("Unexpected failure in %s of %r.", hook, listener, exc_info=True)
             except BaseException as error:  # noqa: BLE001  # raised below
                 escaped = error
         if escaped is not None:
