@@ -245,7 +245,8 @@ def _report_lost(verdict: Verdict) -> None:
 def _unrecordable(verdict: Verdict, error: Exception) -> Verdict:
     text = str(error).replace("\0", "\N{SYMBOL FOR NULL}") if not isinstance(error, Error) else str(error)
     return Verdict(
-        verdict.message, "undecodable", "", status=None, reason="unrecordable", run_ms=verdict.run_ms,
+        # Nothing of what was to be recorded: any of it may be what can't be.
+        verdict.message, "undecodable", "", status=None, reason="unrecordable",
         error=f"What became of it can't be recorded: {text}",
     )  # fmt: skip
 
