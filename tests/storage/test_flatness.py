@@ -25,7 +25,8 @@ def ring_bytes(queue: Queue) -> int:
     return int(
         queue.value(
             r"""SELECT sum(pg_total_relation_size(oid)) FROM pg_class
-            WHERE relnamespace = 'pgqueue'::regnamespace AND relkind = 'r' AND relname ~ '^(messages|ready|leases)_\d'"""
+            WHERE relnamespace = 'pgqueue'::regnamespace AND relkind = 'r'
+                AND relname ~ '^(messages|ready|leases)_\d'"""
         )
     )
 

@@ -1,0 +1,49 @@
+"""What a process leaves behind for those who find it dead."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import given, strategies as st
+
+from pgqueue.engine.board import OWNERS, Board, how_it_ended
+
+
+def test_threads_and_owners_are_read_by_another_mapping(tmp_path: Path) -> None:
+    writer = Board.create(tmp_path / "board", 3)
+    owners = [uuid4(), uuid4()]
+    for owner in owners:
+        writer.add_owner(owner)
+    writer.note(0, 11)
+    writer.note(2, 2**62)
+    reader = Board.open(tmp_path / "board")
+    assert (reader.read().owners, reader.read().running) == (owners, [11, 2**62])
+    writer.note(0, 0)
+    assert reader.read().running == [2**62]
+    writer.close()
+    reader.close()
+
+
+def test_a_thread_that_has_no_place_is_not_noted(tmp_path: Path) -> None:
+    board = Board.create(tmp_path / "board", 1)
+    board.note(1, 5)
+    assert board.read().running == []
+    board.close()
+
+
+@given(number=st.integers(0, 3 * OWNERS))
+def test_the_youngest_owners_are_kept(tmp_path_factory: pytest.TempPathFactory, number: int) -> None:
+    board = Board.create(tmp_path_factory.mktemp("boards") / "board", 1)
+    owners = [uuid4() for _ in range(number)]
+    for owner in owners:
+        board.add_owner(owner)
+    assert set(board.read().owners) == set(owners[-OWNERS:])
+    board.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [(0, "exited with code 0"), (-9, "was killed by SIGKILL"), (-250, "was killed by signal 250")],
+)
+def test_the_end_is_told_in_words(code: int, text: str) -> None:
+    assert how_it_ended(code) == text
