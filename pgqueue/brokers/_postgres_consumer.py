@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..broker import Consumer, MessageProxy
 from ..engine.settlement import OpenSettlements, Settlement
-from ..errors import ActorNotFound, DecodeError
+from ..errors import ActorNotFound, DecodeError, SkipMessage
 from ..logging import get_logger
 from ..message import Message
 from ..storage.messages import ClaimedMessage, Verdict
@@ -84,9 +84,15 @@ class PostgresConsumer(Consumer):
     # -- the course of a message
 
     def started(self, message: MessageProxy) -> None:
-        """Note what this thread runs, for whoever finds the process dead."""
+        """Note what this thread runs, for whoever finds the process dead.
+
+        Raises:
+          SkipMessage: The process was declared lost since it claimed the message, which runs elsewhere.
+        """
         if isinstance(message, ClaimedProxy) and message.claimed is not None:
             message.started_at = time.monotonic()
+            if not self._session.leases.is_ours(message.claimed.lease.owner):
+                raise SkipMessage("It was given to another worker.")
             self._note(message.claimed.id)
 
     def finished(self, message: MessageProxy) -> None:  # noqa: ARG002

@@ -77,6 +77,10 @@ class Leases:
             if self._current == owner:
                 self._current = None
 
+    def is_ours(self, owner: UUID) -> bool:
+        """Whether a name is in use still; asked for each message, hence without the lock."""
+        return owner in self._held
+
     def add(self, messages: Iterable[ClaimedMessage]) -> None:
         """Note what was claimed."""
         with self._changed:
