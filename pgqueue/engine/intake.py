@@ -1,5 +1,6 @@
 """The intake: what a consumer draws from. Decides when to claim, when to ask, and when to sleep."""
 
+import logging
 import threading
 import time
 from collections import deque
@@ -123,9 +124,14 @@ class Intake:
             return False
         try:
             return self._claim(room) if self._hungry else self._ask()
-        except PgQueueError as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, what runs must be able to end
             wait_s = self._backoff.next_s()
-            logger.critical("No messages can be claimed, next try in %.1f s: %s", wait_s, error)
+            # The first failure is mostly a connection that another replaces at once.
+            level = logging.CRITICAL if wait_s else logging.WARNING
+            known = isinstance(error, PgQueueError)
+            logger.log(
+                level, "No messages can be claimed, next try in %.1f s: %s", wait_s, error, exc_info=not known
+            )
             self._hungry = False
             self._poll_at = time.monotonic() + wait_s
             return False
