@@ -124,7 +124,7 @@ class Intake:
             return False
         try:
             return self._claim(room) if self._hungry else self._ask()
-        except Exception as error:  # noqa: BLE001  # whatever it is, what runs must be able to end
+        except Exception as error:  # whatever it is, what runs must be able to end
             wait_s = self._backoff.next_s()
             # The first failure is mostly a connection that another replaces at once.
             level = logging.CRITICAL if wait_s else logging.WARNING
