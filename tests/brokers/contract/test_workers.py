@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from pgqueue.actor import actor
+from pgqueue.broker import Broker
+from pgqueue.errors import QueueJoinTimeout
+
+from ...conftest import WorkerFor
+from ...support.eventually import eventually
+from .support import assert_equal, dead_letter_count, join
+
+
+def test_a_queue_that_is_declared_later_is_served_too(broker: Broker, worker_for: WorkerFor) -> None:
+    worker_for(broker)
+    calls: list[int] = []
+
+    @actor(broker=broker, queue_name="later")
+    def work() -> None:
+        calls.append(1)
+
+    work.send()
+    work.send_with_options(delay=10)
+    join(broker, "later")
+    assert calls == [1, 1]
+
+
+def test_only_the_given_queues_are_served(broker: Broker, worker_for: WorkerFor) -> None:
+    calls: list[str] = []
+
+    def work(name: str) -> None:
+        calls.append(name)
+
+    wanted = actor(work, broker=broker, actor_name="wanted", queue_name="wanted")  # type: ignore[call-overload]
+    other = actor(work, broker=broker, actor_name="other", queue_name="other")  # type: ignore[call-overload]
+    worker_for(broker, queues=["wanted"])
+    other.send("other")
+    wanted.send("wanted")
+    join(broker, "wanted")
+    with pytest.raises(QueueJoinTimeout):
+        join(broker, "other", timeout=150)
+    assert calls == ["wanted"]
+
+
+def test_a_paused_worker_runs_nothing_and_resumes_at_once(broker: Broker, worker_for: WorkerFor) -> None:
+    calls: list[int] = []
+
+    @actor(broker=broker)
+    def work(number: int) -> None:
+        calls.append(number)
+
+    worker = worker_for(broker)
+    work.send(1)
+    join(broker)
+    worker.pause()
+    work.send(2)
+    with pytest.raises(QueueJoinTimeout):
+        join(broker, timeout=150)
+    assert calls == [1]
+    started = time.monotonic()
+    worker.resume()
+    join(broker)
+    assert calls == [1, 2]
+    assert time.monotonic() - started < 2.5  # less than the delay before a consumer is restarted
+
+
+def test_a_stopping_worker_finishes_what_runs_and_hands_back_the_rest(
+    broker: Broker, worker_for: WorkerFor
+) -> None:
+    running, go_on = threading.Semaphore(0), threading.Event()
+    done: list[int] = []
+
+    @actor(broker=broker)
+    def work(number: int) -> None:
+        running.release()
+        go_on.wait(10)
+        done.append(number)
+
+    first = worker_for(broker, worker_threads=2)
+    for number in range(10):
+        work.send(number)
+    for _ in range(2):
+        assert running.acquire(timeout=10)
+    stopping = threading.Thread(target=first.stop)
+    stopping.start()
+    eventually(lambda: assert_equal([thread.running for thread in first.workers], [False, False]))
+    go_on.set()
+    stopping.join(10)
+    assert len(done) == 2
+    assert dead_letter_count(broker) == 0
+
+    worker_for(broker, worker_threads=1)
+    join(broker)
+    assert sorted(done) == list(range(10))
+
+
+def test_many_threads_run_many_messages_once_each(broker: Broker, worker_for: WorkerFor) -> None:
+    done: list[int] = []
+
+    @actor(broker=broker)
+    def work(number: int) -> None:
+        done.append(number)
+
+    worker_for(broker, worker_threads=8)
+    for number in range(500):
+        work.send(number)
+    join(broker)
+    assert sorted(done) == list(range(500))
