@@ -216,9 +216,13 @@ class PostgresBroker(Broker):
             self._write(encoded, delay)
 
     def _write(self, encoded: Sequence[_Encoded], delay: int | None) -> None:
+        began = time.monotonic()
         for attempt in range(SEND_ATTEMPTS):
             try:
-                self._write_rows(self._rows(encoded, delay), announce=_announcement(delay))
+                rows = self._rows(encoded, delay)
+                # The commit of the last attempt may have been all that its connection did.
+                if attempt == 0 or not self._was_sent(rows[-1], time.monotonic() - began):
+                    self._write_rows(rows, announce=_announcement(delay))
             except BrokerConnectionError as error:
                 self.logger.debug("Attempt %d to send: %s", attempt + 1, error)
                 if attempt + 1 == SEND_ATTEMPTS:
@@ -229,6 +233,10 @@ class PostgresBroker(Broker):
                 raise
             else:
                 return
+
+    def _was_sent(self, message: NewMessage, within_s: float) -> bool:
+        with self.database.connection() as conn:
+            return messages.was_sent(conn, self.database.statements, message=message, within_s=within_s)
 
     def _write_rows(self, rows: Sequence[NewMessage], *, announce: str | None) -> None:
         statements, schema = self.database.statements, self.database.schema

@@ -144,6 +144,14 @@ def enqueue(
     fetch(conn, statements.compiled("messages/enqueue"), parameters)
 
 
+def was_sent(conn: Connection, statements: Statements, *, message: NewMessage, within_s: float) -> bool:
+    """Whether a send that began ``within_s`` ago and broke has written ``message``, and with it all the others."""
+    key, _ = keys_of(message.message_id)
+    parameters = {"key": key, "payload": message.payload, "within_s": within_s}
+    row = conn.execute(statements["messages/was_sent"], parameters).fetchone()
+    return bool(row and row[0])
+
+
 def claim(
     conn: Connection,
     statements: Statements,

@@ -1,0 +1,62 @@
+"""Sends over connections that break."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from pgqueue.brokers.postgres import PostgresBroker
+from pgqueue.errors import DatabaseUnavailable
+from pgqueue.message import Message
+from pgqueue.storage.messages import NewMessage
+
+
+@pytest.fixture
+def sent(postgres_broker: PostgresBroker) -> Callable[[], int]:
+    """Count the messages of the queue."""
+    postgres_broker.declare_queue("default")
+    return lambda: sum(postgres_broker.get_queue_message_counts("default"))
+
+
+def breaking(monkeypatch: pytest.MonkeyPatch, broker: PostgresBroker, *, after_the_commit: bool) -> None:
+    """Let the connection of the next send break, before or after it has committed."""
+    write = broker._write_rows
+    breaks = [True]
+
+    def break_once(rows: Sequence[NewMessage], **options: Any) -> None:
+        broken = bool(breaks and breaks.pop())
+        if after_the_commit or not broken:
+            write(rows, **options)
+        if broken:
+            raise DatabaseUnavailable("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(broker, "_write_rows", break_once)
+
+
+def some(count: int) -> list[Message[Any]]:
+    """Make messages."""
+    return [Message("default", "actor", (number,), {}, {}) for number in range(count)]
+
+
+@pytest.mark.parametrize("after_the_commit", [False, True])
+@pytest.mark.parametrize("delay", [None, 60_000])
+def test_a_send_over_a_connection_that_breaks_is_sent_once(
+    postgres_broker: PostgresBroker,
+    sent: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+    after_the_commit: bool,
+    delay: int | None,
+) -> None:
+    breaking(monkeypatch, postgres_broker, after_the_commit=after_the_commit)
+    postgres_broker.enqueue_many(some(5), delay=delay)
+    assert sent() == 5
+
+
+def test_a_message_that_is_sent_again_on_purpose_is_sent_though_its_connection_breaks(
+    postgres_broker: PostgresBroker, sent: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (message,) = some(1)
+    postgres_broker.enqueue(message)
+    breaking(monkeypatch, postgres_broker, after_the_commit=False)
+    postgres_broker.enqueue(message)
+    assert sent() == 2
