@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from psycopg import DataError, Error, errors
 
@@ -13,9 +13,9 @@ from ..logging import get_logger
 from ..storage import messages, registers, workers
 from ..storage.database import Connection, Database, is_lost, translated
 from ..storage.messages import ClaimedMessage, Verdict
-from ..storage.registers import channel, idle_register
 from .backoff import Backoff
 from .leases import Leases
+from .verdicts import write_verdicts
 
 #: The most verdicts in one commit.
 BATCH = 500
@@ -81,11 +81,27 @@ class Acker(threading.Thread):
 
     def run(self) -> None:
         """Write until told to stop."""
+        self._warm_up()
         more = True
         while more:
             more = self._write_next()
         if self._conn is not None:
             self._conn.close()
+
+    def _warm_up(self) -> None:
+        """Connect and let the server make its plan.
+
+        That takes 40 ms, by which the first message would be acknowledged, retried or answered late.
+        """
+        try:
+            conn = self._connected(again=False)
+            _, seen = registers.read(conn, self._database.statements)
+            messages.settle(
+                conn, self._database.statements, owner=uuid4(), verdicts=[], closes=[], slots=[seen.open_slot],
+                channel=channel(self._database.schema), registers=[],
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001  # the first verdict will meet it again
+            logger.debug("The acker could not be warmed up: %s", error)
 
     def _write_next(self) -> bool:
         item = self._queue.get()
@@ -139,7 +155,7 @@ class Acker(threading.Thread):
                 if unsure:
                     group, unsure = self._not_committed(conn, owner, group), False
                     continue
-                accepted = self._try(conn, owner, group)
+                accepted = write_verdicts(conn, self._database, owner=owner, verdicts=group)
             except GivenUp:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it is, no ack is dropped
@@ -153,20 +169,6 @@ class Acker(threading.Thread):
             group = self._moved(
                 conn, owner, [verdict for verdict in group if verdict.message.id not in accepted]
             )
-
-    def _try(self, conn: Connection, owner: UUID, group: list[Verdict]) -> set[int]:
-        return messages.settle(
-            conn, self._database.statements, owner=owner,
-            verdicts=group,
-            closes=[True] * len(group),
-            slots=sorted({verdict.message.lease.slot for verdict in group}),
-            channel=channel(self._database.schema),
-            registers=self._registers(group),
-        )  # fmt: skip
-
-    def _registers(self, group: list[Verdict]) -> list[str]:
-        queues = {new.queue_name for verdict in group for new in verdict.follow_ups}
-        return sorted({idle_register(name, schema=self._database.schema) for name in queues})
 
     def _settle_one_by_one(self, owner: UUID, group: list[Verdict], error: Exception) -> None:
         """Find the verdict that can't be written; its message fails with the reason."""
