@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -43,6 +44,9 @@ SEND_ATTEMPTS, SEND_RETRY_S = 6, 0.25
 
 #: A shorter delay than this is announced: workers look for due messages each second by themselves.
 ANNOUNCED_DELAY_MS = 1_000
+
+#: The latest eta, the end of the year 9999, and the longest delay, a thousand years, in ms.
+MOST_ETA_MS, MOST_DELAY_MS = 253_402_300_799_999, 1_000 * 365 * 86_400_000
 
 #: Messages written in one statement.
 ENQUEUE_BATCH = 5_000
@@ -182,6 +186,7 @@ class PostgresBroker(Broker):
         Raises:
           ConnectionClosed: The database could not be reached, several times.
         """
+        _check_delay(delay)
         sent = [_as_sent(message, delay) for message in messages]
         for message in sent:
             self.emit_before("enqueue", message, delay)
@@ -357,6 +362,7 @@ class _Encoded:
         self.message_id = message.message_id
         self.actor_name = message.actor_name
         self.eta_ms = _eta_of(message)
+        _check_names(message)
         if queue_name != message.queue_name or "eta" in message.options:
             message = message.copy(queue_name=queue_name)
             message.options.pop("eta", None)
@@ -370,7 +376,26 @@ def _announcement(delay: int | None) -> str | None:
 
 def _eta_of(message: Message[Any]) -> float | None:
     eta = message.options.get("eta")
-    return eta if isinstance(eta, int | float) and not isinstance(eta, bool) else None
+    if not isinstance(eta, int | float) or isinstance(eta, bool) or math.isnan(eta):
+        return None
+    if abs(eta) > MOST_ETA_MS:
+        raise ValueError(
+            f"Message {message} has eta {eta!r}: milliseconds since 1970 until the year 9999 are expected."
+        )
+    return eta
+
+
+def _check_delay(delay: int | None) -> None:
+    if delay is not None and not abs(delay) <= MOST_DELAY_MS:
+        raise ValueError(f"A delay of {delay!r} ms is longer than a thousand years.")
+
+
+def _check_names(message: Message[Any]) -> None:
+    for name in (message.queue_name, message.actor_name, message.message_id):
+        if "\0" in name:
+            raise ValueError(
+                f"Message {message} has a name that PostgreSQL can't keep, with a NUL in it: {name!r}."
+            )
 
 
 def _as_sent(message: AnyMessage, delay: int | None) -> Message[Any]:
