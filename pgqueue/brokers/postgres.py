@@ -226,7 +226,7 @@ class PostgresBroker(Broker):
             try:
                 rows = self._rows(encoded, delay)
                 # The commit of the last attempt may have been all that its connection did.
-                if attempt == 0 or not self._was_sent(rows[-1], time.monotonic() - began):
+                if attempt == 0 or not self._was_sent(rows[-1], began):
                     self._write_rows(rows, announce=_announcement(delay))
             except BrokerConnectionError as error:
                 self.logger.debug("Attempt %d to send: %s", attempt + 1, error)
@@ -239,8 +239,10 @@ class PostgresBroker(Broker):
             else:
                 return
 
-    def _was_sent(self, message: NewMessage, within_s: float) -> bool:
+    def _was_sent(self, message: NewMessage, began: float) -> bool:
         with self.database.connection() as conn:
+            # Only now: there may have been a long wait for the connection.
+            within_s = time.monotonic() - began
             return messages.was_sent(conn, self.database.statements, message=message, within_s=within_s)
 
     def _write_rows(self, rows: Sequence[NewMessage], *, announce: str | None) -> None:
