@@ -1,6 +1,7 @@
 """One worker process without a supervisor: ``python -m tests.drills.worker THREADS``; SIGTERM stops it gracefully."""
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -15,13 +16,14 @@ def main() -> None:
     logging.basicConfig(format="[%(asctime)s] [PID %(process)d] [%(name)s] [%(levelname)s] %(message)s")
     logging.getLogger("pgqueue.middleware").setLevel(logging.CRITICAL)
     logging.getLogger("pgqueue.worker.WorkerThread").setLevel(logging.CRITICAL)
-    asked = threading.Event()
+    asked, parent = threading.Event(), os.getppid()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
     broker.emit_after("process_boot")
     worker = Worker(broker, worker_threads=int(sys.argv[1]))
     worker.start()
     print("up", flush=True)
-    asked.wait()
+    while not asked.wait(1.0) and os.getppid() == parent:
+        pass  # a drill that was killed takes its workers along
     worker.stop(timeout=20_000)
     broker.close()
 
