@@ -77,6 +77,17 @@ def decide(
     return TryAgain(delay_ms)
 
 
+def is_expected(exception: BaseException, throws: Any) -> bool:
+    """Return whether an exception is one of those that an option ``throws`` names.
+
+    What is no class of exceptions names none: through JSON, for example, a message can carry only strings.
+    """
+    try:
+        return bool(throws) and isinstance(exception, throws)
+    except TypeError:
+        return False
+
+
 class Retries(Middleware):
     """Enqueues failed messages again, with exponential backoff.
 
@@ -118,9 +129,17 @@ class Retries(Middleware):
         """Enqueue a failed message again, or fail it for good."""
         if exception is None:
             return
+        try:
+            self._after_failure(broker, message, exception)
+        except BaseException:
+            # A send that fails, a retry_when with a fault: acknowledged without its copy, the message would be
+            # lost; among the dead letters it is not.
+            message.fail()
+            raise
+
+    def _after_failure(self, broker: Broker, message: MessageProxy, exception: BaseException) -> None:
         actors = broker.get_actor(message.actor_name).options
-        throws = message.options.get("throws") or actors.get("throws")
-        if throws and isinstance(exception, throws):
+        if is_expected(exception, message.options.get("throws") or actors.get("throws")):
             self.logger.info("Aborting message %r.", message)
             message.fail()
             return
@@ -128,7 +147,8 @@ class Retries(Middleware):
         decision = self._decide(retries, exception, message.options, actors)
         _note_attempt(message.options, retries, exception)
         if isinstance(decision, TryAgain):
-            self._enqueue_again(broker, message, decision.delay_ms)
+            self.logger.info("Retrying message %r in %d milliseconds.", message, decision.delay_ms)
+            broker.enqueue(message, delay=decision.delay_ms)
         else:
             self._give_up(broker, message, {"retries": retries, "max_retries": decision.max_retries})
 
@@ -145,15 +165,6 @@ class Retries(Middleware):
             min_backoff=self.min_backoff if min_backoff is None else min_backoff,
             max_backoff=self.max_backoff if max_backoff is None else max_backoff,
         )
-
-    def _enqueue_again(self, broker: Broker, message: MessageProxy, delay_ms: int) -> None:
-        self.logger.info("Retrying message %r in %d milliseconds.", message, delay_ms)
-        try:
-            broker.enqueue(message, delay=delay_ms)
-        except BaseException:
-            # Acknowledged without its copy, the message would be lost; among the dead letters it is not.
-            message.fail()
-            raise
 
     def _give_up(self, broker: Broker, message: MessageProxy, history: dict[str, int | None]) -> None:
         self.logger.warning("Retries exceeded for message %r.", message)

@@ -61,7 +61,7 @@ class ShutdownNotifications(Middleware):
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Interrupt the threads whose messages have opted in."""
         for thread_id in self._running.interrupt():
-            self.logger.warning("Worker is shutting down: interrupted worker thread %r.", thread_id)
+            self.logger.warning("Worker is shutting down. Raising exception in worker thread %r.", thread_id)
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Remember this thread if its message has opted in."""

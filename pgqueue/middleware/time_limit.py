@@ -141,7 +141,7 @@ class ThreadTimers:
             # The thread may have ended this message, or even begun the next one, since the list was made.
             if self._deadlines.get(thread_id) == deadline:
                 del self._deadlines[thread_id]
-                self._logger.warning("Time limit exceeded: interrupting worker thread %r.", thread_id)
+                self._logger.warning("Time limit exceeded. Raising exception in worker thread %r.", thread_id)
                 raise_thread_exception(thread_id, TimeLimitExceeded)
 
 

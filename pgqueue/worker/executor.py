@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RateLimitExceeded, Retry, SkipMessage
 from ..logging import get_logger
+from ..middleware.retries import is_expected
 from ..results import Results
 from ..threading import Interrupt, InterruptShield
 
@@ -195,10 +196,8 @@ class WorkerThread(Thread):
             )
 
     def _is_expected(self, message: MessageProxy, error: BaseException) -> bool:
-        throws: Any = message.options.get("throws") or self.broker.get_actor(message.actor_name).options.get(
-            "throws"
-        )
-        return bool(throws) and isinstance(error, throws)
+        actors = self.broker.get_actor(message.actor_name).options
+        return is_expected(error, message.options.get("throws") or actors.get("throws"))
 
     def _warn_if_discarded(self, message: MessageProxy) -> None:
         if message.options.get("pipe_target"):

@@ -15,7 +15,7 @@ from pgqueue.broker import MessageProxy
 from pgqueue.brokers.stub import StubBroker
 from pgqueue.errors import RateLimitExceeded
 from pgqueue.middleware import Retries
-from pgqueue.middleware.retries import DEFAULT_MAX_BACKOFF, GiveUp, TryAgain, decide
+from pgqueue.middleware.retries import DEFAULT_MAX_BACKOFF, GiveUp, TryAgain, decide, is_expected
 from tests.conftest import WorkerFor
 
 # -- what is decided
@@ -311,3 +311,31 @@ def test_a_rate_limit_is_an_error_like_any_other(stub_broker: StubBroker) -> Non
     _message, copy = failed(stub_broker, exception=RateLimitExceeded("slow down"))
     assert copy is not None
     assert copy.options["retries"] == 1
+
+
+@pytest.mark.parametrize(
+    ("throws", "expected"),
+    [
+        (ValueError, True),
+        ((KeyError, ValueError), True),
+        (KeyError | ValueError, True),
+        (KeyError, False),
+        (None, False),
+        ("ValueError", False),
+        (["ValueError"], False),
+    ],
+)
+def test_what_is_no_class_of_exceptions_expects_nothing(throws: Any, expected: bool) -> None:
+    assert is_expected(ValueError(), throws) is expected
+
+
+def test_a_fault_in_the_decision_loses_no_message(stub_broker: StubBroker, worker_for: WorkerFor) -> None:
+    @pgqueue.actor(retry_when=lambda: True)  # takes two arguments
+    def fail() -> None:
+        raise ValueError("oh")
+
+    worker_for(stub_broker)
+    fail.send()
+    with pytest.raises(ValueError, match="oh"):
+        stub_broker.join("default", timeout=5000)
+    assert len(stub_broker.dead_letters) == 1

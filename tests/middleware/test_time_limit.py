@@ -140,7 +140,7 @@ def test_an_actor_that_overruns_is_interrupted_and_fails(
         worker_for(stub_broker)
         with pytest.raises(TimeLimitExceeded):
             stub_broker.join("default", timeout=10_000)
-    assert "interrupting worker thread" in caplog.text
+    assert "Raising exception in worker thread" in caplog.text
 
 
 def test_booting_twice_starts_one_thread(stub_broker: StubBroker) -> None:
