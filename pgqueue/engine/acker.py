@@ -142,7 +142,8 @@ class Acker(threading.Thread):
         self._leases.count_off(settled)
         self._leases.drop(settled)
         delays = [
-            new.delay_ms for verdict in verdicts for new in verdict.follow_ups if new.delay_ms is not None
+            left for verdict in verdicts for new in verdict.follow_ups
+            if (left := new.delay_left_ms()) is not None
         ]
         if delays:
             self.on_delayed(min(delays) / 1000)

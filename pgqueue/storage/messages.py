@@ -1,6 +1,7 @@
 """Typed doors to the life of a message: the tables messages, ready, leases, scheduled, outcomes and dead_letters."""
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import md5
@@ -23,8 +24,9 @@ class NewMessage:
     Attributes:
       lane: The id of its queue and priority.
       queue_name: The queue, for the register in which its idle workers leave word.
-      delay_ms: How long from now, by the server's clock, it must not be claimed; None for not at all.
+      delay_ms: How long from ``made_at``, by the server's clock, it must not be claimed; None for not at all.
       eta_ms: The same as an instant, in ms since 1970.
+      made_at: When it was sent, by the monotonic clock.
     """
 
     lane: int
@@ -34,6 +36,13 @@ class NewMessage:
     payload: bytes
     delay_ms: float | None = None
     eta_ms: float | None = None
+    made_at: float = field(default_factory=time.monotonic)
+
+    def delay_left_ms(self) -> float | None:
+        """What is left of the delay: a message that is sent with an ack waits for that before it is written."""
+        if self.delay_ms is None:
+            return None
+        return max(0.0, self.delay_ms - (time.monotonic() - self.made_at) * 1000)
 
 
 @dataclass(slots=True)
@@ -290,7 +299,7 @@ def _columns(messages: Sequence[NewMessage], prefix: str = "") -> dict[str, obje
         f"{prefix}foreign_ids": texts([foreign for _, foreign in keys]),
         f"{prefix}actor_names": texts([message.actor_name for message in messages]),
         f"{prefix}payloads": blobs([message.payload for message in messages]),
-        f"{prefix}delays_ms": plain([message.delay_ms for message in messages]),
+        f"{prefix}delays_ms": plain([message.delay_left_ms() for message in messages]),
         f"{prefix}etas_ms": plain([message.eta_ms for message in messages]),
     }
 
