@@ -15,6 +15,9 @@ IDLE_REGISTERS = 16
 IDLE_MS = 1_500
 RENEW_MS = 900
 
+#: Characters of a channel's name, and of any other, in PostgreSQL.
+LONGEST_CHANNEL = 63
+
 
 def idle_register(queue_name: str, *, schema: str) -> str:
     """The cell in which idle workers of a queue leave word."""
@@ -23,7 +26,10 @@ def idle_register(queue_name: str, *, schema: str) -> str:
 
 def channel(schema: str) -> str:
     """The channel on which workers are told that something may be ready."""
-    return f"{schema}:ready"
+    name = f"{schema}:ready"
+    if len(name) <= LONGEST_CHANNEL:
+        return name
+    return f"{schema[:48]}:{crc32(schema.encode()):08x}:ready"
 
 
 def read(conn: Connection, statements: Statements, *, idle: Sequence[str] = ()) -> tuple[Snapshot, Registers]:
