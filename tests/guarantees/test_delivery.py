@@ -116,28 +116,3 @@ def test_what_a_worker_hands_back_at_its_stop_is_claimable_at_once_and_uncharged
 
     eventually(all_came, within_s=10.0)
     assert sorted(seen) == list(range(20))
-
-
-def test_a_late_ack_changes_nothing_and_is_told(
-    postgres_broker: PostgresBroker,
-    queue: Queue,
-    another_process: Callable[[], Consumer],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    @pgqueue.actor
-    def note() -> None:
-        pass
-
-    sent = note.send()
-    zombie = another_process()
-    held = next_of(zombie)
-    declare_lost(queue)
-    present = another_process()
-    message = next_of(present)
-    zombie.ack(held)
-    assert any("LeaseLost" in text and sent.message_id in text for text in caplog.messages)
-    assert postgres_broker.get_message_status(sent.message_id).value == "running"
-    zombie.nack(held)
-    assert postgres_broker.get_queue_message_counts("default")[2] == 0
-    present.ack(message)
-    assert postgres_broker.get_message_status(sent.message_id).value == "done"
