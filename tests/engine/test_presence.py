@@ -1,0 +1,107 @@
+"""The names of a process: taken, locked, renewed, retired."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from pgqueue.engine.leases import Leases
+from pgqueue.engine.presence import Presence
+from pgqueue.storage import workers
+
+from ..support.queue import Queue, done
+
+
+@pytest.fixture
+def leases() -> Leases:
+    return Leases()
+
+
+@pytest.fixture
+def presence(queue: Queue, leases: Leases) -> Presence:
+    made = Presence(queue.statements, leases, threads=3, board=None)
+    made.run_once(queue.conn)
+    return made
+
+
+def current(leases: Leases) -> UUID:
+    owner = leases.current()
+    assert owner is not None
+    return owner
+
+
+def registered(queue: Queue) -> set[UUID]:
+    return set(queue.values("SELECT owner FROM pgqueue.workers"))
+
+
+def test_a_name_is_registered_and_locked_before_anything_is_claimed(
+    queue: Queue, leases: Leases, presence: Presence
+) -> None:
+    owner = current(leases)
+    assert registered(queue) == {owner}
+    with queue.connect() as other:
+        row = other.execute("SELECT pg_try_advisory_lock(%s)", (workers.lock_key(owner),)).fetchone()
+        assert row == (False,)
+
+
+def test_its_heartbeat_is_renewed(queue: Queue, leases: Leases, presence: Presence) -> None:
+    queue.conn.execute("UPDATE pgqueue.workers SET seen_at = now() - interval '1 hour'")
+    presence.run_once(queue.conn)
+    assert queue.value("SELECT now() - seen_at < interval '1 minute' FROM pgqueue.workers")
+
+
+def test_after_a_lost_connection_its_locks_are_taken_again(
+    queue: Queue, leases: Leases, presence: Presence
+) -> None:
+    owner = current(leases)
+    queue.value("SELECT pg_advisory_unlock_all()")
+    presence.reconnected()
+    presence.run_once(queue.conn)
+    assert current(leases) == owner
+    with queue.connect() as other:
+        row = other.execute("SELECT pg_try_advisory_lock(%s)", (workers.lock_key(owner),)).fetchone()
+        assert row == (False,)
+
+
+def test_an_old_name_gives_back_what_nobody_here_has_heard_of(
+    queue: Queue, leases: Leases, presence: Presence
+) -> None:
+    """Two claims of a fetcher were committed; the answer to the second was lost with its connection."""
+    queue.send("heard of", "unheard of")
+    owner = current(leases)
+    known = queue.claimed(owner, limit=1)
+    leases.add(known)
+    queue.claimed(owner, limit=1)
+    leases.renounce()
+    presence.run_once(queue.conn)
+    assert registered(queue) == {owner, current(leases)}
+    assert queue.ready() == ["unheard of"]
+    assert queue.claimed(current(leases))[0].attempts == 0
+    queue.settle([done(message) for message in known], closes=True)
+    leases.count_off(known)
+    leases.drop(known)
+    presence.run_once(queue.conn)
+    assert registered(queue) == {current(leases)}
+    assert leases.old_names() == []
+
+
+def test_a_process_that_leaves_gives_back_everything_uncharged(
+    queue: Queue, leases: Leases, presence: Presence
+) -> None:
+    queue.send("one", "two")
+    leases.add(queue.claimed(current(leases)))
+    presence.leave(queue.conn)
+    assert registered(queue) == set()
+    assert queue.ready() == ["one", "two"]
+    assert [message.attempts for message in queue.claimed(queue.owner())] == [0, 0]
+
+
+def test_a_name_that_was_declared_lost_is_never_used_again(
+    queue: Queue, leases: Leases, presence: Presence, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = current(leases)
+    workers.remove(queue.conn, queue.statements, owner=lost)
+    presence.run_once(queue.conn)
+    assert current(leases) != lost
+    assert any(str(lost) in text and "declared lost" in text for text in caplog.messages)
