@@ -35,13 +35,11 @@ class Promoter(Duty):
         super().__init__(statements)
         self._after = _START
         self._undecided: set[int] = set()
-        self._planned = False
         self._forget_at = time.monotonic() + FORGET_S
 
     def reconnected(self) -> None:
         """Begin anew."""
         self._after, self._undecided = _START, set()
-        self._planned = False
         self._forget_at = time.monotonic() + FORGET_S
 
     def run_once(self, conn: Connection) -> Again:
@@ -50,9 +48,7 @@ class Promoter(Duty):
             self.reconnected()
         snapshot, wait_ms = scheduled.next_due_in(conn, self.statements, after=self._after)
         due = wait_ms is not None and wait_ms <= 0
-        # The first time also if nothing is due, so that the server has its plan when something is.
-        if due or not self._planned or any(snapshot.decided(xid) for xid in self._undecided):
-            self._planned = True
+        if due or any(snapshot.decided(xid) for xid in self._undecided):
             return self._promote(conn)
         return Again(NAP_S if wait_ms is None else min(wait_ms / 1000, NAP_S))
 
