@@ -180,16 +180,38 @@ CREATE TABLE pgqueue.outcomes_0 (
 )
 WITH (vacuum_truncate=off);
 
+CREATE TABLE pgqueue.rate_limit_places (
+    owner uuid NOT NULL,
+    id bigint NOT NULL,
+    taken_at timestamp with time zone DEFAULT now() NOT NULL,
+    key text NOT NULL
+);
+
+COMMENT ON TABLE pgqueue.rate_limit_places IS 'Places of concurrency limits that workers hold; freed when their owner is lost.';
+
+ALTER TABLE pgqueue.rate_limit_places ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME pgqueue.rate_limit_places_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE pgqueue.rate_limits (
     key text NOT NULL,
     value bigint NOT NULL,
-    expires_at timestamp with time zone NOT NULL
+    expires_at timestamp with time zone NOT NULL,
+    era bigint DEFAULT 0 NOT NULL,
+    changes smallint DEFAULT 0 NOT NULL
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.0', autovacuum_vacuum_threshold='1000');
 
 COMMENT ON TABLE pgqueue.rate_limits IS 'Numbers of rate limiters and barriers, and events.';
 
 COMMENT ON COLUMN pgqueue.rate_limits.expires_at IS 'From then on the row counts as absent.';
+
+COMMENT ON COLUMN pgqueue.rate_limits.era IS 'Grows every 64 changes; only the greatest of a key counts.';
 
 CREATE TABLE pgqueue.ready (
     xid bigint NOT NULL,
@@ -262,6 +284,14 @@ CREATE TABLE pgqueue.slots (
 
 COMMENT ON TABLE pgqueue.slots IS 'The ring: which slot is open for inserts, which are being emptied, which are free.';
 
+CREATE UNLOGGED TABLE pgqueue.waits (
+    key text NOT NULL,
+    channel text NOT NULL,
+    ticket bigint NOT NULL
+);
+
+COMMENT ON TABLE pgqueue.waits IS 'Who wants to be told, on which channel, when there is a result or an event under a key.';
+
 CREATE TABLE pgqueue.workers (
     owner uuid NOT NULL,
     lock_key bigint NOT NULL,
@@ -297,8 +327,11 @@ ALTER TABLE ONLY pgqueue.lanes
 ALTER TABLE ONLY pgqueue.lanes
     ADD CONSTRAINT lanes_queue_name_priority_key UNIQUE (queue_name, priority);
 
+ALTER TABLE ONLY pgqueue.rate_limit_places
+    ADD CONSTRAINT rate_limit_places_pkey PRIMARY KEY (owner, id);
+
 ALTER TABLE ONLY pgqueue.rate_limits
-    ADD CONSTRAINT rate_limits_pkey PRIMARY KEY (key);
+    ADD CONSTRAINT rate_limits_pkey PRIMARY KEY (key, era);
 
 ALTER TABLE ONLY pgqueue.slots
     ADD CONSTRAINT slots_pkey PRIMARY KEY (slot);
@@ -329,3 +362,5 @@ CREATE INDEX scheduled_due ON pgqueue.scheduled USING btree (due_at, id);
 CREATE INDEX scheduled_message_id ON pgqueue.scheduled USING btree (message_id);
 
 CREATE INDEX scheduled_xid ON pgqueue.scheduled USING btree (xid);
+
+CREATE INDEX waits_key ON pgqueue.waits USING btree (key);

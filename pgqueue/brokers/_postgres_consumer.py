@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from ..broker import Consumer, MessageProxy
@@ -17,6 +18,7 @@ from ..storage.messages import ClaimedMessage, Verdict
 
 if TYPE_CHECKING:
     from typing import Any
+    from uuid import UUID
 
     from ..engine.intake import Intake
     from ..engine.session import Session
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 MOST_MS = 2**31 - 1
 
 logger = get_logger(__name__)
+
+
+#: In whose name the message is held that runs in this context; goes along into the coroutines of async actors.
+running_owner: ContextVar[UUID | None] = ContextVar("pgqueue_running_owner", default=None)
 
 
 class ClaimedProxy(MessageProxy):
@@ -94,10 +100,12 @@ class PostgresConsumer(Consumer):
             if not self._session.leases.is_ours(message.claimed.lease.owner):
                 raise SkipMessage("It was given to another worker.")
             self._note(message.claimed.id)
+            running_owner.set(message.claimed.lease.owner)
 
     def finished(self, message: MessageProxy) -> None:  # noqa: ARG002
         """Note that this thread runs nothing."""
         self._note(0)
+        running_owner.set(None)
 
     @contextmanager
     def settling(self, message: MessageProxy) -> Iterator[None]:

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..broker import Broker, Consumer
-from ..common import current_millis, dq_name, q_name
+from ..common import dq_name, q_name
 from ..engine.board import Board
 from ..engine.catalog import Catalog
 from ..engine.intake import Intake
+from ..engine.mailbox import Mailbox
 from ..engine.session import Session
 from ..engine.settlement import OpenSettlements
 from ..errors import BrokerConnectionError, ConnectionClosed, QueueJoinTimeout, SchemaOutdated
 from ..message import MessageStatus
 from ..storage import messages, queues
 from ..storage.database import REQUIRED_REVISION, Connection, Database
-from ..storage.messages import NewMessage
+from ..storage.messages import Arrival, NewMessage
 from ..storage.registers import channel, idle_register
 from ..storage.results import StoredResult
 from ..storage.revision import current_revision
-from ._postgres_consumer import PostgresConsumer
+from ._outgoing import Encoded, announcement, as_sent, check_delay
+from ._postgres_consumer import PostgresConsumer, running_owner
 from ._target import resolve
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from psycopg_pool import ConnectionPool
 
     from ..broker import MessageProxy
@@ -41,12 +44,6 @@ __all__ = ["PostgresBroker"]
 
 #: How often a send is tried over lost connections, and the seconds between two tries.
 SEND_ATTEMPTS, SEND_RETRY_S = 6, 0.25
-
-#: A shorter delay than this is announced: workers look for due messages each second by themselves.
-ANNOUNCED_DELAY_MS = 1_000
-
-#: The latest eta, the end of the year 9999, and the longest delay, a thousand years, in ms.
-MOST_ETA_MS, MOST_DELAY_MS = 253_402_300_799_999, 1_000 * 365 * 86_400_000
 
 #: Messages written in one statement.
 ENQUEUE_BATCH = 5_000
@@ -96,6 +93,7 @@ class PostgresBroker(Broker):
             max_connections=max_connections,
             prepare_threshold=prepare_threshold,
         )
+        self.mailbox = Mailbox(self.database)
         self._catalog = Catalog(self.database)
         self._settlements = OpenSettlements()
         self._dead_letter_ttl_s = None if dead_message_ttl is None else dead_message_ttl / 1000
@@ -186,33 +184,17 @@ class PostgresBroker(Broker):
         Raises:
           ConnectionClosed: The database could not be reached, several times.
         """
-        _check_delay(delay)
-        sent = [_as_sent(message, delay) for message in messages]
+        check_delay(delay)
+        sent = [as_sent(message, delay) for message in messages]
         for message in sent:
             self.emit_before("enqueue", message, delay)
-        encoded = [_Encoded(message, self._priority_of(message)) for message in sent]
+        encoded = [Encoded(message, actors=self.actors) for message in sent]
         self._send(encoded, delay)
         for message in sent:
             self.emit_after("enqueue", message, delay)
         return sent
 
-    def _priority_of(self, message: Message[Any]) -> int:
-        """Lower first: the message's own, or RabbitMQ's turned round, or its actor's."""
-        options = message.options
-        if (priority := options.get("priority")) is None:
-            if (broker_priority := options.get("broker_priority")) is not None:
-                priority = -broker_priority
-            elif (actor := self.actors.get(message.actor_name)) is not None:
-                priority = actor.priority
-            else:
-                priority = 0
-        if not isinstance(priority, int) or not -(2**31) < priority < 2**31:
-            raise ValueError(
-                f"Message {message} has priority {priority!r}: an integer of 32 bits is expected."
-            )
-        return priority
-
-    def _send(self, encoded: Sequence[_Encoded], delay: int | None) -> None:
+    def _send(self, encoded: Sequence[Encoded], delay: int | None) -> None:
         settlement = self._settlements.current
         if settlement is not None:
             for new in settlement.insist(lambda: self._rows(encoded, delay)):
@@ -220,14 +202,14 @@ class PostgresBroker(Broker):
         elif encoded:
             self._write(encoded, delay)
 
-    def _write(self, encoded: Sequence[_Encoded], delay: int | None) -> None:
+    def _write(self, encoded: Sequence[Encoded], delay: int | None) -> None:
         began = time.monotonic()
         for attempt in range(SEND_ATTEMPTS):
             try:
                 rows = self._rows(encoded, delay)
                 # The commit of the last attempt may have been all that its connection did.
                 if attempt == 0 or not self._was_sent(rows[-1], began):
-                    self._write_rows(rows, announce=_announcement(delay))
+                    self._write_rows(rows, announce=announcement(delay))
             except BrokerConnectionError as error:
                 self.logger.debug("Attempt %d to send: %s", attempt + 1, error)
                 if attempt + 1 == SEND_ATTEMPTS:
@@ -271,7 +253,7 @@ class PostgresBroker(Broker):
                         announce=announce,
                     )
 
-    def _rows(self, encoded: Sequence[_Encoded], delay: int | None) -> list[NewMessage]:
+    def _rows(self, encoded: Sequence[Encoded], delay: int | None) -> list[NewMessage]:
         lanes = self._catalog.lanes_of({one.lane for one in encoded})
         return [
             NewMessage(
@@ -343,68 +325,44 @@ class PostgresBroker(Broker):
         settlement.add_result(result)
         return True
 
+    def arrive_with_ack(self, key: str, ttl: int, messages: Sequence[Message[Any]]) -> bool:
+        """Count a barrier down with the ack of the message that this thread settles; False if it settles none.
+
+        Parameters:
+          key: The barrier's, as the rate limits in this database store it.
+          ttl: Milliseconds for which the barrier lives on.
+          messages: Sent in the same commit, if it lets the last party through.
+        """
+        settlement = self._settlements.current
+        if settlement is None:
+            return False
+        settlement.add_arrival(Arrival(key, ttl, lambda: self._follow_ups(messages)))
+        return True
+
+    def _follow_ups(self, messages: Sequence[Message[Any]]) -> list[NewMessage]:
+        """The rows of messages that are about to be sent, with their hooks called; one that can't be is left out."""
+        rows: list[NewMessage] = []
+        for message in messages:
+            try:
+                self.emit_before("enqueue", message, None)
+                rows += self._rows([Encoded(message, actors=self.actors)], None)
+                self.emit_after("enqueue", message, None)
+            except BrokerConnectionError:
+                raise
+            except Exception:
+                self.logger.exception("Message %s could not be sent.", message)
+        return rows
+
+    def owner_of_this_run(self) -> UUID | None:
+        """In whose name the message is held that runs in this context; None outside of messages."""
+        return running_owner.get()
+
     def settlement_connection(self) -> Connection | None:
         """The connection in whose transaction the ack of this thread's message will be; None if it settles none."""
         settlement = self._settlements.current
         return None if settlement is None else settlement.connection()
 
     def close(self) -> None:
-        """Close the connections of senders; consumers close their own."""
+        """Close the connections of senders and of those who wait; consumers close their own."""
+        self.mailbox.close()
         self.database.close()
-
-
-class _Encoded:
-    """A message as it is written: encoded after the hooks have seen it, without what only delays are."""
-
-    __slots__ = ("actor_name", "eta_ms", "lane", "message_id", "payload")
-
-    def __init__(self, message: Message[Any], priority: int) -> None:
-        queue_name = q_name(message.queue_name)
-        self.lane = (queue_name, priority)
-        self.message_id = message.message_id
-        self.actor_name = message.actor_name
-        self.eta_ms = _eta_of(message)
-        _check_names(message)
-        if queue_name != message.queue_name or "eta" in message.options:
-            message = message.copy(queue_name=queue_name)
-            message.options.pop("eta", None)
-        self.payload = message.encode()
-
-
-def _announcement(delay: int | None) -> str | None:
-    """What listeners are told of a short delay; they look for long ones by themselves."""
-    return str(delay) if delay is not None and 0 < delay < ANNOUNCED_DELAY_MS else None
-
-
-def _eta_of(message: Message[Any]) -> float | None:
-    eta = message.options.get("eta")
-    if not isinstance(eta, int | float) or isinstance(eta, bool) or math.isnan(eta):
-        return None
-    if abs(eta) > MOST_ETA_MS:
-        raise ValueError(
-            f"Message {message} has eta {eta!r}: milliseconds since 1970 until the year 9999 are expected."
-        )
-    return eta
-
-
-def _check_delay(delay: int | None) -> None:
-    if delay is not None and not abs(delay) <= MOST_DELAY_MS:
-        raise ValueError(f"A delay of {delay!r} ms is longer than a thousand years.")
-
-
-def _check_names(message: Message[Any]) -> None:
-    for name in (message.queue_name, message.actor_name, message.message_id):
-        if "\0" in name:
-            raise ValueError(
-                f"Message {message} has a name that PostgreSQL can't keep, with a NUL in it: {name!r}."
-            )
-
-
-def _as_sent(message: AnyMessage, delay: int | None) -> Message[Any]:
-    """What the sender gets back; only attributes of a message are used, for it may be a proxy."""
-    if delay is None:
-        return cast("Message[Any]", message)
-    delayed: Message[Any] = message.copy(
-        queue_name=dq_name(message.queue_name), options={"eta": current_millis() + delay}
-    )
-    return delayed

@@ -13,9 +13,10 @@ from ..logging import get_logger
 from ..storage import messages, registers, workers
 from ..storage.database import Connection, Database, is_lost, translated
 from ..storage.messages import ClaimedMessage, Verdict
-from ..storage.registers import channel, idle_register
+from ..storage.registers import channel
 from .backoff import Backoff
 from .leases import Leases
+from .verdicts import write_verdicts
 
 #: The most verdicts in one commit.
 BATCH = 500
@@ -142,7 +143,9 @@ class Acker(threading.Thread):
         self._leases.count_off(settled)
         self._leases.drop(settled)
         delays = [
-            left for verdict in verdicts for new in verdict.follow_ups
+            left
+            for verdict in verdicts
+            for new in verdict.follow_ups
             if (left := new.delay_left_ms()) is not None
         ]
         if delays:
@@ -156,7 +159,7 @@ class Acker(threading.Thread):
                 if unsure:
                     group, unsure = self._not_committed(conn, owner, group), False
                     continue
-                accepted = self._try(conn, owner, group)
+                accepted = write_verdicts(conn, self._database, owner=owner, verdicts=group)
             except GivenUp:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it is, no ack is dropped
@@ -170,20 +173,6 @@ class Acker(threading.Thread):
             group = self._moved(
                 conn, owner, [verdict for verdict in group if verdict.message.id not in accepted]
             )
-
-    def _try(self, conn: Connection, owner: UUID, group: list[Verdict]) -> set[int]:
-        return messages.settle(
-            conn, self._database.statements, owner=owner,
-            verdicts=group,
-            closes=[True] * len(group),
-            slots=sorted({verdict.message.lease.slot for verdict in group}),
-            channel=channel(self._database.schema),
-            registers=self._registers(group),
-        )  # fmt: skip
-
-    def _registers(self, group: list[Verdict]) -> list[str]:
-        queues = {new.queue_name for verdict in group for new in verdict.follow_ups}
-        return sorted({idle_register(name, schema=self._database.schema) for name in queues})
 
     def _settle_one_by_one(self, owner: UUID, group: list[Verdict], error: Exception) -> None:
         """Find the verdict that can't be written; its message fails with the reason."""

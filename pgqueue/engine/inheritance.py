@@ -12,7 +12,7 @@ from uuid import UUID
 from ..logging import get_logger
 from ..maintenance.duty import Again, Duty
 from ..maintenance.reaper import MAX_ATTEMPTS
-from ..storage import messages, registers, workers
+from ..storage import messages, rate_limits, registers, workers
 from ..storage.database import Connection
 from ..storage.statements import Statements
 from .board import Noted, dead_boards
@@ -61,6 +61,7 @@ class Inheritance(Duty):
                 error=f"it was running in {MAX_ATTEMPTS} processes when they died; the last was process {dead.pid} "
                 f"on {dead.host}, which {noted.end}",
             )  # fmt: skip
+            rate_limits.free_places(conn, self.statements, owner=owner)
             workers.remove(conn, self.statements, owner=owner)
         registers.bump_rewind(conn, self.statements)
         registers.wake(conn, self.statements)

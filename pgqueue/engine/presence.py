@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from ..logging import get_logger
 from ..maintenance.duty import Again, Duty
-from ..storage import messages, registers, workers
+from ..storage import messages, rate_limits, registers, workers
 from ..storage.database import Connection
 from ..storage.statements import Statements
 from .board import Board
@@ -47,6 +47,8 @@ class Presence(Duty):
         self._leases.renounce()
         for owner in self._leases.names():
             self._give_back(conn, owner, keep=[])
+            with conn.transaction():
+                rate_limits.free_places(conn, self.statements, owner=owner)
             self._remove(conn, owner)
 
     def _lock(self, conn: Connection) -> None:

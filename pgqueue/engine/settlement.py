@@ -14,11 +14,11 @@ from ..errors import DatabaseUnavailable, LeaseLost
 from ..logging import get_logger
 from ..storage import messages
 from ..storage.database import Connection
-from ..storage.messages import NewMessage, StoredResult, Verdict
-from ..storage.registers import channel, idle_register
+from ..storage.messages import Arrival, NewMessage, StoredResult, Verdict
 from .backoff import Backoff
 from .intake import Intake
 from .session import Session
+from .verdicts import write_verdicts
 
 T = TypeVar("T")
 
@@ -49,6 +49,10 @@ class Settlement:
     def add_result(self, result: StoredResult) -> None:
         """Store ``result`` with the ack."""
         self.verdict.results.append(result)
+
+    def add_arrival(self, arrival: Arrival) -> None:
+        """Count a barrier down with the ack, unless the message fails."""
+        self.verdict.arrivals.append(arrival)
 
     def connection(self) -> Connection:
         """A connection inside the transaction in which this settlement will commit.
@@ -116,13 +120,10 @@ class Settlement:
             self._intake.settled()
 
     def _write(self, conn: Connection) -> None:
-        schema = self._session.database.schema
-        accepted = messages.settle(
-            conn, self._session.database.statements, owner=self.verdict.message.lease.owner,
-            verdicts=[self.verdict], closes=[True], slots=[self.verdict.message.lease.slot],
-            channel=channel(schema),
-            registers=[idle_register(new.queue_name, schema=schema) for new in self.verdict.follow_ups],
-        )  # fmt: skip
+        database = self._session.database
+        accepted = write_verdicts(
+            conn, database, owner=self.verdict.message.lease.owner, verdicts=[self.verdict]
+        )
         if not accepted:
             raise LeaseLost(f"Message {self.verdict.message_id} was given to another worker.")
 

@@ -1,8 +1,10 @@
 """Takes away what has outlived its time: outcomes, results, dead letters."""
 
+from contextlib import suppress
+
 from psycopg import errors
 
-from ..storage import rate_limits, retention
+from ..storage import rate_limits, retention, waits
 from ..storage.database import Connection
 from ..storage.slots import try_lock
 from ..storage.statements import Statements
@@ -16,6 +18,9 @@ BATCH = 5_000
 
 #: How long to wait for a slice's lock, in ms.
 LOCK_TIMEOUT_MS = 50
+
+#: When the table waits is emptied: word of processes that were killed, and dead rows under a held snapshot.
+MOST_WAITS_BYTES = 8 * 1024**2
 
 #: How long dead letters are kept unless told otherwise, in seconds.
 DEAD_LETTER_TTL_S = 7 * 24 * 3600
@@ -37,8 +42,15 @@ class Pruner(Duty):
             conn, self.statements, ttl_s=self._dead_letter_ttl_s, limit=BATCH
         )
         deleted += retention.purge_long_results(conn, self.statements, limit=BATCH)
-        deleted += rate_limits.purge_expired(conn, self.statements, BATCH)
-        return Again(0.0 if deleted >= BATCH else INTERVAL_S)
+        purged = rate_limits.purge_expired(conn, self.statements)
+        self._clear_waits(conn)
+        return Again(0.0 if deleted >= BATCH or purged >= rate_limits.PURGED_AT_ONCE else INTERVAL_S)
+
+    def _clear_waits(self, conn: Connection) -> None:
+        if waits.size(conn, self.statements) > MOST_WAITS_BYTES:
+            with suppress(errors.LockNotAvailable), conn.transaction():
+                conn.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+                waits.clear(conn, self.statements)
 
     def _truncate(self, conn: Connection, table: str, slice_: int) -> None:
         if not retention.holds_rows(conn, self.statements, table=table, slice_=slice_):

@@ -6,7 +6,7 @@ from itertools import count
 from uuid import UUID
 
 from ..logging import get_logger
-from ..storage import messages, registers, retention, workers
+from ..storage import messages, rate_limits, registers, retention, workers
 from ..storage.database import Connection
 from ..storage.statements import Statements
 from .duty import Again, Duty
@@ -86,6 +86,7 @@ class Reaper(Duty):
                 conn, self.statements, owner=lost.owner, threads=lost.threads, max_attempts=MAX_ATTEMPTS,
                 error=f"its worker was lost {MAX_ATTEMPTS} times, the last was process {lost.pid} on {lost.host}",
             )  # fmt: skip
+            rate_limits.free_places(conn, self.statements, owner=lost.owner)
             workers.remove(conn, self.statements, owner=lost.owner)
         logger.warning(
             "Worker %s (process %d on %s) is lost; %d of its messages run elsewhere, %d went to the dead letters.",
@@ -100,9 +101,11 @@ class Reaper(Duty):
         owner = workers.find_unowned(conn, self.statements, grace_s=GRACE_S)
         if owner is None:
             return False
-        reclaimed = messages.reclaim(
-            conn, self.statements, owner=owner, threads=0, charged=[], max_attempts=MAX_ATTEMPTS, error=""
-        )
+        with conn.transaction():
+            reclaimed = messages.reclaim(
+                conn, self.statements, owner=owner, threads=0, charged=[], max_attempts=MAX_ATTEMPTS, error=""
+            )
+            rate_limits.free_places(conn, self.statements, owner=owner)
         logger.warning(
             "Worker %s is not registered and held messages; %d run elsewhere.", owner, reclaimed.returned
         )

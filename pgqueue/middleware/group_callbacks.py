@@ -25,7 +25,7 @@ class GroupCallbacks(Middleware):
     """Counts down a group's barrier with each success; whoever clears it enqueues the callbacks.
 
     On Postgres, with the queue in the same database, the count goes down in the commit that acknowledges the
-    message: a message that is delivered twice is counted once.
+    message, and the callbacks are enqueued in that commit, once: a message that is delivered twice is counted once.
 
     Parameters:
       rate_limiter_backend: Where the barriers are kept.
@@ -52,10 +52,15 @@ class GroupCallbacks(Middleware):
         uuid = message.options.get("group_completion_uuid")
         callbacks = message.options.get("group_completion_callbacks")
         if uuid and callbacks:
-            barrier = Barrier(self.rate_limiter_backend, uuid, ttl=self.barrier_ttl)
-            if barrier.wait(block=False):
-                for callback in callbacks:
-                    broker.enqueue(Message(**callback))
+            self._arrive(broker, uuid, [Message(**callback) for callback in callbacks])
+
+    def _arrive(self, broker: Broker, uuid: str, callbacks: list[Message[Any]]) -> None:
+        if self.rate_limiter_backend.arrive_with_ack(uuid, self.barrier_ttl, callbacks):
+            return
+        barrier = Barrier(self.rate_limiter_backend, uuid, ttl=self.barrier_ttl)
+        if barrier.wait(block=False):
+            for callback in callbacks:
+                broker.enqueue(callback)
 
 
 def _from_environment(barrier_ttl: int) -> int:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgqueue.message import Message
 
 __all__ = ["RateLimiterBackend"]
 
@@ -43,6 +47,29 @@ class RateLimiterBackend(ABC):
         Returns:
           Whether it was added; only then does the key live on for ``ttl``.
         """
+
+    def hold(self, key: str, maximum: int, ttl: int) -> object:
+        """Take one of the ``maximum`` places of a key.
+
+        Returns:
+          What `release` wants back; something false if no place was free.
+        """
+        return self.incr(key, 1, maximum, ttl)
+
+    def release(self, key: str, place: object, ttl: int) -> None:  # noqa: ARG002  # for those who know places apart
+        """Give a place back."""
+        self.decr(key, 1, 0, ttl)
+
+    def arrive_with_ack(self, key: str, ttl: int, messages: Sequence[Message[Any]]) -> bool:  # noqa: ARG002
+        """Count a barrier down in the very commit that acknowledges this thread's message.
+
+        Parameters:
+          messages: Enqueued in that commit, too, if it lets the last party through.
+
+        Returns:
+          Whether that will be done. Most stores can't; then the caller arrives by himself.
+        """
+        return False
 
     def wait(self, key: str, timeout: int | None) -> bool:
         """Wait until somebody calls `wait_notify` for the key, or has done so within its ``ttl``.

@@ -14,7 +14,8 @@ class ConcurrentRateLimiter(RateLimiter):
     Parameters:
       limit: At least 1.
       ttl: Milliseconds after which the places of crashed holders are free again: the whole key expires that
-        long after its last change. Must be more than anybody holds a place.
+        long after its last change. Must be more than anybody holds a place. A worker's places in its broker's own
+        database are free as soon as the worker is declared lost.
     """
 
     def __init__(self, backend: RateLimiterBackend, key: str, *, limit: int = 1, ttl: int = 900_000) -> None:
@@ -22,6 +23,12 @@ class ConcurrentRateLimiter(RateLimiter):
         super().__init__(backend, key)
         self.limit = limit
         self.ttl = ttl
+
+    def _take(self) -> object:
+        return self.backend.hold(self.key, self.limit, self.ttl)
+
+    def _give_back(self, place: object) -> None:
+        self.backend.release(self.key, place, self.ttl)
 
     def _acquire(self) -> bool:
         return self.backend.incr(self.key, 1, self.limit, self.ttl)

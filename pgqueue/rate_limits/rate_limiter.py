@@ -31,6 +31,13 @@ class RateLimiter:
         """Take back what `_acquire` has counted."""
         raise NotImplementedError(f"{type(self).__name__} does not implement _release()")
 
+    def _take(self) -> object:
+        """Do what `_acquire` does, and return something true that `_give_back` wants if the caller may pass."""
+        return self._acquire()
+
+    def _give_back(self, place: object) -> None:  # noqa: ARG002  # most limiters count places, and know none
+        self._release()
+
     @contextmanager
     def acquire(self, *, raise_on_failure: bool = True) -> Iterator[bool]:
         """Try to pass, without waiting; what was counted is released on the way out.
@@ -41,12 +48,12 @@ class RateLimiter:
         Raises:
           RateLimitExceeded: The limit is reached; an actor that lets it pass is retried later.
         """
-        acquired = False
+        place: object = None
         try:
-            acquired = self._acquire()
-            if raise_on_failure and not acquired:
+            place = self._take()
+            if raise_on_failure and not place:
                 raise RateLimitExceeded(f"rate limit exceeded for key {self.key!r}")
-            yield acquired
+            yield bool(place)
         finally:
-            if acquired:
-                self._release()
+            if place:
+                self._give_back(place)

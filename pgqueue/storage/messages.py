@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import md5
 from typing import Any
@@ -101,6 +101,20 @@ class StoredResult:
     ttl_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A party that arrives at a barrier with the end of a message.
+
+    Attributes:
+      ttl_ms: How long the barrier lives on.
+      follow_ups: Called if the barrier lets the last party through; answers what is sent then.
+    """
+
+    key: str
+    ttl_ms: float
+    follow_ups: Callable[[], Sequence[NewMessage]]
+
+
 @dataclass(slots=True)
 class Verdict:
     """What becomes of one claimed message, and everything that shall commit with that.
@@ -121,6 +135,7 @@ class Verdict:
     traceback: str | None = None
     results: list[StoredResult] = field(default_factory=list)
     follow_ups: list[NewMessage] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
 
 
 def keys_of(message_id: str) -> tuple[str, str | None]:

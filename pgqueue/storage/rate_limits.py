@@ -1,13 +1,33 @@
-"""Typed doors to the table rate_limits: numbers and events that count until their time is over.
+"""Typed doors to the tables rate_limits, numbers and events that count until their time is over, and rate_limit_places.
 
-``statements`` is the database's; ``now`` is the instant that decides, None for the server's clock.
+``statements`` is the database's; ``now`` is the instant that decides, None for the server's clock. Before anything is
+changed, its key must be locked, in a transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
+from .arrays import integers, plain
 from .database import Connection
 from .statements import Statements
+
+#: Rows purged in one statement; as many locks of the server's are held meanwhile.
+PURGED_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place of a concurrency limit that a worker holds."""
+
+    owner: UUID
+    id: int
+
+
+def lock(conn: Connection, statements: Statements, *, keys: Sequence[str]) -> None:
+    """Keep others that lock one of these keys out until the transaction ends."""
+    conn.execute(statements["rate_limits/lock"], {"keys": list(keys)})
 
 
 def add(
@@ -21,42 +41,30 @@ def add(
 ) -> bool:
     """Set a key that does not exist, or has expired; return whether it was set."""
     parameters = {"key": key, "value": value, "ttl": ttl, "now": now}
-    return _granted(conn, statements["rate_limits/add"], parameters)
+    return conn.execute(statements["rate_limits/add"], parameters).fetchone() is not None
 
 
-def incr(
+def change(
     conn: Connection,
     statements: Statements,
     *,
     key: str,
     amount: int,
-    maximum: int,
-    ttl: timedelta,
+    minimum: int | None = None,
+    maximum: int | None = None,
+    ttl: timedelta | None,
     now: datetime | None = None,
 ) -> bool:
-    """Add to a key's value unless it would then be above ``maximum``; return whether it was added."""
-    parameters = {"key": key, "amount": amount, "maximum": maximum, "ttl": ttl, "now": now}
-    return _granted(conn, statements["rate_limits/incr"], parameters)
+    """Add ``amount`` to a key's value unless that would leave the bounds; return whether it was added.
 
-
-def decr(
-    conn: Connection,
-    statements: Statements,
-    *,
-    key: str,
-    amount: int,
-    minimum: int,
-    ttl: timedelta,
-    now: datetime | None = None,
-) -> bool:
-    """Subtract from a key's value unless it would then be below ``minimum``; return whether it was."""
-    parameters = {"key": key, "amount": amount, "minimum": minimum, "ttl": ttl, "now": now}
-    return _granted(conn, statements["rate_limits/decr"], parameters)
-
-
-def lock(conn: Connection, statements: Statements, *, family: str) -> None:
-    """Keep others that lock the same family of keys out until the transaction ends."""
-    conn.execute(statements["rate_limits/lock"], {"family": family})
+    Parameters:
+      ttl: How long the key lives from now on; None for as long as it would have anyway.
+    """
+    parameters = {
+        "key": key, "amount": amount, "minimum": minimum, "maximum": maximum, "ttl": ttl, "now": now
+    }  # fmt: skip
+    row = conn.execute(statements["rate_limits/change"], parameters).fetchone()
+    return bool(row and row[0])
 
 
 def total(
@@ -68,20 +76,52 @@ def total(
     return int(row[0])
 
 
+def arrive(
+    conn: Connection, statements: Statements, *, parties: Mapping[str, int], ttls_ms: Mapping[str, float]
+) -> set[str]:
+    """Lock barriers and count each down by its ``parties``; return the keys of those that have let the last through."""
+    lock(conn, statements, keys=list(parties))
+    parameters = {
+        "keys": list(parties),
+        "parties": integers(list(parties.values())),
+        "ttls_ms": plain([ttls_ms[key] for key in parties]),
+    }
+    return {row[0] for row in conn.execute(statements["rate_limits/arrive"], parameters)}
+
+
 def publish(
     conn: Connection, statements: Statements, *, key: str, ttl: timedelta, now: datetime | None = None
 ) -> None:
-    """Make an event visible for ``ttl``."""
+    """Make an event visible for ``ttl``, and tell those who wait for it."""
     conn.execute(statements["rate_limits/publish"], {"key": key, "ttl": ttl, "now": now})
 
 
+def take_place(conn: Connection, statements: Statements, *, owner: UUID, key: str) -> Place:
+    """Note that a worker holds a place."""
+    row = conn.execute(statements["rate_limits/take_place"], {"owner": owner, "key": key}).fetchone()
+    assert row is not None  # noqa: S101  # an INSERT of a row answers with it
+    return Place(owner, row[0])
+
+
+def leave_place(conn: Connection, statements: Statements, *, place: Place) -> bool:
+    """Strike a place out; False if it was freed already, because its owner was lost."""
+    parameters = {"owner": place.owner, "id": place.id}
+    return conn.execute(statements["rate_limits/leave_place"], parameters).fetchone() is not None
+
+
+def free_places(conn: Connection, statements: Statements, *, owner: UUID) -> int:
+    """Free the places of a lost owner, in the transaction that gives his messages to others; return how many."""
+    rows = conn.execute(statements["rate_limits/leave_all_places"], {"owner": owner}).fetchall()
+    keys = [row[0] for row in rows]
+    if keys:
+        lock(conn, statements, keys=keys)
+    for key in keys:
+        change(conn, statements, key=key, amount=-1, minimum=0, ttl=None)
+    return len(keys)
+
+
 def purge_expired(
-    conn: Connection, statements: Statements, limit: int = 1000, *, now: datetime | None = None
+    conn: Connection, statements: Statements, limit: int = PURGED_AT_ONCE, *, now: datetime | None = None
 ) -> int:
     """Delete up to ``limit`` rows whose time is over; return how many there were. Reads the whole table."""
     return conn.execute(statements["rate_limits/purge_expired"], {"limit": limit, "now": now}).rowcount
-
-
-def _granted(conn: Connection, statement: bytes, parameters: dict[str, object]) -> bool:
-    row = conn.execute(statement, parameters).fetchone()
-    return row is not None and bool(row[0])

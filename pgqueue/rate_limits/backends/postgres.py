@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from hashlib import sha256
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from pgqueue.engine.mailbox import Mailbox
 from pgqueue.rate_limits.backend import RateLimiterBackend
 from pgqueue.storage import rate_limits
 from pgqueue.storage.database import Connection, Database
+from pgqueue.storage.rate_limits import Place
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from pgqueue.message import Message
 
 __all__ = ["PostgresBackend"]
-
-#: Milliseconds between two looks at an event. Everybody looks when the clock shows a multiple of it, so that
-#: all who wait for the same event wake up together, however long they have waited.
-POLL_INTERVAL_MS = 10
 
 #: Keys of more bytes are stored as digests; an index entry can't be longer than a third of a page.
 MAX_KEY_LENGTH = 500
@@ -30,8 +32,18 @@ class DatabaseBroker(Protocol):
     def database(self) -> Database:
         """Where the broker keeps its messages."""
 
+    @property
+    def mailbox(self) -> Mailbox:
+        """Where the process hears of events."""
+
     def settlement_connection(self) -> Connection | None:
         """Return the connection that will acknowledge the message whose after-hooks run in this thread."""
+
+    def arrive_with_ack(self, key: str, ttl: int, messages: Sequence[Message[Any]]) -> bool:
+        """Count a barrier down with the ack of the message that this thread settles, if it settles one."""
+
+    def owner_of_this_run(self) -> UUID | None:
+        """Return in whose name the message is held that runs here, if one does."""
 
 
 class PostgresBackend(RateLimiterBackend):
@@ -60,6 +72,7 @@ class PostgresBackend(RateLimiterBackend):
         self.namespace = namespace
         self._broker = broker
         self._own_database = None if url is None else Database(url, schema=schema)
+        self._own_mailbox = None if self._own_database is None else Mailbox(self._own_database)
 
     @property
     def database(self) -> Database:
@@ -71,32 +84,28 @@ class PostgresBackend(RateLimiterBackend):
 
     def close(self) -> None:
         """Close the connections of a database of the limiter's own."""
+        if self._own_mailbox is not None:
+            self._own_mailbox.close()
         if self._own_database is not None:
             self._own_database.close()
 
     def add(self, key: str, value: int, ttl: int) -> bool:
         """Set a key that does not exist, or has expired."""
-        with self._connection() as conn:
-            return rate_limits.add(
-                conn, self.database.statements, key=self._value_key(key), value=value, ttl=_duration(ttl)
-            )
+        name = self._value_key(key)
+        with self._locked(name) as conn:
+            return rate_limits.add(conn, self.database.statements, key=name, value=value, ttl=_duration(ttl))
 
     def incr(self, key: str, amount: int, maximum: int, ttl: int) -> bool:
         """Add to a key's value, up to ``maximum``."""
-        with self._connection() as conn:
-            return self._incr(conn, key, amount, maximum, ttl)
+        name = self._value_key(key)
+        with self._locked(name) as conn:
+            return self._change(conn, name, amount, maximum=maximum, ttl=ttl)
 
     def decr(self, key: str, amount: int, minimum: int, ttl: int) -> bool:
         """Subtract from a key's value, down to ``minimum``."""
-        with self._connection() as conn:
-            return rate_limits.decr(
-                conn,
-                self.database.statements,
-                key=self._value_key(key),
-                amount=amount,
-                minimum=minimum,
-                ttl=_duration(ttl),
-            )
+        name = self._value_key(key)
+        with self._locked(name) as conn:
+            return self._change(conn, name, -amount, minimum=minimum, ttl=ttl)
 
     def incr_and_sum(
         self, key: str, keys: Callable[[], list[str]], amount: int, maximum: int, ttl: int
@@ -105,67 +114,102 @@ class PostgresBackend(RateLimiterBackend):
 
         Calls for keys that differ only in the number at their end, as a window's do, wait for each other.
         """
-        with self._transaction() as conn:
-            statements = self.database.statements
-            rate_limits.lock(conn, statements, family=self._value_key(key.rstrip("0123456789")))
+        name, statements = self._value_key(key), self.database.statements
+        with self._locked(name, self._value_key(key.rstrip("0123456789")), at_once=True) as conn:
             summed = [self._value_key(each) for each in keys()]
             if rate_limits.total(conn, statements, keys=summed) + amount > maximum:
                 return False
-            return self._incr(conn, key, amount, maximum, ttl)
+            return self._change(conn, name, amount, maximum=maximum, ttl=ttl)
+
+    def hold(self, key: str, maximum: int, ttl: int) -> object:
+        """Take a place; in a worker it is noted, and free again soon after the worker was lost."""
+        owner = None if self._broker is None else self._broker.owner_of_this_run()
+        name = self._value_key(key)
+        with self._locked(name) as conn:
+            taken = self._change(conn, name, 1, maximum=maximum, ttl=ttl)
+            if not taken or owner is None:
+                return taken
+            return rate_limits.take_place(conn, self.database.statements, owner=owner, key=name)
+
+    def release(self, key: str, place: object, ttl: int) -> None:
+        """Give a place back, unless that was done already because this worker was taken for lost."""
+        name = self._value_key(key)
+        with self._locked(name) as conn:
+            if isinstance(place, Place) and not rate_limits.leave_place(
+                conn, self.database.statements, place=place
+            ):
+                return
+            self._change(conn, name, -1, minimum=0, ttl=ttl)
+
+    def arrive_with_ack(self, key: str, ttl: int, messages: Sequence[Message[Any]]) -> bool:
+        """Count a barrier down in the commit of the ack of this thread's message, if there will be one."""
+        return self._broker is not None and self._broker.arrive_with_ack(self._value_key(key), ttl, messages)
 
     def wait(self, key: str, timeout: int | None) -> bool:
-        """Wait for the key's event, by looking for it every 10 ms; holds no connection meanwhile."""
-        deadline = None if timeout is None else time.monotonic() + timeout / 1000
-        while not self._is_published(key):
-            pause_s = _until_next_look()
-            if deadline is not None:
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    return False
-                pause_s = min(pause_s, left_s)
-            time.sleep(pause_s)
-        return True
+        """Wait for the key's event; whoever publishes it tells us."""
+        name = self._event_key(key)
+
+        def look() -> bool | None:
+            return self._is_published(name) or None
+
+        return look() or bool(self._mailbox().wait(name, look, timeout_ms=timeout))
 
     def wait_notify(self, key: str, ttl: int) -> None:
         """Publish the key's event."""
-        with self._connection() as conn:
-            statements = self.database.statements
-            rate_limits.publish(conn, statements, key=self._event_key(key), ttl=_duration(ttl))
+        name = self._event_key(key)
+        with self._locked(name) as conn:
+            rate_limits.publish(conn, self.database.statements, key=name, ttl=_duration(ttl))
 
-    def _incr(self, conn: Connection, key: str, amount: int, maximum: int, ttl: int) -> bool:
-        return rate_limits.incr(
+    def _change(
+        self,
+        conn: Connection,
+        name: str,
+        amount: int,
+        *,
+        minimum: int | None = None,
+        maximum: int | None = None,
+        ttl: int,
+    ) -> bool:
+        return rate_limits.change(
             conn,
             self.database.statements,
-            key=self._value_key(key),
+            key=name,
             amount=amount,
+            minimum=minimum,
             maximum=maximum,
             ttl=_duration(ttl),
         )
 
-    def _is_published(self, key: str) -> bool:
+    def _mailbox(self) -> Mailbox:
+        if self._own_mailbox is not None:
+            return self._own_mailbox
+        assert self._broker is not None  # noqa: S101  # the constructor saw to it
+        return self._broker.mailbox
+
+    def _is_published(self, name: str) -> bool:
         with self.database.connection() as conn:
-            return rate_limits.total(conn, self.database.statements, keys=[self._event_key(key)]) > 0
+            return rate_limits.total(conn, self.database.statements, keys=[name]) > 0
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        settling = self._settlement_connection()
-        if settling is not None:
-            yield settling
-        else:
-            with self.database.connection() as conn:
-                yield conn
+    def _locked(self, *names: str, at_once: bool = False) -> Iterator[Connection]:
+        """A transaction in which nobody else changes these keys: the settlement's, or one of its own.
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        settling = self._settlement_connection()
-        if settling is not None:
-            yield settling
-        else:
-            with self.database.transaction() as conn:
-                yield conn
-
-    def _settlement_connection(self) -> Connection | None:
-        return None if self._broker is None else self._broker.settlement_connection()
+        Parameters:
+          at_once: Have the lock before the block begins, not only before its first statement.
+        """
+        settling = None if self._broker is None else self._broker.settlement_connection()
+        statements = self.database.statements
+        with ExitStack() as stack:
+            if settling is not None:
+                conn = settling
+            elif at_once:
+                conn = stack.enter_context(self.database.transaction())
+            else:
+                # In a pipeline the lock and the change make one round trip, and its end is the commit.
+                conn = stack.enter_context(self.database.connection())
+                stack.enter_context(conn.pipeline())
+            rate_limits.lock(conn, statements, keys=names)
+            yield conn
 
     def _value_key(self, key: str) -> str:
         return _storable(f"{self.namespace}:{key}")
@@ -176,12 +220,6 @@ class PostgresBackend(RateLimiterBackend):
 
 def _duration(ttl: int) -> timedelta:
     return timedelta(milliseconds=ttl)
-
-
-def _until_next_look() -> float:
-    """Return how many seconds are left until the clock shows a multiple of the interval."""
-    interval_s = POLL_INTERVAL_MS / 1000
-    return interval_s - time.time() % interval_s
 
 
 def _storable(key: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pgqueue.engine.mailbox import Mailbox
 from pgqueue.results.backend import Missing, ResultBackend
 from pgqueue.storage import results
 from pgqueue.storage.database import Database
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresBackend"]
 
-#: Seconds between two looks of a blocking `get_result`: first and at most.
-FIRST_POLL_S, MAX_POLL_S = 0.002, 0.05
-
 
 class DatabaseBroker(Protocol):
     """What the backend needs of a broker; `PostgresBroker` has it."""
@@ -25,6 +22,10 @@ class DatabaseBroker(Protocol):
     @property
     def database(self) -> Database:
         """Where the broker keeps its messages."""
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """Where the process hears of results."""
 
     def store_with_ack(self, result: StoredResult) -> bool:
         """Store a result with the ack of the message that this thread settles, if it settles one."""
@@ -56,6 +57,7 @@ class PostgresBackend(ResultBackend):
             raise TypeError("PostgresBackend needs a broker or a url: PostgresBackend(broker=broker)")
         self._broker = broker
         self._own_database = None if url is None else Database(url, schema=schema)
+        self._own_mailbox = None if self._own_database is None else Mailbox(self._own_database)
 
     @property
     def database(self) -> Database:
@@ -67,6 +69,8 @@ class PostgresBackend(ResultBackend):
 
     def close(self) -> None:
         """Close the connections of a database of the backend's own."""
+        if self._own_mailbox is not None:
+            self._own_mailbox.close()
         if self._own_database is not None:
             self._own_database.close()
 
@@ -83,10 +87,15 @@ class PostgresBackend(ResultBackend):
             results.store(conn, self.database.statements, result=stored)
 
     def _poll(self, key: str, timeout: int) -> Any:
-        deadline = time.monotonic() + timeout / 1000
-        result, pause_s = Missing, FIRST_POLL_S
-        while result is Missing and (left_s := deadline - time.monotonic()) > 0:
-            time.sleep(min(pause_s, left_s))
-            pause_s = min(pause_s * 1.5, MAX_POLL_S)
-            result = self._get(key)
-        return result
+        def look() -> tuple[Any] | None:
+            found = self._get(key)
+            return None if found is Missing else (found,)
+
+        found = self._mailbox().wait(key, look, timeout_ms=timeout)
+        return Missing if found is None else found[0]
+
+    def _mailbox(self) -> Mailbox:
+        if self._own_mailbox is not None:
+            return self._own_mailbox
+        assert self._broker is not None  # noqa: S101  # the constructor saw to it
+        return self._broker.mailbox

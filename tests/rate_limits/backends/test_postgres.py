@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -17,6 +18,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from pgqueue.engine.mailbox import Mailbox
+from pgqueue.message import Message
 from pgqueue.rate_limits.backends import PostgresBackend, StubBackend
 from pgqueue.storage import rate_limits
 from pgqueue.storage.database import Connection, Database
@@ -51,8 +54,16 @@ class SettlingBroker:
         self.database = database
         self.settling: Connection | None = None
 
+        self.mailbox = Mailbox(database)
+
     def settlement_connection(self) -> Connection | None:
         return self.settling
+
+    def arrive_with_ack(self, key: str, ttl: int, messages: Sequence[Message[Any]]) -> bool:
+        return False
+
+    def owner_of_this_run(self) -> UUID | None:
+        return None
 
 
 def test_it_needs_either_a_broker_or_a_url(database: Database) -> None:
@@ -148,13 +159,14 @@ def test_a_row_that_somebody_writes_is_not_purged(conn: Connection, database: Da
     statements, ttl = database.statements, timedelta(seconds=1)
     rate_limits.add(conn, statements, key="key", value=1, ttl=ttl, now=EPOCH)
     with database.transaction() as writing:
-        rate_limits.incr(writing, statements, key="key", amount=1, maximum=9, ttl=ttl)
+        rate_limits.lock(writing, statements, keys=["key"])
+        rate_limits.change(writing, statements, key="key", amount=1, maximum=9, ttl=ttl)
         assert rate_limits.purge_expired(conn, statements) == 0
     assert rate_limits.purge_expired(conn, statements, now=EPOCH + ttl) == 0
 
 
-def test_updates_are_hot(conn: Connection, postgres_limits: PostgresBackend) -> None:
-    for _ in range(100):
+def test_nearly_all_updates_are_hot(conn: Connection, postgres_limits: PostgresBackend) -> None:
+    for _ in range(130):
         postgres_limits.incr("key", 1, 1000, LONG)
     with postgres_limits.database.connection() as used:
         used.execute("SELECT pg_stat_force_next_flush()")
@@ -162,7 +174,8 @@ def test_updates_are_hot(conn: Connection, postgres_limits: PostgresBackend) -> 
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'rate_limits'"
     ).fetchone()
     assert row is not None
-    assert row[0] == row[1] > 0
+    # Each 64th moves the row to a new index entry.
+    assert row[0] - 2 <= row[1] > 0
 
 
 # -- the statements and the backend in memory agree, whatever happens in whatever order
@@ -206,12 +219,12 @@ class SameAsTheStub(RuleBasedStateMachine):
 
     @rule(key=KEYS, amount=AMOUNTS, maximum=LIMITS, ttl=TTLS)
     def incr(self, key: str, amount: int, maximum: int, ttl: int) -> None:
-        granted = self.call(rate_limits.incr, key=key, amount=amount, maximum=maximum, ttl=ttl)
+        granted = self.call(rate_limits.change, key=key, amount=amount, maximum=maximum, ttl=ttl)
         assert granted == self.stub.incr(key, amount, maximum, ttl)
 
     @rule(key=KEYS, amount=AMOUNTS, minimum=LIMITS, ttl=TTLS)
     def decr(self, key: str, amount: int, minimum: int, ttl: int) -> None:
-        granted = self.call(rate_limits.decr, key=key, amount=amount, minimum=minimum, ttl=ttl)
+        granted = self.call(rate_limits.change, key=key, amount=-amount, minimum=minimum, ttl=ttl)
         assert granted == self.stub.decr(key, amount, minimum, ttl)
 
     @rule()

@@ -6,6 +6,8 @@
 -- the index of lid, and so must not be found through the owner, whose dead leases pile up under a held snapshot. An
 -- evacuated lease lives in another slot than the caller remembers: he tries again through leases/find.
 --
+-- Whoever waits for one of the results is told with the commit, each process once, with its tickets.
+--
 -- The caller's word that a lease holds nothing else (closes) is only a hint: of another's settlement he believes in,
 -- the transaction may have failed since. What decides is how many of its ids are done. And a group that is sent again
 -- after a lost connection may be under way still: it waits for the row's lock and then finds its first id done, which
@@ -105,6 +107,12 @@ stored AS (
     ) AS result (id, key, value, ttl_ms)
     JOIN accepted ON accepted.id = result.id
 ),
+called AS (
+    SELECT pg_notify(wait.channel, left(string_agg(wait.ticket::text, ' '), 7999))
+    FROM unnest(%(result_keys)s::text[]) AS result (key)
+    JOIN pgqueue.waits AS wait ON wait.key = result.key
+    GROUP BY wait.channel
+),
 new AS MATERIALIZED (
     SELECT
         message.lane, message.key::uuid AS message_id, message.foreign_id, message.actor_name, message.payload,
@@ -150,5 +158,5 @@ told AS (
         WHERE pg_sequence_last_value(register.name::regclass) > extract(epoch FROM clock_timestamp()) * 1000
     )
 )
-SELECT lid, id, (SELECT count(*) FROM told) AS told
+SELECT lid, id, (SELECT count(*) FROM told) AS told, (SELECT count(*) FROM called) AS called
 FROM accepted

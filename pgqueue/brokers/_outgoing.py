@@ -1,0 +1,95 @@
+"""What becomes of a message on its way to PostgreSQL: the copy that the sender gets, and what is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from ..common import current_millis, dq_name, q_name
+
+if TYPE_CHECKING:
+    from ..actor import Actor
+    from ..broker import MessageProxy
+    from ..message import Message
+
+    AnyMessage: TypeAlias = Message[Any] | MessageProxy
+
+#: A shorter delay than this is announced: workers look for due messages each second by themselves.
+ANNOUNCED_DELAY_MS = 1_000
+
+#: The latest eta, the end of the year 9999, and the longest delay, a thousand years, in ms.
+MOST_ETA_MS, MOST_DELAY_MS = 253_402_300_799_999, 1_000 * 365 * 86_400_000
+
+
+class Encoded:
+    """A message as it is written: encoded after the hooks have seen it, without what only delays are."""
+
+    __slots__ = ("actor_name", "eta_ms", "lane", "message_id", "payload")
+
+    def __init__(self, message: Message[Any], *, actors: Mapping[str, Actor[..., Any]]) -> None:
+        queue_name = q_name(message.queue_name)
+        self.lane = (queue_name, _priority_of(message, actors))
+        self.message_id = message.message_id
+        self.actor_name = message.actor_name
+        self.eta_ms = _eta_of(message)
+        _check_names(message)
+        if queue_name != message.queue_name or "eta" in message.options:
+            message = message.copy(queue_name=queue_name)
+            message.options.pop("eta", None)
+        self.payload = message.encode()
+
+
+def _priority_of(message: Message[Any], actors: Mapping[str, Actor[..., Any]]) -> int:
+    """Lower first: the message's own, or RabbitMQ's turned round, or its actor's."""
+    options = message.options
+    if (priority := options.get("priority")) is None:
+        if (broker_priority := options.get("broker_priority")) is not None:
+            priority = -broker_priority
+        elif (actor := actors.get(message.actor_name)) is not None:
+            priority = actor.priority
+        else:
+            priority = 0
+    if not isinstance(priority, int) or not -(2**31) < priority < 2**31:
+        raise ValueError(f"Message {message} has priority {priority!r}: an integer of 32 bits is expected.")
+    return priority
+
+
+def announcement(delay: int | None) -> str | None:
+    """What listeners are told of a short delay; they look for long ones by themselves."""
+    return str(delay) if delay is not None and 0 < delay < ANNOUNCED_DELAY_MS else None
+
+
+def _eta_of(message: Message[Any]) -> float | None:
+    eta = message.options.get("eta")
+    if not isinstance(eta, int | float) or isinstance(eta, bool) or math.isnan(eta):
+        return None
+    if abs(eta) > MOST_ETA_MS:
+        raise ValueError(
+            f"Message {message} has eta {eta!r}: milliseconds since 1970 until the year 9999 are expected."
+        )
+    return eta
+
+
+def check_delay(delay: int | None) -> None:
+    """Refuse a delay that no instant can follow."""
+    if delay is not None and not abs(delay) <= MOST_DELAY_MS:
+        raise ValueError(f"A delay of {delay!r} ms is longer than a thousand years.")
+
+
+def _check_names(message: Message[Any]) -> None:
+    for name in (message.queue_name, message.actor_name, message.message_id):
+        if "\0" in name:
+            raise ValueError(
+                f"Message {message} has a name that PostgreSQL can't keep, with a NUL in it: {name!r}."
+            )
+
+
+def as_sent(message: AnyMessage, delay: int | None) -> Message[Any]:
+    """What the sender gets back; only attributes of a message are used, for it may be a proxy."""
+    if delay is None:
+        return cast("Message[Any]", message)
+    delayed: Message[Any] = message.copy(
+        queue_name=dq_name(message.queue_name), options={"eta": current_millis() + delay}
+    )
+    return delayed

@@ -1,0 +1,212 @@
+"""The mailbox: how threads that wait for a result or an event hear of it, without asking the database all the time.
+
+A process has one connection for it, however many of its threads wait, opened at the first wait and closed when nobody
+has waited for a while. A thread leaves word in the table waits that it wants to be told of a key, then looks whether
+it is there already, then sleeps. Whoever stores something under that key notifies in the same commit. A notification
+can be missed (the storing statement may not see the word yet), so a waiting thread looks by itself, too: soon at
+first, then ever more seldom.
+"""
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from typing import TypeVar
+from uuid import uuid4
+
+from ..errors import PgQueueError
+from ..logging import get_logger
+from ..storage import waits
+from ..storage.database import Connection, Database
+from .backoff import Backoff
+
+T = TypeVar("T")
+
+#: Seconds between two looks of a waiting thread: at first, at most, and at most while notifications do not come.
+FIRST_LOOK_S, LAST_LOOK_S, UNTOLD_LOOK_S = 0.002, 0.5, 0.05
+
+#: Seconds after the last wait for which the connection is kept.
+IDLE_S = 30.0
+
+#: Seconds between two rounds of the connection's thread, in which it takes old word back.
+ROUND_S = 1.0
+
+logger = get_logger(__name__)
+
+
+class _Ticket:
+    """One wait of one thread."""
+
+    __slots__ = ("event", "key", "left_with", "number")
+
+    def __init__(self, number: int, key: str) -> None:
+        self.number = number
+        self.key = key
+        self.event = threading.Event()
+        self.left_with: object = None
+
+
+class Mailbox:
+    """Of one process and one database. Safe to use from all threads; a forked child has one of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._numbers = count(1)
+        self._tickets: dict[int, _Ticket] = {}
+        self._post: _Post | None = None
+        self._pid = os.getpid()
+
+    def wait(self, key: str, look: Callable[[], T | None], *, timeout_ms: float | None) -> T | None:
+        """Call ``look`` until it finds something: when that is stored under ``key``, and now and then.
+
+        Parameters:
+          timeout_ms: None waits for ever.
+
+        Returns:
+          What was found; None when the time is over.
+        """
+        deadline = float("inf") if timeout_ms is None else time.monotonic() + timeout_ms / 1000
+        pause_s = FIRST_LOOK_S
+        with self._ticket(key) as (ticket, post):
+            while True:
+                ticket.event.clear()
+                self._leave_word(ticket, post)
+                if (found := look()) is not None or (left_s := deadline - time.monotonic()) <= 0:
+                    return found
+                most_s = LAST_LOOK_S if ticket.left_with is not None else UNTOLD_LOOK_S
+                ticket.event.wait(min(pause_s, most_s, left_s))
+                pause_s = min(pause_s * 2, LAST_LOOK_S)
+
+    def close(self) -> None:
+        """Close the connection; those who still wait look by themselves."""
+        with self._lock:
+            post, self._post = self._post, None
+        if post is not None and self._pid == os.getpid():
+            post.stop()
+
+    @contextmanager
+    def _ticket(self, key: str) -> Iterator[tuple[_Ticket, "_Post"]]:
+        with self._lock:
+            if self._pid != os.getpid():
+                self._tickets, self._post, self._pid = {}, None, os.getpid()
+            if self._post is None or not self._post.is_alive():
+                self._post = _Post(self._database, self._tickets, self._lock)
+                self._post.start()
+            post = self._post
+            ticket = _Ticket(next(self._numbers), key)
+            self._tickets[ticket.number] = ticket
+        try:
+            yield ticket, post
+        finally:
+            with self._lock:
+                self._tickets.pop(ticket.number, None)
+                if ticket.left_with is not None:
+                    post.over[ticket.number] = key
+
+    def _leave_word(self, ticket: _Ticket, post: "_Post") -> None:
+        session = post.session
+        if session is None or ticket.left_with is session:
+            return
+        try:
+            with self._database.connection() as conn:
+                waits.add(
+                    conn,
+                    self._database.statements,
+                    key=ticket.key,
+                    channel=post.channel,
+                    ticket=ticket.number,
+                )
+        except PgQueueError as error:
+            logger.debug("No word could be left of a wait for %r: %s", ticket.key, error)
+        else:
+            ticket.left_with = session
+
+
+class _Post(threading.Thread):
+    """Holds the connection and wakes the threads whose tickets are called.
+
+    Attributes:
+      channel: Where they are called.
+      session: Something that is a different one for each connection; None while notifications do not come.
+      over: Tickets of which word is to be taken back, with their keys.
+    """
+
+    def __init__(self, database: Database, tickets: dict[int, _Ticket], lock: threading.Lock) -> None:
+        super().__init__(name="pgqueue-mailbox", daemon=True)
+        self.channel = f"pgqueue:{uuid4().hex}"
+        self.session: object = None
+        self.over: dict[int, str] = {}
+        self._database = database
+        self._tickets = tickets
+        self._lock = lock
+        self._stopping = threading.Event()
+        self._idle_at = time.monotonic() + IDLE_S
+        self._nudge_in, self._nudge_out = os.pipe()
+
+    def stop(self) -> None:
+        """Close the connection and end the thread."""
+        self._stopping.set()
+        with suppress(OSError):
+            os.write(self._nudge_out, b"!")
+        self.join()
+
+    def run(self) -> None:
+        """Serve until nobody waits any more."""
+        backoff = Backoff(first_s=0.5, most_s=30.0)
+        while not self._stopping.is_set():
+            try:
+                self._serve(backoff)
+            except Exception as error:  # noqa: BLE001  # the thread's top loop
+                self.session = None
+                logger.debug("No notifications of results at the moment: %s", error)
+                self._stopping.wait(backoff.next_s())
+                self._end_if_idle()
+        os.close(self._nudge_in)
+        os.close(self._nudge_out)
+
+    def _serve(self, backoff: Backoff) -> None:
+        with self._database.connect(application_name="pgqueue mailbox") as conn:
+            conn.add_notify_handler(lambda notification: self._take(notification.payload))
+            conn.execute(f'LISTEN "{self.channel}"')
+            # It comes back if notifications come at all, which they don't behind some poolers.
+            waits.test(conn, self._database.statements, channel=self.channel)
+            backoff.reset()
+            while not self._stopping.is_set():
+                self._take_notifications(conn)
+                self._take_back(conn)
+                self._end_if_idle()
+                if not self._stopping.is_set():
+                    select.select([conn.fileno(), self._nudge_in], [], [], ROUND_S)
+                    conn.pgconn.consume_input()
+
+    def _take_notifications(self, conn: Connection) -> None:
+        while (notification := conn.pgconn.notifies()) is not None:
+            self._take(notification.extra.decode())
+
+    def _take(self, payload: str) -> None:
+        """A payload is the numbers of tickets; none is our own test."""
+        if numbers := payload.split():
+            called = [self._tickets.get(int(number)) for number in numbers]
+        else:
+            self.session = object()
+            called = [*self._tickets.copy().values()]
+        for ticket in called:
+            if ticket is not None:
+                ticket.event.set()
+
+    def _take_back(self, conn: Connection) -> None:
+        with self._lock:
+            over, self.over = self.over, {}
+        if over:
+            waits.remove(conn, self._database.statements, channel=self.channel, tickets=over)
+
+    def _end_if_idle(self) -> None:
+        with self._lock:
+            if self._tickets:
+                self._idle_at = time.monotonic() + IDLE_S
+            elif time.monotonic() > self._idle_at:
+                self._stopping.set()

@@ -1,0 +1,73 @@
+"""Writes a group of verdicts in one commit, with everything that hangs on them.
+
+Nearly always that is one statement. Where messages of the group arrive at barriers, it is a transaction: each barrier
+is counted down once, by all that arrive at it, so that a group of messages does not queue up for its barrier's row,
+and whoever lets the last one through sends what follows in the same commit.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from ..storage import messages, rate_limits
+from ..storage.database import Connection, Database
+from ..storage.messages import Arrival, NewMessage, Verdict
+from ..storage.registers import channel, idle_register
+
+
+def write_verdicts(
+    conn: Connection, database: Database, *, owner: UUID, verdicts: Sequence[Verdict]
+) -> set[int]:
+    """Record verdicts on messages of one owner; return the ids of those that were accepted.
+
+    Parameters:
+      conn: In autocommit mode, or inside the transaction that is to hold the verdicts.
+    """
+    if not any(verdict.arrivals for verdict in verdicts):
+        return _settle(conn, database, owner, verdicts)
+    with conn.transaction():
+        accepted = _settle(conn, database, owner, verdicts)
+        arrived = [
+            arrival
+            for verdict in verdicts
+            if verdict.message.id in accepted and verdict.reason is None
+            for arrival in verdict.arrivals
+        ]
+        _arrive(conn, database, arrived)
+        return accepted
+
+
+def _settle(conn: Connection, database: Database, owner: UUID, verdicts: Sequence[Verdict]) -> set[int]:
+    return messages.settle(
+        conn, database.statements, owner=owner,
+        verdicts=verdicts,
+        closes=[True] * len(verdicts),
+        slots=sorted({verdict.message.lease.slot for verdict in verdicts}),
+        channel=channel(database.schema),
+        registers=_registers(database, [new for verdict in verdicts for new in verdict.follow_ups]),
+    )  # fmt: skip
+
+
+def _arrive(conn: Connection, database: Database, arrived: Sequence[Arrival]) -> None:
+    if not arrived:
+        return
+    by_key = {arrival.key: arrival for arrival in arrived}
+    through = rate_limits.arrive(
+        conn,
+        database.statements,
+        parties=Counter(arrival.key for arrival in arrived),
+        ttls_ms={key: arrival.ttl_ms for key, arrival in by_key.items()},
+    )
+    new = [message for key in sorted(through) for message in by_key[key].follow_ups()]
+    if new:
+        messages.enqueue(
+            conn,
+            database.statements,
+            messages=new,
+            channel=channel(database.schema),
+            registers=_registers(database, new),
+        )
+
+
+def _registers(database: Database, new: Collection[NewMessage]) -> list[str]:
+    return sorted({idle_register(message.queue_name, schema=database.schema) for message in new})
