@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ..common import current_millis, dq_name, q_name
+from ..logging import get_logger
 
 if TYPE_CHECKING:
     from ..actor import Actor
@@ -20,6 +21,8 @@ ANNOUNCED_DELAY_MS = 1_000
 
 #: The latest eta, the end of the year 9999, and the longest delay, a thousand years, in ms.
 MOST_ETA_MS, MOST_DELAY_MS = 253_402_300_799_999, 1_000 * 365 * 86_400_000
+
+logger = get_logger(__name__)
 
 
 class Encoded:
@@ -63,6 +66,8 @@ def announcement(delay: int | None) -> str | None:
 def _eta_of(message: Message[Any]) -> float | None:
     eta = message.options.get("eta")
     if not isinstance(eta, int | float) or isinstance(eta, bool) or math.isnan(eta):
+        if eta is not None:
+            logger.warning("Invalid eta value for message %r: %r is not a number; it is due now.", message, eta)
         return None
     if abs(eta) > MOST_ETA_MS:
         raise ValueError(
