@@ -49,20 +49,21 @@ def test_a_delayed_message_can_be_claimed_when_it_is_due_and_not_before(queue: Q
 
 
 def test_the_longest_nap_is_a_second(queue: Queue, duty: Promoter) -> None:
+    settle_down(duty, queue.conn)
     assert duty.run_once(queue.conn).in_s == promoter.NAP_S
     queue.send("later", delay_ms=3_600_000)
     assert duty.run_once(queue.conn).in_s == promoter.NAP_S
 
 
 def test_due_messages_become_ready_in_the_order_of_their_times(queue: Queue, duty: Promoter) -> None:
-    queue.send_all([queue.new(str(number), delay_ms=number) for number in (3, 1, 2)])
+    queue.send_all([queue.new(str(number), delay_ms=100 * number) for number in (3, 1, 2)])
     wait_until_due(queue)
     settle_down(duty, queue.conn)
     assert queue.ready() == ["1", "2", "3"]
 
 
 def test_more_than_a_batch_is_promoted_batch_by_batch(queue: Queue, duty: Promoter) -> None:
-    queue.send(*map(str, range(promoter.BATCH + 20)), delay_ms=1)
+    queue.send(*map(str, range(promoter.BATCH + 20)), delay_ms=300)
     wait_until_due(queue)
     assert duty.run_once(queue.conn).in_s == 0.0
     assert len(queue.ready()) == promoter.BATCH
@@ -78,8 +79,8 @@ def test_a_late_commit_is_promoted(queue: Queue, duty: Promoter, youngest: bool)
     late.execute("BEGIN")
     if not youngest:
         late.execute("SELECT pg_current_xact_id()")
-    queue.send("in time", delay_ms=20)
-    queue.send("late", delay_ms=1, conn=late)
+    queue.send("in time", delay_ms=150)
+    queue.send("late", delay_ms=100, conn=late)
     wait_until_due(queue)
     settle_down(duty, queue.conn)
     assert queue.ready() == ["in time"]
@@ -94,7 +95,7 @@ def test_it_comes_to_rest_while_others_write_all_the_time(queue: Queue, duty: Pr
     for other in others:
         other.execute("BEGIN")
         other.execute("SELECT pg_current_xact_id()")
-    queue.send("one", delay_ms=1)
+    queue.send("one", delay_ms=100)
     wait_until_due(queue)
     duty.run_once(queue.conn)
     assert queue.ready() == ["one"]
@@ -110,7 +111,7 @@ def test_it_comes_to_rest_while_others_write_all_the_time(queue: Queue, duty: Pr
 
 
 def test_two_promoters_promote_each_message_once(queue: Queue, duty: Promoter) -> None:
-    queue.send(*map(str, range(50)), delay_ms=1)
+    queue.send(*map(str, range(50)), delay_ms=100)
     wait_until_due(queue)
     slow = queue.connect()
     slow.execute("BEGIN")
@@ -124,13 +125,13 @@ def test_two_promoters_promote_each_message_once(queue: Queue, duty: Promoter) -
 def test_what_a_failed_promoter_left_is_found_in_the_end(
     queue: Queue, duty: Promoter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue.send("one", "two", delay_ms=1)
+    queue.send("one", "two", delay_ms=100)
     wait_until_due(queue)
     slow = queue.connect()
     slow.execute("BEGIN")
     Promoter(queue.statements).run_once(slow)
     assert duty.run_once(queue.conn).in_s == promoter.CONTENDED_S
-    queue.send("three", delay_ms=1)
+    queue.send("three", delay_ms=100)
     wait_until_due(queue)
     settle_down(duty, queue.conn)
     slow.execute("ROLLBACK")
@@ -150,7 +151,7 @@ def test_looking_costs_the_same_after_many_promotions_under_a_held_snapshot(
 
     def promote(number: int) -> int:
         """Promote so many; return what a look costs then."""
-        queue.send(*["x"] * number, delay_ms=1)
+        queue.send(*["x"] * number, delay_ms=300)
         wait_until_due(queue)
         settle_down(duty, queue.conn, within=number)
         plan = queue.value(
