@@ -37,7 +37,7 @@ class ShutdownNotifications(Middleware):
         option, None excepted, comes first.
     """
 
-    def __init__(self, *, notify_shutdown: bool = False) -> None:
+    def __init__(self, notify_shutdown: bool = False) -> None:  # noqa: FBT001, FBT002  # Dramatiq's signature
         self.logger = get_logger(__name__, type(self))
         self.notify_shutdown = notify_shutdown
         self._running: RunningGreenlets | RunningThreads = (

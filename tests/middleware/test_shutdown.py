@@ -74,6 +74,10 @@ def test_threads_that_are_done_are_not_told(stub_broker: StubBroker, hook: str, 
     assert raised == []
 
 
+def test_the_default_may_be_given_by_position() -> None:
+    assert ShutdownNotifications(True).notify_shutdown
+
+
 def test_threads_are_told_once(stub_broker: StubBroker, raised: list[Any]) -> None:
     @pgqueue.actor(notify_shutdown=True)
     def nothing() -> None:
