@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 import sys
+from importlib import import_module
 from threading import Lock, get_ident
+from typing import Any
 
 from .logging import get_logger
 
@@ -44,7 +47,8 @@ def is_gevent_active() -> bool:
 def raise_thread_exception(thread_id: int, exception: type[BaseException] | BaseException) -> None:
     """Raise an exception in another thread, as soon as that thread runs Python code again.
 
-    A thread that waits in a system call or in C code gets it when the call returns.
+    A thread that waits in a system call or in C code gets it when the call returns.  Under gevent threads are
+    greenlets, and one gets it at once: it waits, or else it would not be another one that runs.
 
     Parameters:
       thread_id: The thread's ``ident``.  One that has ended is logged, not an error: it finished in time.
@@ -73,6 +77,7 @@ class InterruptShield:
         self._lock = Lock()
         self._up = True
         self._kept: type[BaseException] | BaseException | None = None
+        self._greenlet: Any = import_module("gevent").getcurrent() if is_gevent_active() else None
         _shields[self._thread_id] = self
 
     def take(self, exception: type[BaseException] | BaseException) -> None:
@@ -81,8 +86,18 @@ class InterruptShield:
         with self._lock:
             if self._up:
                 self._kept = exception
+            elif self._greenlet is not None:
+                _call_in_hub(self._throw, exception)
             else:
                 _set_exception(self._thread_id, exception)
+
+    def _throw(self, exception: type[BaseException] | BaseException) -> None:
+        """Raise the exception in the greenlet, which waits while gevent's hub calls this."""
+        # It may have run on, and out of its actor, since the call was asked for.
+        if self._up:
+            self._kept = exception
+        else:
+            self._greenlet.throw(exception)
 
     def lower(self) -> None:
         """Let exceptions through from here on, beginning with the one that was kept."""
@@ -114,6 +129,9 @@ _shields: dict[int, InterruptShield] = {}
 
 
 def _set_exception(thread_id: int, exception: type[BaseException] | BaseException) -> None:
+    if is_gevent_active():
+        _throw_into_greenlet(thread_id, exception)
+        return
     target = ctypes.c_ulong(thread_id)
     reached = ctypes.pythonapi.PyThreadState_SetAsyncExc(target, ctypes.py_object(exception))
     if reached == 0:
@@ -124,3 +142,18 @@ def _set_exception(thread_id: int, exception: type[BaseException] | BaseExceptio
         logger.critical(
             "Could not raise %s in thread %r: several threads have that id.", exception, thread_id
         )
+
+
+def _throw_into_greenlet(thread_id: int, exception: type[BaseException] | BaseException) -> None:
+    """Raise an exception in a greenlet that has no shield; gevent's thread ids are the addresses of greenlets."""
+    kind = import_module("greenlet").greenlet
+    found = [each for each in gc.get_objects() if id(each) == thread_id and isinstance(each, kind)]
+    if found and not found[0].dead:
+        _call_in_hub(found[0].throw, exception)
+    else:
+        logger.critical("Could not raise %s in thread %r: there is no such thread.", exception, thread_id)
+
+
+def _call_in_hub(call: Any, exception: type[BaseException] | BaseException) -> None:
+    """Call ``call(exception)`` soon, in the greenlet from which gevent resumes the others."""
+    import_module("gevent").get_hub().loop.run_callback(call, exception)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from queue import Queue
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
+from .._queue import Queue
 from ..broker import Broker, Consumer, MessageProxy
 from ..common import current_millis, dq_name, q_name
 from ..errors import QueueJoinTimeout, QueueNotFound

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from importlib import import_module
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +39,7 @@ class ShutdownNotifications(Middleware):
     def __init__(self, notify_shutdown: bool = False) -> None:  # noqa: FBT001, FBT002  # Dramatiq's signature
         self.logger = get_logger(__name__, type(self))
         self.notify_shutdown = notify_shutdown
-        self._running: RunningGreenlets | RunningThreads = (
-            RunningGreenlets() if is_gevent_active() else RunningThreads()
-        )
+        self._running = RunningThreads()
 
     @property
     def actor_options(self) -> set[str]:
@@ -115,25 +112,3 @@ class RunningThreads:
             # Last, because a thread that finds the set empty does not wait for the lock.
             self._threads.clear()
         return interrupted
-
-
-class RunningGreenlets:
-    """The greenlets that are to be told."""
-
-    def __init__(self) -> None:
-        self._greenlets: dict[int, Any] = {}
-
-    def add(self) -> None:
-        """Remember the calling greenlet."""
-        self._greenlets[get_ident()] = import_module("gevent").getcurrent()
-
-    def discard(self) -> None:
-        """Forget the calling greenlet."""
-        self._greenlets.pop(get_ident(), None)
-
-    def interrupt(self) -> list[int]:
-        """Raise `Shutdown` once in every greenlet that is remembered; return which these were."""
-        interrupted, self._greenlets = self._greenlets, {}
-        for greenlet in interrupted.values():
-            greenlet.kill(Shutdown, block=False)
-        return sorted(interrupted)

@@ -1,7 +1,7 @@
 """Interrupts actors that run for too long.
 
 A thread of its own looks at the deadlines of all worker threads once per interval and raises
-`TimeLimitExceeded` in those that are past theirs; under gevent each message has a gevent timeout instead.
+`TimeLimitExceeded` in those that are past theirs; under gevent each message has a timer of gevent's instead.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TimeLimit(Middleware):
         self.time_limit = time_limit
         self.interval = interval
         self._timers: ThreadTimers | GeventTimers = (
-            GeventTimers() if is_gevent_active() else ThreadTimers(self)
+            GeventTimers(self) if is_gevent_active() else ThreadTimers(self)
         )
 
     @property
@@ -154,23 +154,32 @@ def _watch(timers: weakref.ref[ThreadTimers], interval_s: float) -> None:
 
 
 class GeventTimers:
-    """A timeout of gevent's for each greenlet that runs a message."""
+    """A timer of gevent's for each greenlet that runs a message.
 
-    def __init__(self) -> None:
-        self._timeouts: dict[int, Any] = {}
+    Not a `gevent.Timeout`: that one is raised wherever its greenlet waits, also in an acknowledgement. What
+    `raise_thread_exception` raises comes through in the actor only.
+    """
+
+    def __init__(self, middleware: TimeLimit) -> None:
+        self._logger = middleware.logger
+        self._timers: dict[int, Any] = {}
 
     def start(self) -> None:
-        """Do nothing: gevent's hub watches its own timeouts."""
+        """Do nothing: gevent's hub watches its timers."""
 
     def arm(self, limit_s: float) -> None:
         """Give this greenlet until then."""
         if limit_s != float("inf"):
-            timeout = import_module("gevent").Timeout(limit_s, TimeLimitExceeded)
-            timeout.start()
-            self._timeouts[get_ident()] = timeout
+            thread_id = get_ident()
+            self._timers[thread_id] = import_module("gevent").spawn_later(limit_s, self._interrupt, thread_id)
 
     def disarm(self) -> None:
         """Let this greenlet off."""
-        timeout = self._timeouts.pop(get_ident(), None)
-        if timeout is not None:
-            timeout.close()
+        timer = self._timers.pop(get_ident(), None)
+        if timer is not None:
+            timer.kill(block=False)
+
+    def _interrupt(self, thread_id: int) -> None:
+        del self._timers[thread_id]
+        self._logger.warning("Time limit exceeded. Raising exception in worker thread %r.", thread_id)
+        raise_thread_exception(thread_id, TimeLimitExceeded)

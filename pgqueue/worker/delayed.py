@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from itertools import count
-from queue import PriorityQueue
 from typing import TYPE_CHECKING, Any
 
+from .._queue import PriorityQueue
 from ..common import iter_queue, q_name
 
 if TYPE_CHECKING:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from heapq import heappop, heappush
 from itertools import count
-from queue import Empty, PriorityQueue
+from queue import Empty
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .._queue import PriorityQueue
 
 if TYPE_CHECKING:
     from ..broker import MessageProxy
