@@ -39,12 +39,14 @@ class ClaimedProxy(MessageProxy):
     Attributes:
       attempts: How many workers were lost while they held it.
       claimed: What the engine knows it as; None once it is settled or given back.
+      withheld: It was not begun, because the process had been declared lost.
     """
 
     def __init__(self, message: Message[Any], claimed: ClaimedMessage) -> None:
         super().__init__(message)
         self.attempts = claimed.attempts
         self.claimed: ClaimedMessage | None = claimed
+        self.withheld = False
         self.claimed_at = self.started_at = time.monotonic()
 
 
@@ -98,6 +100,7 @@ class PostgresConsumer(Consumer):
         if isinstance(message, ClaimedProxy) and message.claimed is not None:
             message.started_at = time.monotonic()
             if not self._session.leases.is_ours(message.claimed.lease.owner):
+                message.withheld = True
                 raise SkipMessage("It was given to another worker.")
             self._note(message.claimed.id)
             running_owner.set(message.claimed.lease.owner)
@@ -119,7 +122,8 @@ class PostgresConsumer(Consumer):
             yield
         finally:
             self._open.current = None
-            if settlement.decided and not settlement.broken:
+            # What was withheld must not be acknowledged: claimed after the loss, but before we heard of it, it is ours.
+            if settlement.decided and not settlement.broken and not message.withheld:
                 settlement.commit()
             else:
                 message.claimed = None

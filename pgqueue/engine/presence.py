@@ -104,7 +104,7 @@ class Presence(Duty):
 
     def _remove(self, conn: Connection, owner: UUID) -> None:
         workers.remove(conn, self.statements, owner=owner)
+        self._leases.forget(owner)
         if owner in self._locked:
             workers.unlock(conn, self.statements, owner=owner)
             self._locked.discard(owner)
-        self._leases.forget(owner)
