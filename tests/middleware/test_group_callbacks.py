@@ -11,9 +11,10 @@ from pgqueue import Broker, Worker, group
 from pgqueue.broker import MessageProxy
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.brokers.stub import StubBroker
-from pgqueue.middleware import GroupCallbacks
+from pgqueue.middleware import GroupCallbacks, Middleware, MiddlewareError
 from pgqueue.rate_limits import Barrier, RateLimiterBackend
 from pgqueue.rate_limits.backends import PostgresBackend, StubBackend
+from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
 
 
@@ -51,6 +52,81 @@ def test_the_callbacks_run_once_after_the_last_success(
     eventually(both_called, within_s=20)
     broker.join("default")
     both_called()
+
+
+@pytest.mark.slow
+def test_the_callback_of_a_large_group_runs_once(
+    postgres_broker: PostgresBroker, worker_for: WorkerFor
+) -> None:
+    postgres_broker.add_middleware(GroupCallbacks(PostgresBackend(broker=postgres_broker)))
+    sent: list[Any] = []
+
+    class Spy(Middleware):
+        def before_enqueue(self, broker: Broker, message: Any, delay: int | None) -> None:
+            if message.actor_name == "finish":
+                message.options["mark"] = "put here"
+                sent.append(message)
+
+    postgres_broker.add_middleware(Spy())
+    called: list[Any] = []
+
+    @pgqueue.actor
+    def work() -> None:
+        pass
+
+    @pgqueue.actor(queue_name="after")
+    def finish() -> None:
+        called.append(1)
+
+    many = group([work.message() for _ in range(500)])
+    many.add_completion_callback(finish.message())
+    many.run()
+    worker_for(postgres_broker)
+    postgres_broker.join("default", timeout=20_000)
+    postgres_broker.join("after", timeout=10_000)
+    assert called == [1]
+    # Its hooks were called once, too, by whoever let the last message through.
+    assert [message.options["mark"] for message in sent] == ["put here"]
+
+
+def test_a_callback_that_can_not_be_sent_loses_no_ack(
+    postgres_broker: PostgresBroker, worker_for: WorkerFor, caplog: pytest.LogCaptureFixture
+) -> None:
+    postgres_broker.add_middleware(GroupCallbacks(PostgresBackend(broker=postgres_broker)))
+
+    class Refuse(Middleware):
+        def before_enqueue(self, broker: Broker, message: Any, delay: int | None) -> None:
+            if message.actor_name == "refused":
+                raise MiddlewareError("not this one")
+
+    postgres_broker.add_middleware(Refuse())
+    called: list[Any] = []
+
+    @pgqueue.actor(max_retries=0)
+    def work() -> None:
+        pass
+
+    @pgqueue.actor
+    def refused() -> None:
+        pass
+
+    @pgqueue.actor
+    def finish() -> None:
+        called.append(1)
+
+    two = group([work.message(), work.message()])
+    two.add_completion_callback(refused.message())
+    two.add_completion_callback(finish.message())
+    two.run()
+    worker_for(postgres_broker)
+
+    def was_called() -> None:
+        assert called == [1]
+
+    eventually(was_called, within_s=10)
+    postgres_broker.join("default", timeout=10_000)
+    assert postgres_broker.get_queue_message_counts("default") == (0, 0, 0)
+    assert "could not be sent" in caplog.text
 
 
 def test_a_failed_message_does_not_count(stub_broker: StubBroker) -> None:
