@@ -63,18 +63,20 @@ class GenericActor(metaclass=generic_actor):
     its actor; it is not an Actor itself.
     """
 
-    class Meta:
-        """Options of the actor."""
-
-        abstract = True
-
     __actor__: Actor[..., Any]
 
     if TYPE_CHECKING:
+        # A subclass's Meta need not derive from this one.
+        Meta: Any
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Any: ...  # noqa: D102
 
     else:
+
+        class Meta:
+            """Options of the actor."""
+
+            abstract = True
 
         def __getattr__(self, name: str) -> Any:
             """Return an attribute of the actor."""
