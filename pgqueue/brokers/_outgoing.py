@@ -67,7 +67,9 @@ def _eta_of(message: Message[Any]) -> float | None:
     eta = message.options.get("eta")
     if not isinstance(eta, int | float) or isinstance(eta, bool) or math.isnan(eta):
         if eta is not None:
-            logger.warning("Invalid eta value for message %r: %r is not a number; it is due now.", message, eta)
+            logger.warning(
+                "Invalid eta value for message %r: %r is not a number; it is due now.", message, eta
+            )
         return None
     if abs(eta) > MOST_ETA_MS:
         raise ValueError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..broker import Broker, Consumer
-from ..common import dq_name, q_name
+from ..common import dq_name, getenv_int, q_name
 from ..engine.board import Board
 from ..engine.catalog import Catalog
 from ..engine.intake import Intake
@@ -64,7 +64,8 @@ class PostgresBroker(Broker):
       middleware: None for one of each default middleware.
       max_connections: The most connections of the own pool.
       prepare_threshold: As psycopg's; None behind a pooler that can't prepare statements.
-      dead_message_ttl: Milliseconds for which dead letters are kept; None for seven days.
+      dead_message_ttl: Milliseconds for which dead letters are kept. None: the environment's
+        ``pgqueue_dead_message_ttl``, or seven days.
 
     Raises:
       BrokerNotConfigured: There is neither a URL nor a pool.
@@ -96,7 +97,8 @@ class PostgresBroker(Broker):
         self.mailbox = Mailbox(self.database)
         self._catalog = Catalog(self.database)
         self._settlements = OpenSettlements()
-        self._dead_letter_ttl_s = None if dead_message_ttl is None else dead_message_ttl / 1000
+        ttl = getenv_int("pgqueue_dead_message_ttl") if dead_message_ttl is None else dead_message_ttl
+        self._dead_letter_ttl_s = None if ttl is None else ttl / 1000
         self._session: Session | None = None
         self._session_pid = 0
         self._consumers = 0

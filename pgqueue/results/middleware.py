@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgqueue.errors import ActorNotFound
+from pgqueue.errors import ActorNotFound, PgQueueError
 from pgqueue.logging import get_logger
 from pgqueue.middleware import Middleware
 
@@ -55,7 +55,7 @@ class Results(Middleware):
             return
         store_results, result_ttl = self._options(broker, message)
         if store_results:
-            self.backend.store_result(message, result, result_ttl)
+            self._store(message, result, result_ttl)
         elif result is not None and message.options.get("pipe_target") is None:
             self.logger.warning(
                 "Actor %r returned a value that is not None, but it does not store its results: the value "
@@ -83,6 +83,17 @@ class Results(Middleware):
             # The worker leaves the exception with the message.
             exception = message._exception or Exception("unknown")  # noqa: SLF001
             self.backend.store_exception(message, exception, result_ttl)
+
+    def _store(self, message: MessageProxy, result: Any, ttl: int) -> None:
+        try:
+            self.backend.store_result(message, result, ttl)
+        except PgQueueError:
+            raise
+        except Exception as error:
+            # A value that can't be encoded. The work is done all the same; whoever waits for the value hears why
+            # there is none.
+            self.logger.exception("The result of message %s could not be stored.", message)
+            self.backend.store_exception(message, error, ttl)
 
     def _options(self, broker: Broker, message: MessageProxy) -> tuple[bool, int]:
         own, actors = message.options, broker.get_actor(message.actor_name).options

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import conninfo, errors
-from psycopg.pq import Format
+from psycopg.pq import Conninfo, Format
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import BrokerNotConfigured, DatabaseUnavailable, PermissionDenied, SchemaOutdated
@@ -73,8 +73,7 @@ class Database:
         """The URL; asking starts the bundled server if it is one."""
         if self._url is None:
             assert self._given_pool is not None  # noqa: S101  (the broker refuses to make one without either)
-            given = self._given_pool.conninfo
-            self._url = given if isinstance(given, str) else given()
+            self._url = _conninfo_of(self._given_pool)
         if callable(self._url):
             self._url = self._url()
         return self._url
@@ -195,6 +194,14 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, psycopg.OperationalError) and (
         error.sqlstate is None or error.sqlstate.startswith("08")
     )
+
+
+def _conninfo_of(pool: "ConnectionPool[Any]") -> str:
+    """How a pool connects, also where it was told so by keywords."""
+    given = pool.conninfo if isinstance(pool.conninfo, str) else pool.conninfo()
+    more = pool.kwargs() if callable(pool.kwargs) else pool.kwargs or {}
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    return conninfo.make_conninfo(given, **{name: value for name, value in more.items() if name in known})
 
 
 def _settings(url: str) -> Mapping[str, Any]:

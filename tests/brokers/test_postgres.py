@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
 import pgqueue
@@ -93,6 +94,19 @@ class TestConfiguration:
             worker_for(broker)
             broker.join("default", timeout=10_000)
             assert ran == [1]
+
+    def test_a_pool_may_be_told_by_keywords_where_to_connect(
+        self, database_url: str, worker_for: WorkerFor
+    ) -> None:
+        settings = conninfo_to_dict(database_url)
+        with ConnectionPool("", kwargs={"autocommit": False, **settings}, min_size=1, max_size=2) as pool:
+            broker = PostgresBroker(pool=pool)
+            ran: list[int] = []
+            pgqueue.actor(broker=broker, actor_name="append")(ran.append).send(1)
+            worker_for(broker)
+            broker.join("default", timeout=10_000)
+            assert ran == [1]
+            broker.close()
 
     def test_a_role_without_rights_is_told_so(self, database_url: str) -> None:
         with psycopg.connect(database_url, autocommit=True) as conn:

@@ -1,4 +1,4 @@
-"""A broker in memory that stores results in memory."""
+"""Brokers that store results, and the backends alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import cast
 
 import pytest
 
-from pgqueue.brokers.stub import StubBroker
+from pgqueue.broker import Broker
+from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.results import ResultBackend, Results
 from pgqueue.results.backends import StubBackend
 from pgqueue.results.backends.postgres import PostgresBackend
@@ -20,10 +21,13 @@ def stub_results() -> Iterator[StubBackend]:
     StubBackend.results.clear()
 
 
-@pytest.fixture
-def broker(stub_broker: StubBroker, stub_results: StubBackend) -> StubBroker:
-    stub_broker.add_middleware(Results(backend=stub_results))
-    return stub_broker
+@pytest.fixture(params=["stub", "postgres"])
+def broker(request: pytest.FixtureRequest, stub_results: StubBackend) -> Broker:
+    """Each broker with a backend of its own kind."""
+    made = cast("Broker", request.getfixturevalue(f"{request.param}_broker"))
+    backend = PostgresBackend(broker=made) if isinstance(made, PostgresBroker) else stub_results
+    made.add_middleware(Results(backend=backend))
+    return made
 
 
 @pytest.fixture
