@@ -101,8 +101,8 @@ class TestRoles:
             return 2 * number
 
         workers, producers = broker_as("app_worker"), broker_as("app_producer")
-        pgqueue.actor(double, broker=workers, max_retries=1, min_backoff=10)
-        sender = pgqueue.actor(double, broker=producers)
+        pgqueue.actor(broker=workers, max_retries=1, min_backoff=10)(double)
+        sender = pgqueue.actor(broker=producers)(double)
         as_global_broker(producers)
         first, second = blocks_of(GUIDE, "Schemas and roles", "sql")
         as_owner.execute(first.text.encode())

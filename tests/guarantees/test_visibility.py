@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import pgqueue
-from pgqueue.brokers import postgres
+from pgqueue.brokers import _outgoing
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.common import current_millis
 
@@ -80,7 +80,7 @@ def test_a_delay_is_measured_by_the_servers_clock(
     monkeypatch: pytest.MonkeyPatch,
     skew_ms: int,
 ) -> None:
-    monkeypatch.setattr(postgres, "current_millis", lambda: current_millis() + skew_ms)
+    monkeypatch.setattr(_outgoing, "current_millis", lambda: current_millis() + skew_ms)
     before = queue.value("SELECT clock_timestamp()")
     postgres_broker.get_actor("note").send_with_options(args=("late",), delay=300)
     worker_for(postgres_broker, worker_threads=1)

@@ -7,8 +7,6 @@ its commit or its time, or twice at once; only its holder settles it, and what f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -28,6 +26,7 @@ from pgqueue.storage.messages import ClaimedMessage, NewMessage, StoredResult, V
 from ..support.eventually import eventually
 from ..support.postgres import Databases
 from ..support.queue import Queue
+from .life import Expected, Holder
 
 PRIORITIES = [0, 5]
 
@@ -38,28 +37,6 @@ numbers = st.integers(0, 2)
 priorities = st.sampled_from(PRIORITIES)
 #: None: ready at once; a millisecond: due before long; a minute: not before the end.
 delays = st.sampled_from([None, None, None, 1.0, 60_000.0])
-
-
-@dataclass
-class Expected:
-    """What the model knows of a message, which is told by its payload."""
-
-    priority: int
-    #: ``open`` (its transaction), ``gone`` (rolled back), ``waiting``, ``held``, ``done``, ``dead``, ``carried on``
-    state: str
-    due_at: datetime | None = None
-    attempts: int = 0
-
-
-@dataclass
-class Holder:
-    """A worker's process: a fetcher, its names, and what it holds."""
-
-    fetcher: Fetcher
-    leases: Leases
-    held: dict[str, ClaimedMessage] = field(default_factory=dict)
-    #: What it had held when it was declared lost.
-    lost: dict[str, ClaimedMessage] = field(default_factory=dict)
 
 
 class Life(RuleBasedStateMachine):
