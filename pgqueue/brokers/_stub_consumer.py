@@ -78,7 +78,8 @@ class StubConsumer(Consumer):
 
     def nack(self, message: MessageProxy) -> None:
         """Add a message to the dead letters."""
-        letter = MessageProxy(message._message)  # noqa: SLF001  # the worker will clear the proxy's exception
+        # A proxy of its own, for the worker will clear the exception of the one that it has.
+        letter = MessageProxy(getattr(message, "_message", message))
         letter.fail()
         exception = exception_of(message)
         if exception is not None:
@@ -188,5 +189,6 @@ class StubConsumer(Consumer):
 
 
 def exception_of(message: MessageProxy) -> BaseException | None:
-    """What a message failed with, if that is known."""
-    return message._exception  # noqa: SLF001  # Dramatiq's name for it
+    """What a message failed with, if that is known: a plain Message, which may be rejected too, does not know."""
+    exception: BaseException | None = getattr(message, "_exception", None)
+    return exception

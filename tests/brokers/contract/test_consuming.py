@@ -66,6 +66,19 @@ def test_acknowledging_a_message_that_is_not_held_changes_nothing(broker: Broker
     assert dead_letter_count(broker) == 0
 
 
+@pytest.mark.parametrize("of", [lambda message: message, MessageProxy])
+def test_whatever_is_like_a_message_may_be_settled(broker: Broker, consume: Consume, of: Any) -> None:
+    stranger = of(message_for(broker))
+    held = broker.enqueue(message_for(broker))
+    consumer = consume("default", timeout=50)
+    for settle in (consumer.ack, consumer.nack):
+        settle(stranger)
+    consumer.requeue([stranger])
+    assert next_message(consumer) == held
+    assert next(consumer) is None
+    assert dead_letter_count(broker) == 0
+
+
 def test_acknowledging_a_message_twice_is_like_once(broker: Broker, consume: Consume) -> None:
     broker.enqueue(message_for(broker))
     broker.enqueue(message_for(broker))
