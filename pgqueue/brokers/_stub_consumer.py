@@ -79,7 +79,7 @@ class StubConsumer(Consumer):
     def nack(self, message: MessageProxy) -> None:
         """Add a message to the dead letters."""
         # A proxy of its own, for the worker will clear the exception of the one that it has.
-        letter = MessageProxy(getattr(message, "_message", message))
+        letter = MessageProxy(message._message if isinstance(message, MessageProxy) else message)  # noqa: SLF001
         letter.fail()
         exception = exception_of(message)
         if exception is not None:
