@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from pgqueue.errors import MiddlewareError, SkipMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pgqueue.actor import Actor
     from pgqueue.broker import Broker, MessageProxy
@@ -50,6 +50,11 @@ class Middleware:
     def forks(self) -> list[Callable[[], int | None]]:
         """Functions of a module's top level that the command line runs, each in a process of its own."""
         return []
+
+    @property
+    def fork_environment(self) -> Mapping[str, str]:
+        """Environment variables for all forks, where they are not set; read when the worker is up. May hold secrets."""
+        return {}
 
     # -- processes, workers and their threads
 

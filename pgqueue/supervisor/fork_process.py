@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from types import FrameType
 
 from ..logging import get_logger
@@ -31,10 +32,18 @@ class _Stop:
         sys.exit(0)
 
 
-def run_fork(home: Home, _settings: Settings, *, index: int, path: str) -> int:
-    """Run the function at ``path`` (``module:name``); what it returns is the exit code."""
+def run_fork(
+    home: Home, _settings: Settings, *, index: int, path: str, environment: Mapping[str, str] | None = None
+) -> int:
+    """Run the function at ``path`` (``module:name``); what it returns is the exit code.
+
+    Parameters:
+      environment: Variables that are set unless they are already.
+    """
     _Stop()
     unblock()
+    for name, text in (environment or {}).items():
+        os.environ.setdefault(name, text)
     logger = get_logger("pgqueue", f"ForkProcess({index})")
     try:
         _module, function = import_object(path)

@@ -3,8 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -20,9 +20,11 @@ class Booted:
 
     Parameters:
       forks: Functions that its broker's middleware wants run, each in a process of its own.
+      fork_environment: Variables that these get, unless they are set.
     """
 
     forks: tuple[str, ...] = ()
+    fork_environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,6 +71,7 @@ class Supervisor:
         self._posts: list[Post] = []
         self._forks = list(settings.forks)
         self._middleware_forks_known = False
+        self._fork_environment: Mapping[str, str] = {}
         self._fork_deadline = time.monotonic() + settings.fork_timeout_ms / 1000
         self._stopping = False
         self._asked_by: signal.Signals | None = None
@@ -201,10 +202,11 @@ class Supervisor:
             return
         if not self._middleware_forks_known and workers[0].booted:
             self._forks += workers[0].booted.forks
+            self._fork_environment = workers[0].booted.fork_environment
             self._middleware_forks_known = True
         while self._forks:
             index = sum(post.task.kind is Kind.FORK for post in self._posts)
-            self._posts.append(Post(_fork_task(index, self._forks.pop(0))))
+            self._posts.append(Post(_fork_task(index, self._forks.pop(0), self._fork_environment)))
 
     # ── The end ───────────────────────────────────────────────────────────────────────────────────
 
@@ -268,8 +270,9 @@ def _first_tasks(settings: Settings) -> Iterator[Task]:
         yield Task(Kind.WATCH, "The watching process", run_watch)
 
 
-def _fork_task(index: int, path: str) -> Task:
-    return Task(Kind.FORK, f"Fork process '{path}'", partial(run_fork, index=index, path=path))
+def _fork_task(index: int, path: str, environment: Mapping[str, str]) -> Task:
+    body = partial(run_fork, index=index, path=path, environment=environment)
+    return Task(Kind.FORK, f"Fork process '{path}'", body)
 
 
 def _context(settings: Settings) -> Context:

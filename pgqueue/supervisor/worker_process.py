@@ -36,7 +36,7 @@ def run_worker(home: Home, settings: Settings, *, index: int) -> int:
         home.report(Failed(str(error)))
         return error.code
     if worker is not None:
-        home.report(Booted(_fork_names(broker)))
+        home.report(Booted(_fork_names(broker), _fork_environment(broker)))
         logger.info("Worker process is ready for action.")
         _serve(worker, stop, settings, logger)
     broker.close()
@@ -93,3 +93,9 @@ def _tidy_up(home: Home) -> None:
 def _fork_names(broker: Broker) -> tuple[str, ...]:
     functions = [function for middleware in broker.middleware for function in middleware.forks]
     return tuple(f"{function.__module__}:{function.__qualname__}" for function in functions)
+
+
+def _fork_environment(broker: Broker) -> dict[str, str]:
+    return {
+        name: text for middleware in broker.middleware for name, text in middleware.fork_environment.items()
+    }

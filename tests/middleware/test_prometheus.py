@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from pgqueue.middleware import prometheus
 from pgqueue.middleware.prometheus import Prometheus
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
+from tests.support.metrics import free_port, scrape
 
 
 @pytest.fixture
@@ -46,16 +46,6 @@ def middleware(stub_broker: StubBroker, directory: Path) -> Prometheus:
 def port(directory: Path) -> Iterator[int]:
     with prometheus._serving(directory, "127.0.0.1", 0) as port:
         yield port
-
-
-def scrape(port: int, path: str = "/metrics") -> dict[str, float]:
-    """Ask for the metrics; return the values by name and labels."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("GET", path)
-    lines = connection.getresponse().read().decode().splitlines()
-    connection.close()
-    pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
-    return {name: float(value) for name, value in pairs}
 
 
 def of(metric: str, actor_name: str = "work", queue_name: str = "default") -> str:
@@ -197,12 +187,6 @@ def test_what_dead_processes_left_behind_is_removed(directory: Path) -> None:
         f"gauge_livesum_{alive}.db",
         f"histogram_{alive}.db",
     }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def expose(directory: Path, port: int) -> subprocess.Popen[str]:

@@ -116,3 +116,19 @@ def test_a_message_is_found_by_its_id_without_a_scan(queue: Queue, situation: An
     )
     for table in ("messages", "outcomes", "scheduled", "dead_letters"):
         assert all(kind != "Seq Scan" for kind, _ in scans(plan, table)), table
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_figures_of_queues_read_no_more_than_they_count(queue: Queue, situation: Any) -> None:
+    situation(queue)
+    queue.send(*(str(number) for number in range(3_000)), queue_name="long")
+    queue.send(*(str(number) for number in range(3_000)), queue_name="long", delay_ms=60_000)
+    conn = queue.connect(**queues.MEASURING)
+    figures, plan = explained(conn, lambda: queues.figures(conn, queue.statements, most=50))
+    assert [(one.ready, one.scheduled) for one in figures if one.queue_name == "long"] == [(50, 50)]
+    read = [
+        (node["Relation Name"], node["Actual Rows"] * node["Actual Loops"])
+        for node in nodes(plan)
+        if str(node.get("Relation Name", "")).startswith(("ready", "scheduled", "dead_letters"))
+    ]
+    assert [(table, rows) for table, rows in read if rows > 50 * len(figures)] == []

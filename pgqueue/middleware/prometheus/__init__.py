@@ -1,10 +1,12 @@
 """Counts and times messages for Prometheus, over all processes of a program.
 
 Each worker process writes its numbers to files of its own; a further process sums them up and serves them over
-HTTP. The only module that imports prometheus_client; not imported unless a program asks for it.
+HTTP, with figures of the queues that it asks the database for. The only package that imports prometheus_client; not
+imported unless a program asks for it.
 
 Environment, read when a process boots: ``pgqueue_prom_db`` (the directory of the files), ``pgqueue_prom_host`` and
-``pgqueue_prom_port`` (where metrics are served).
+``pgqueue_prom_port`` (where metrics are served), ``pgqueue_prom_url`` and ``pgqueue_prom_schema`` (the database whose
+queues are measured, for example with a role that may only read; otherwise the one of the workers' broker).
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ import re
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, get_ident
@@ -29,12 +31,13 @@ from prometheus_client.registry import Collector
 from pgqueue.common import dq_name, getenv_int, q_name
 from pgqueue.logging import get_logger
 
-from .middleware import Middleware
+from ..middleware import Middleware
+from .queues import QueueCollector, collector_of, variables_for
 
 if TYPE_CHECKING:
     from pgqueue.broker import Broker, MessageProxy
 
-    from .middleware import AnyMessage
+    from ..middleware import AnyMessage
 
 __all__ = ["Prometheus"]
 
@@ -117,11 +120,17 @@ class Prometheus(Middleware):
         self._metrics: Metrics | None = None
         self._delayed: set[str] = set()
         self._started: dict[int, float] = {}
+        self._broker: Broker | None = None
 
     @property
     def forks(self) -> list[Callable[[], int | None]]:
         """The process that serves the metrics."""
         return [_run_exposition_server]
+
+    @property
+    def fork_environment(self) -> Mapping[str, str]:
+        """The database whose queues the process that serves the metrics measures."""
+        return {} if self._broker is None else variables_for(self._broker)
 
     def after_process_boot(self, broker: Broker) -> None:
         """Create the metrics, in files that are shared with the process that serves them."""
@@ -131,6 +140,7 @@ class Prometheus(Middleware):
         # The library has decided when it was imported, which was before the variable was set.
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
         self._metrics = Metrics()
+        self._broker = broker
 
     def before_enqueue(self, broker: Broker, message: AnyMessage, delay: int | None) -> None:
         """Count a retry. Retries have a delay, be it 0; without one, it is an earlier retry that is due."""
@@ -202,7 +212,7 @@ def _run_exposition_server() -> int:
     host = _environment("prom_host") or DEFAULT_HOST
     port = getenv_int("pgqueue_prom_port", DEFAULT_PORT)
     try:
-        with _serving(_directory(), host, port):
+        with _queue_collector() as queues, _serving(_directory(), host, port, queues):
             logger.info("Metrics are served at http://%s:%d/metrics.", host, port)
             stopping.wait()
     except OSError as error:
@@ -214,13 +224,23 @@ def _run_exposition_server() -> int:
 
 
 @contextmanager
-def _serving(directory: Path, host: str, port: int) -> Iterator[int]:
-    """Serve the metrics in ``directory`` at any path, from a thread; yields the port."""
+def _queue_collector() -> Iterator[QueueCollector | None]:
+    """The collector for the database that the environment names, if it does."""
+    collector = collector_of()
+    with closing(collector) if collector is not None else nullcontext():
+        yield collector
+
+
+@contextmanager
+def _serving(directory: Path, host: str, port: int, queues: QueueCollector | None = None) -> Iterator[int]:
+    """Serve the metrics in ``directory`` at any path, from threads, and those of queues; yields the port."""
     directory.mkdir(parents=True, exist_ok=True)
     # Numbers of an earlier run are not of this program's.
     _remove_files(_dead_files(directory, kinds=""))
     registry = CollectorRegistry()
     registry.register(LiveProcesses(directory))
+    if queues is not None:
+        registry.register(queues)
     server, thread = start_http_server(port, host, registry)
     try:
         yield server.server_port

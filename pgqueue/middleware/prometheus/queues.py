@@ -1,0 +1,119 @@
+"""Figures of queues for Prometheus, asked of the database when somebody scrapes.
+
+A deployment may serve metrics at many places, one for each program; only the one whose connection holds an advisory
+lock exports these, so that sums over all places are right. If it ends, the next scrape of another one takes over.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pgqueue.errors import PgQueueError
+from pgqueue.logging import get_logger
+from pgqueue.storage import queues
+from pgqueue.storage.database import Connection, Database, translated
+
+if TYPE_CHECKING:
+    from pgqueue.broker import Broker
+    from pgqueue.storage.queues import QueueFigures
+
+__all__ = ["QueueCollector", "collector_of", "variables_for"]
+
+#: Where the exposition process learns of the database. The workers' broker says, unless these are set.
+URL, SCHEMA = "pgqueue_prom_url", "pgqueue_prom_schema"
+
+#: Counts stop here, so that a scrape of a queue of millions takes milliseconds.
+MOST = 100_000
+
+#: Each metric: name, documentation, and its value of a queue.
+GAUGES: Sequence[tuple[str, str, Callable[[QueueFigures], float]]] = (
+    ("ready", "Messages that could be run now.", lambda queue: queue.ready),
+    (
+        "oldest_ready_age_seconds",
+        "For how long the oldest ready message could have been run; 0 if none is ready.",
+        lambda queue: queue.oldest_age_s or 0,
+    ),
+    (
+        "scheduled",
+        "Messages that are not due yet, among the next to come due.",
+        lambda queue: queue.scheduled,
+    ),
+    ("inprogress", "Messages that workers hold.", lambda queue: queue.leased),
+    ("dead_letters", "Messages given up and kept.", lambda queue: queue.dead),
+)
+
+
+def variables_for(broker: Broker) -> dict[str, str]:
+    """What the exposition process must know about a broker's database; nothing if it has none."""
+    database: Any = getattr(broker, "database", None)
+    return {URL: database.url, SCHEMA: database.schema} if isinstance(database, Database) else {}
+
+
+def collector_of(environment: Mapping[str, str] = os.environ) -> QueueCollector | None:
+    """The collector for the database that the environment names; None if it names none."""
+    url = environment.get(URL)
+    return QueueCollector(Database(url, schema=environment.get(SCHEMA) or "pgqueue")) if url else None
+
+
+class QueueCollector(Collector):
+    """Measures queues whenever it is asked, if no other session of the deployment does. Safe to ask from any thread."""
+
+    def __init__(self, database: Database, *, most: int = MOST) -> None:
+        self.logger = get_logger(__name__, type(self))
+        self._database = database
+        self._most = most
+        self._conn: Connection | None = None
+        self._chosen = False
+        self._failing = False
+        self._lock = threading.Lock()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the figures; nothing where another place exports them, or while the database can't be asked."""
+        with self._lock:
+            try:
+                figures = self._measure()
+            except PgQueueError as error:
+                self._give_up(error)
+                return []
+            self._failing = False
+        return [] if figures is None else list(_metrics(figures))
+
+    def close(self) -> None:
+        """Let another place export the figures."""
+        with self._lock:
+            self._disconnect()
+
+    def _measure(self) -> list[QueueFigures] | None:
+        with translated(self._database):
+            if self._conn is None:
+                self._conn = self._database.connect(
+                    application_name="pgqueue metrics", settings=queues.MEASURING
+                )
+            statements = self._database.statements
+            self._chosen = self._chosen or queues.try_measure(self._conn, statements)
+            return queues.figures(self._conn, statements, most=self._most) if self._chosen else None
+
+    def _give_up(self, error: PgQueueError) -> None:
+        self._disconnect()
+        if not self._failing:
+            self.logger.warning("No figures of queues until the database can be asked again: %s", error)
+        self._failing = True
+
+    def _disconnect(self) -> None:
+        if self._conn is not None:
+            self._conn.close()
+        self._conn, self._chosen = None, False
+
+
+def _metrics(figures: Sequence[QueueFigures]) -> Iterable[Metric]:
+    for name, documentation, value in GAUGES:
+        metric = GaugeMetricFamily(f"pgqueue_queue_{name}", documentation, labels=["queue_name"])
+        for queue in figures:
+            metric.add_metric([queue.queue_name], value(queue))
+        yield metric
