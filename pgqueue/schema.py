@@ -32,6 +32,7 @@ __all__ = [
     "head",
     "is_known",
     "script_location",
+    "stamp",
     "upgrade",
 ]
 
@@ -40,6 +41,13 @@ LOCK_ATTEMPTS = 10
 
 #: Seconds between those attempts, so that whoever queued behind our lock request gets through.
 LOCK_PAUSE_S = 1.0
+
+#: What is wrong if the first revision finds its tables there.
+UNRECORDED = (
+    "pgqueue's tables are there, but its schema doesn't say at which revision. If the history of an application has "
+    "made them, upgrade with that, and have its env.py call context.configure(on_version_apply=record_version) from "
+    "pgqueue.integrations.sqlalchemy; pgqueue.schema.stamp(url) notes for once that they are at {head}."
+)
 
 logger = get_logger(__name__)
 
@@ -67,6 +75,12 @@ def upgrade(url: str, schema: str = "pgqueue", revision: str = "head") -> None:
 def downgrade(url: str, schema: str = "pgqueue", revision: str = "base") -> None:
     """Take a database back to a revision; "base" removes all tables and their messages."""
     _with_lock_retries(lambda: command.downgrade(_config(url=url, schema=schema), revision))
+
+
+def stamp(url: str, schema: str = "pgqueue", revision: str = "head") -> None:
+    """Note that a database is at a revision, and run nothing: for tables that came about by other means."""
+    with _driver_errors():
+        command.stamp(_config(url=url, schema=schema), revision)
 
 
 def current(url: str, schema: str = "pgqueue") -> str | None:
@@ -167,6 +181,8 @@ def _driver_errors() -> Iterator[None]:
     except CommandError as error:
         raise PgQueueError(f"{error}; this release's newest revision is {head()}.") from error
     except DBAPIError as error:
+        if isinstance(error.orig, psycopg.errors.DuplicateTable):
+            raise PgQueueError(UNRECORDED.format(head=head())) from error
         if isinstance(error.orig, psycopg.Error):
             raise error.orig from error
         raise

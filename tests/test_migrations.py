@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -237,56 +236,3 @@ class TestHostApplications:
         )
         assert outcome.returncode == 0, outcome.stderr
         assert schema.current(empty_database_url) == schema.head()
-
-    @pytest.mark.slow
-    def test_our_revisions_can_be_part_of_another_history(
-        self, empty_database_url: str, tmp_path: Path
-    ) -> None:
-        host = HostApplication(tmp_path, empty_database_url)
-        host.alembic("upgrade", "heads")
-        assert "messages" in tables(empty_database_url)
-        assert {"alembic_version", "orders"} <= tables(empty_database_url, "public")
-        host.alembic("downgrade", "pgqueue@base")
-        assert "messages" not in tables(empty_database_url)
-
-
-class HostApplication:
-    """Another program's Alembic environment, with our revisions in its version_locations."""
-
-    ENV = """
-from alembic import context
-from sqlalchemy import create_engine
-import psycopg
-
-engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect({url!r}))
-with engine.connect() as connection:
-    context.configure(connection=connection)
-    with context.begin_transaction():
-        context.run_migrations()
-"""
-    REVISION = """
-from alembic import op
-revision = "app_1"
-down_revision = None
-branch_labels = ("app",)
-depends_on = ("pgqueue_0001",)
-def upgrade(): op.execute("CREATE TABLE orders (id int, lane int REFERENCES pgqueue.lanes (id))")
-def downgrade(): op.execute("DROP TABLE orders")
-"""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        versions = folder / "versions"
-        versions.mkdir()
-        (folder / "env.py").write_text(self.ENV.format(url=url))
-        (versions / "app_1.py").write_text(self.REVISION)
-        ours = schema.script_location() / "versions"
-        self._ini = folder / "alembic.ini"
-        self._ini.write_text(
-            f"[alembic]\nscript_location = {folder}\npath_separator = newline\n"
-            f"version_locations =\n    {versions}\n    {ours}\n"
-        )
-
-    def alembic(self, *words: str) -> None:
-        command = [sys.executable, "-m", "alembic", "-c", str(self._ini), *words]
-        outcome = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
-        assert outcome.returncode == 0, outcome.stderr
