@@ -1,5 +1,6 @@
 """The body of a worker process: load the program, run a Worker, stop it when told."""
 
+import gc
 import importlib
 import logging
 from contextlib import suppress
@@ -31,6 +32,7 @@ def run_worker(home: Home, settings: Settings, *, index: int) -> int:
     unblock()
     try:
         broker = _load(settings)
+        _spare_the_collector()
         worker = _start(broker, settings) if not stop.requested else None
     except _CannotStart as error:
         home.report(Failed(str(error)))
@@ -57,6 +59,16 @@ def _load(settings: Settings) -> Broker:
         code = 3 if isinstance(error, BrokerConnectionError) else 2
         raise _CannotStart(explain(error, name), code) from error
     return broker
+
+
+def _spare_the_collector() -> None:
+    """Keep what has been loaded out of the cyclic collector's sight, for it stays as long as the process.
+
+    Under load the collector otherwise goes through all modules several times a second, 60 ms each time, in which no
+    message runs: a fifth of a drain's processor time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _start(broker: Broker, settings: Settings) -> Worker:

@@ -46,6 +46,23 @@ class TestProcesses:
         wait_for_workers(program, 5)
         assert stop(program) == 0
 
+    def test_a_workers_collector_leaves_out_what_the_program_has_loaded(self, project: Project) -> None:
+        project.stub(
+            """
+            import gc
+            from pgqueue.middleware import Middleware
+
+            class Telling(Middleware):
+                def before_worker_boot(self, broker, worker):
+                    print("left out:", gc.get_freeze_count() > len(gc.get_objects()), gc.isenabled())
+
+            broker.add_middleware(Telling())
+            """
+        )
+        program = project.start_workers()
+        program.wait_for("left out: True True")
+        assert stop(program) == 0
+
     def test_signals_are_let_through_in_all_threads_of_a_worker(self, project: Project) -> None:
         project.stub(
             """
