@@ -80,6 +80,41 @@ class TestDeclaring:
         made = pgqueue.actor(actor_class=Special)(add)
         assert isinstance(made, Special)
 
+    def test_whatever_takes_an_actors_arguments_can_make_it(self, broker: StubBroker) -> None:
+        asked: list[Any] = []
+
+        def make(fn: Any, **arguments: Any) -> Actor[Any, Any]:
+            asked.append((fn, arguments))
+            return Actor(fn, **arguments)
+
+        made = pgqueue.actor(actor_class=make, priority=3, max_retries=1)(add)
+
+        assert broker.get_actor("add") is made
+        assert asked == [
+            (
+                add,
+                {
+                    "broker": broker,
+                    "actor_name": "add",
+                    "queue_name": "default",
+                    "priority": 3,
+                    "options": {"max_retries": 1},
+                },
+            )
+        ]
+
+    def test_only_the_decorator_looks_at_names_of_queues(self, broker: StubBroker) -> None:
+        Actor(add, broker=broker, actor_name="add", queue_name="9 a", priority=0, options={})
+
+        assert "9 a" in broker.get_declared_queues()
+
+    def test_its_broker_is_that_of_the_moment(self, broker: StubBroker) -> None:
+        actor = pgqueue.actor(add)
+        pgqueue.set_broker(StubBroker())
+
+        assert actor.broker is broker
+        assert pgqueue.actor(add).broker is pgqueue.get_broker()
+
     def test_any_callable_with_a_name_will_do(self) -> None:
         actor = pgqueue.actor(actor_name="add_two")(functools.partial(add, 2))
 

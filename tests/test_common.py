@@ -25,6 +25,17 @@ def test_backoff_with_jitter_stays_between_its_factor_and_the_maximum(
     assert factor <= backoff <= max_backoff
 
 
+@given(attempts=st.integers(9, 100))
+def test_backoff_past_the_maximum_is_between_its_half_and_itself(attempts: int) -> None:
+    assert 1000 <= common.compute_backoff(attempts)[1] < 2000
+
+
+@given(attempts=st.integers(0, 7))
+def test_backoff_with_jitter_is_up_to_twice_what_it_is_without(attempts: int) -> None:
+    _, least = common.compute_backoff(attempts, jitter=False)
+    assert least <= common.compute_backoff(attempts)[1] < 2 * least
+
+
 @given(attempts=st.integers(0, 100))
 def test_backoff_without_jitter_doubles_up_to_the_maximum(attempts: int) -> None:
     expected = min(5 * 2 ** min(attempts, 32), 2000)

@@ -5,6 +5,7 @@ import pickle
 import pytest
 
 from pgqueue import errors
+from pgqueue.middleware import Interrupt, Shutdown, TimeLimitExceeded
 
 
 def test_dramatiqs_name_stands_for_our_root() -> None:
@@ -41,8 +42,15 @@ def test_the_tree_is_the_one_in_the_docstring(child: type[Exception], parent: ty
     assert issubclass(child, parent)
 
 
+@pytest.mark.parametrize("interrupt", [TimeLimitExceeded, Shutdown])
+def test_interrupts_are_no_exceptions(interrupt: type[BaseException]) -> None:
+    assert interrupt.__bases__ == (Interrupt,)
+    assert Interrupt.__bases__ == (BaseException,)
+
+
 def test_middleware_errors_are_not_ours() -> None:
-    assert not issubclass(errors.MiddlewareError, errors.PgQueueError)
+    assert errors.MiddlewareError.__bases__ == (Exception,)
+    assert errors.PgQueueError.__bases__ == (Exception,)
 
 
 def test_an_error_reads_as_its_message_or_as_an_empty_string_in_quotes() -> None:

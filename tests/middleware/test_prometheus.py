@@ -242,6 +242,40 @@ def test_a_port_in_use_is_reported_with_the_way_out(directory: Path) -> None:
     assert "Traceback" not in errors
 
 
+def test_the_metrics_are_dramatiqs_but_for_the_prefix(
+    stub_broker: StubBroker, middleware: Prometheus, port: int, directory: Path
+) -> None:
+    @pgqueue.actor
+    def work() -> None:
+        pass
+
+    message = MessageProxy(work.message())
+    middleware.before_process_message(stub_broker, message)
+    middleware.after_process_message(stub_broker, message)
+    names = {name for name in scrape(port) if "work" in name and "_bucket" not in name}
+    assert names >= {
+        of("messages_total"),
+        of("message_errors_total"),
+        of("message_retries_total"),
+        of("message_rejects_total"),
+        of("messages_inprogress"),
+        of("delayed_messages_inprogress"),
+        of("message_duration_milliseconds_count"),
+        of("message_duration_milliseconds_sum"),
+    }
+    assert [path.name.rpartition("_")[0] for path in directory.glob("gauge_*")] == ["gauge_livesum"]
+    *limits, infinity = prometheus.DURATION_BUCKETS
+    assert limits[:9] == [5, 10, 25, 50, 75, 100, 250, 500, 750]
+    assert limits[9:] == [1000, 2500, 5000, 7500, 10_000, 30_000, 60_000, 600_000, 900_000]
+    assert infinity == float("inf")
+
+
+def test_where_the_metrics_are_served_unless_told_otherwise() -> None:
+    assert prometheus.DEFAULT_HOST == "0.0.0.0"  # noqa: S104  # Prometheus asks from another machine
+    assert prometheus.DEFAULT_PORT == 9191
+    assert [fork.__name__ for fork in Prometheus().forks] == ["_run_exposition_server"]
+
+
 def test_by_default_the_metrics_are_in_the_directory_of_temporary_files(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -223,6 +223,27 @@ def test_another_exception_than_the_expected_is_tried_again(stub_broker: StubBro
     assert not message.failed
 
 
+def test_a_message_has_no_retry_when_of_its_own(stub_broker: StubBroker) -> None:
+    message, copy = failed(stub_broker, own={"retry_when": None, "max_retries": 0})
+    assert message.failed
+    assert copy is None
+    message, copy = failed(stub_broker, own={"retry_when": "never asked"})
+    assert copy is not None
+
+
+def test_the_actors_retry_when_comes_before_the_middlewares(stub_broker: StubBroker) -> None:
+    def never(retries: int, exception: BaseException) -> bool:
+        return False
+
+    def always(retries: int, exception: BaseException) -> bool:
+        return True
+
+    message, _ = failed(stub_broker, actors={"max_retries": 5}, retry_when=never)
+    assert message.failed
+    message, _ = failed(stub_broker, actors={"retry_when": always, "max_retries": 0}, retry_when=never)
+    assert not message.failed
+
+
 def test_retries_are_logged(stub_broker: StubBroker, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         failed(stub_broker)

@@ -131,12 +131,34 @@ def pipes(pid: int) -> set[str]:
     return {target for target in targets if target.startswith("pipe:")}
 
 
+def test_a_process_is_booted_between_its_broker_and_the_other_modules(project: Project) -> None:
+    project.stub(
+        """
+        from pgqueue.middleware import Middleware
+        class Boot(Middleware):
+            def after_process_boot(self, broker): print("booted")
+        broker.add_middleware(Boot())
+        print("broker imported")
+        """
+    )
+    project.write("tasks.py", "print('tasks imported')")
+    output = project.start_workers("tasks").output
+    assert output.index("broker imported") < output.index("booted") < output.index("tasks imported")
+    assert output.index("tasks imported") < output.index("Worker process is ready for action.")
+
+
 class TestForks:
     def test_functions_run_beside_the_workers_once_these_are_up(self, project: Project) -> None:
         project.stub("def beside(): print('beside, in', os.getpid())")
         program = project.start_workers("--fork", "app:beside", processes=2)
         output = program.wait_for("beside, in")
-        assert "Fork process 'app:beside' is ready for action." in output
+        assert re.search(
+            r"\[pgqueue\.ForkProcess\(0\)\] \[INFO\] Fork process 'app:beside' is ready for action\.$",
+            output,
+            re.MULTILINE,
+        )
+        for number in range(2):
+            assert f"[pgqueue.WorkerProcess({number})] [INFO] Worker process is ready for action." in output
         assert output.rindex("Worker process is ready") < output.index("beside, in")
         assert stop(program) == 0
 

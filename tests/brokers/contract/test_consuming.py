@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -16,9 +17,11 @@ from .support import Consume, assert_equal, dead_letter_count, join, message_for
 def test_a_consumer_yields_none_when_there_is_nothing(broker: Broker, consume: Consume) -> None:
     broker.declare_queue("default")
     consumer = consume("default", timeout=50)
-    started = time.monotonic()
-    assert next(consumer) is None
-    assert time.monotonic() - started < 5
+    assert iter(consumer) is consumer
+    for _ in range(2):  # it is never at its end
+        started = time.monotonic()
+        assert next(consumer) is None
+        assert time.monotonic() - started < 5
 
 
 def test_a_consumer_yields_what_was_sent(broker: Broker, consume: Consume) -> None:
@@ -90,6 +93,24 @@ def test_acknowledging_a_message_twice_is_like_once(broker: Broker, consume: Con
         join(broker, timeout=50)
     consumer.ack(second)
     join(broker)
+
+
+def test_other_threads_than_the_consumers_settle(broker: Broker, consume: Consume) -> None:
+    for number in range(10):
+        broker.enqueue(message_for(broker, number))
+    consumer = consume("default", prefetch=10, timeout=50)
+    held = [next_message(consumer) for _ in range(10)]
+    threads = [
+        threading.Thread(target=consumer.nack if message.args[0] % 2 else consumer.ack, args=(message,))
+        for message in held
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert consumer.flush(5)
+    join(broker)
+    assert dead_letter_count(broker) == 5
 
 
 def test_a_message_that_was_handed_back_is_there_for_others_at_once(broker: Broker, consume: Consume) -> None:
