@@ -1,4 +1,4 @@
-"""Sends over connections that break."""
+"""Sends to queues that nobody has declared, and over connections that break."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,6 +36,16 @@ def breaking(monkeypatch: pytest.MonkeyPatch, broker: PostgresBroker, *, after_t
 def some(count: int) -> list[Message[Any]]:
     """Make messages."""
     return [Message("default", "actor", (number,), {}, {}) for number in range(count)]
+
+
+def test_a_queue_needs_no_declaration(postgres_broker: PostgresBroker) -> None:
+    """As with Dramatiq's brokers on servers: sending to it or consuming from it makes it."""
+    consumer = postgres_broker.consume("nowhere", timeout=2_000)
+    try:
+        sent = postgres_broker.enqueue(Message("nowhere", "work", (), {}, {}))
+        assert next(consumer) == sent
+    finally:
+        consumer.close()
 
 
 @pytest.mark.parametrize("after_the_commit", [False, True])

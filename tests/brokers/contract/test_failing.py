@@ -12,7 +12,7 @@ import pytest
 import pgqueue
 from pgqueue.broker import Broker, MessageProxy
 from pgqueue.errors import RateLimitExceeded, SkipMessage
-from pgqueue.middleware import Middleware, Retries, TimeLimit
+from pgqueue.middleware import Interrupt, Middleware, Retries, TimeLimit
 
 from ...conftest import WorkerFor
 from ...support.eventually import eventually
@@ -86,6 +86,38 @@ def test_what_the_callbacks_of_failures_are_told(broker: Broker, worker_for: Wor
     assert sorted(number for number, _ in failures) == [1, 2, 3, 4]
     assert [what for _, what in failures] == [error] * 4
     assert exhausted == [(4, {"retries": 3, "max_retries": 3})]
+
+
+def test_a_success_is_told_with_its_result(broker: Broker, worker_for: WorkerFor) -> None:
+    told: list[tuple[str, Any]] = []
+
+    @pgqueue.actor(broker=broker)
+    def succeeded(message: dict[str, Any], result: Any) -> None:
+        told.append((message["message_id"], result))
+
+    @pgqueue.actor(broker=broker, on_success="succeeded", on_failure="nobody")
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    sent = add.send(1, 2)
+    worker_for(broker)
+    join(broker)
+    assert told == [(sent.message_id, 3)]
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, Interrupt, GeneratorExit])
+def test_whatever_an_actor_raises_is_tried_again(
+    broker: Broker, worker_for: WorkerFor, settlements: Settlements, kind: type[BaseException]
+) -> None:
+    @pgqueue.actor(broker=broker, max_retries=1, min_backoff=0, max_backoff=0)
+    def fail() -> None:
+        raise kind
+
+    fail.send()
+    worker = worker_for(broker, worker_threads=1)
+    join(broker)
+    assert settlements.calls == [("ack", 1), ("nack", 2)]
+    assert worker.workers[0].is_alive()
 
 
 def test_without_retries_a_failed_message_is_acknowledged(

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Any
+
+import pytest
 
 from pgqueue.actor import actor
 from pgqueue.broker import Broker, MessageProxy
@@ -122,7 +125,9 @@ def test_a_failing_message_is_retried_as_itself_and_then_rejected(
     assert dead_letter_count(broker) == 1
 
 
-def test_a_message_for_an_unknown_actor_is_rejected(broker: Broker, worker_for: WorkerFor) -> None:
+def test_a_message_for_an_unknown_actor_is_rejected(
+    broker: Broker, worker_for: WorkerFor, caplog: pytest.LogCaptureFixture
+) -> None:
     calls: list[tuple[str, type]] = []
 
     class Spy(Middleware):
@@ -138,3 +143,5 @@ def test_a_message_for_an_unknown_actor_is_rejected(broker: Broker, worker_for: 
     eventually(lambda: assert_equal(dead_letter_count(broker), 1))
     join(broker)
     assert calls == [("nack", ActorNotFound)]
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "'work'" in record.getMessage()

@@ -8,6 +8,7 @@ import pytest
 from pgqueue.actor import actor
 from pgqueue.broker import Broker
 from pgqueue.errors import QueueJoinTimeout
+from pgqueue.worker import Worker
 
 from ...conftest import WorkerFor
 from ...support.eventually import eventually
@@ -65,6 +66,39 @@ def test_a_paused_worker_runs_nothing_and_resumes_at_once(broker: Broker, worker
     join(broker)
     assert calls == [1, 2]
     assert time.monotonic() - started < 2.5  # less than the delay before a consumer is restarted
+
+
+def test_a_pause_begins_when_the_running_message_has_ended(broker: Broker, worker_for: WorkerFor) -> None:
+    running, go_on, paused = threading.Event(), threading.Event(), threading.Event()
+
+    @actor(broker=broker)
+    def work() -> None:
+        running.set()
+        go_on.wait(10)
+
+    def pause() -> None:
+        worker.pause()
+        paused.set()
+
+    worker = worker_for(broker, worker_threads=2)
+    work.send()
+    assert running.wait(10)
+    thread = threading.Thread(target=pause)
+    thread.start()
+    eventually(lambda: assert_equal([each.paused for each in worker.workers], [True, True]))
+    assert not paused.wait(0.05)
+    go_on.set()
+    assert paused.wait(10)
+    thread.join()
+
+
+def test_a_worker_may_be_stopped_twice_and_without_a_start(broker: Broker, worker_for: WorkerFor) -> None:
+    Worker(broker).stop()
+    worker = worker_for(broker)
+    worker.stop()
+    worker.stop()
+    assert not any(thread.is_alive() for thread in worker.workers)
+    assert not any(thread.is_alive() for thread in worker.consumers.values())
 
 
 def test_a_stopping_worker_finishes_what_runs_and_hands_back_the_rest(
