@@ -169,6 +169,23 @@ class TestPipeline:
             list(pipe.get_results(block=True, timeout=50))
         assert time.monotonic() - started < 2
 
+    @pytest.mark.parametrize("timeout", [None, 0])
+    def test_without_a_timeout_each_step_has_the_default_of_its_own(
+        self, timeout: int | None, add: Add, broker: StubBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int] = []
+
+        def poll(self: StubBackend, key: str, timeout: int) -> Any:
+            asked.append(timeout)
+            return 1
+
+        monkeypatch.setattr(StubBackend, "_poll", poll)
+        pipe = add.message(1, 2) | add.message(3)
+
+        assert list(pipe.get_results(block=True, timeout=timeout)) == [1, 1]
+        assert list(group(pipe.messages).get_results(block=True, timeout=timeout)) == [1, 1]
+        assert asked == [10_000] * 4
+
 
 class TestGroup:
     def test_running_it_sends_its_children_in_order(self, add: Add, broker: StubBroker) -> None:

@@ -49,6 +49,11 @@ class ClaimedProxy(MessageProxy):
         self.withheld = False
         self.claimed_at = self.started_at = time.monotonic()
 
+    @property
+    def redelivered(self) -> bool:
+        """Whether a worker was lost while it held the message, as RabbitMQ's broker tells it."""
+        return self.attempts > 0
+
 
 class _Threads(threading.local):
     """A number for each worker thread, its place on the running board."""

@@ -140,10 +140,19 @@ class PostgresBroker(Broker):
         with self.database.connection() as conn:
             queues.flush(conn, self.database.statements, queue_name=q_name(queue_name))
 
-    def join(self, queue_name: str, *, timeout: int | None = None, interval: int = 100) -> None:
+    def join(
+        self,
+        queue_name: str,
+        min_successes: int = 1,  # noqa: ARG002  # see below
+        idle_time: int = 0,  # noqa: ARG002
+        *,
+        timeout: int | None = None,
+        interval: int = 100,
+    ) -> None:
         """Wait until a queue has no message: none ready, none delayed, none in progress, in one snapshot.
 
         Parameters:
+          min_successes, idle_time: As RabbitMQ's broker has; without effect, for one snapshot sees everything.
           timeout: Milliseconds; None waits for ever.
           interval: Milliseconds between two looks, at most.
 
@@ -267,6 +276,11 @@ class PostgresBroker(Broker):
 
     # ── consuming ─────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def consumer_class(self) -> type[PostgresConsumer]:
+        """The class of this broker's consumers; a subclass may have another."""
+        return PostgresConsumer
+
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Return a consumer of one queue. Delayed messages come through it when they are due."""
         return self._consumer([q_name(queue_name)], prefetch=prefetch, threads=1, timeout=timeout)
@@ -283,7 +297,7 @@ class PostgresBroker(Broker):
     ) -> PostgresConsumer:
         session = self._join_session(threads)
         intake = Intake(session, queue_names, prefetch=prefetch, threads=threads)
-        return PostgresConsumer(
+        return self.consumer_class(
             session, intake, self._settlements, timeout_s=timeout / 1000, on_close=self._leave_session
         )
 

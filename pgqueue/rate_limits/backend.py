@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,30 +11,29 @@ if TYPE_CHECKING:
 __all__ = ["RateLimiterBackend"]
 
 
-class RateLimiterBackend(ABC):
+class RateLimiterBackend:
     """Keeps numbers under keys for a while. Every method is atomic; all times are milliseconds."""
 
-    @abstractmethod
     def add(self, key: str, value: int, ttl: int) -> bool:
         """Set a key that does not exist, or has expired; return whether it was set."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement add()")
 
-    @abstractmethod
     def incr(self, key: str, amount: int, maximum: int, ttl: int) -> bool:
         """Add to a key's value, 0 if it does not exist, unless the sum would be above ``maximum``.
 
         Returns:
           Whether it was added; only then does the key live on for ``ttl``.
         """
+        raise NotImplementedError(f"{type(self).__name__} does not implement incr()")
 
-    @abstractmethod
     def decr(self, key: str, amount: int, minimum: int, ttl: int) -> bool:
         """Subtract from a key's value, 0 if it does not exist, unless the rest would be below ``minimum``.
 
         Returns:
           Whether it was subtracted; only then does the key live on for ``ttl``.
         """
+        raise NotImplementedError(f"{type(self).__name__} does not implement decr()")
 
-    @abstractmethod
     def incr_and_sum(
         self, key: str, keys: Callable[[], list[str]], amount: int, maximum: int, ttl: int
     ) -> bool:
@@ -47,6 +45,7 @@ class RateLimiterBackend(ABC):
         Returns:
           Whether it was added; only then does the key live on for ``ttl``.
         """
+        raise NotImplementedError(f"{type(self).__name__} does not implement incr_and_sum()")
 
     def hold(self, key: str, maximum: int, ttl: int) -> object:
         """Take one of the ``maximum`` places of a key.

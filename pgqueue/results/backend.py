@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from abc import ABC, abstractmethod
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -42,7 +41,7 @@ class MissingType(Enum):
 Missing: Final = MissingType.MISSING
 
 
-class ResultBackend(ABC):
+class ResultBackend:
     """Keeps results for a while. Subclasses implement `_get` and `_store`; all times are milliseconds.
 
     Parameters:
@@ -115,10 +114,10 @@ class ResultBackend(ABC):
             result = self._get(key)
         return result
 
-    @abstractmethod
     def _get(self, message_key: str) -> Any:
         """Return what is stored under a key, `Missing` if nothing is."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement _get()")
 
-    @abstractmethod
     def _store(self, message_key: str, result: Any, ttl: int) -> None:
         """Store a value under a key for ``ttl``, in the place of any earlier one."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement _store()")

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from pgqueue.brokers import postgres
 from pgqueue.brokers.postgres import PostgresBroker
-from pgqueue.errors import DatabaseUnavailable
+from pgqueue.errors import ConnectionClosed, DatabaseUnavailable
 from pgqueue.message import Message
 from pgqueue.storage.messages import NewMessage
 
@@ -70,3 +71,22 @@ def test_a_message_that_is_sent_again_on_purpose_is_sent_though_its_connection_b
     breaking(monkeypatch, postgres_broker, after_the_commit=False)
     postgres_broker.enqueue(message)
     assert sent() == 2
+
+
+def test_a_send_gives_up_after_six_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "SEND_RETRY_S", 0.0)
+    broker = PostgresBroker("postgresql://me:secret@127.0.0.1:1/none")
+    broker.declare_queue("default")
+    attempts: list[int] = []
+    connection = broker.database.connection
+
+    def count() -> object:
+        attempts.append(1)
+        return connection()
+
+    monkeypatch.setattr(broker.database, "connection", count)
+    with pytest.raises(ConnectionClosed, match=r"Not sent, after 6 attempts: .*127\.0\.0\.1") as raised:
+        broker.enqueue(some(1)[0])
+    assert len(attempts) == 6
+    assert isinstance(raised.value.__cause__, DatabaseUnavailable)
+    assert "secret" not in str(raised.value)

@@ -164,3 +164,19 @@ def test_a_full_batch_is_followed_by_the_next_at_once(queue: Queue, monkeypatch:
     assert queue.value("SELECT count(*) FROM pgqueue.dead_letters") == 2
     assert run(queue, monkeypatch) == pruner.INTERVAL_S
     assert queue.value("SELECT count(*) FROM pgqueue.dead_letters") == 0
+
+
+@pytest.mark.slow
+def test_sixteen_thousand_dead_letters_are_purged_in_a_row(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.send(*map(str, range(16_000)))
+    claimed = queue.claimed(queue.owner(), limit=16_000)
+    queue.settle([done(message, status="f", reason="failed") for message in claimed])
+    assert queue.value("SELECT count(*) FROM pgqueue.dead_letters") == 16_000
+    queue.conn.execute("UPDATE pgqueue.dead_letters SET died_at = died_at - interval '8 days'")
+    runs = 1
+    while run(queue, monkeypatch) == 0.0:
+        runs += 1
+    assert queue.value("SELECT count(*) FROM pgqueue.dead_letters") == 0
+    assert runs <= 16_000 // pruner.BATCH + 1

@@ -191,3 +191,15 @@ def test_an_urgent_message_is_charged_before_others_that_were_claimed_with_it(qu
     run(queue)
     attempts = {bytes(m.payload): m.attempts for m in queue.claimed(queue.owner())}
     assert attempts == {b"urgent": 1, b"first": 0, b"second": 0}
+
+
+@pytest.mark.slow
+def test_sixteen_thousand_messages_of_a_dead_worker_are_returned_in_their_order(queue: Queue) -> None:
+    payloads = [str(number) for number in range(16_000)]
+    queue.send(*payloads)
+    with queue.connect() as its:
+        assert len(queue.claimed(queue.owner(its), limit=16_000)) == 16_000
+    assert queue.ready() == []
+    age(queue, seconds=reaper.GRACE_S + 1)
+    run(queue, times=2)
+    assert queue.ready() == payloads

@@ -160,3 +160,20 @@ def test_a_backend_need_not_be_able_to_wait() -> None:
     backend.wait_notify("key", LONG)
     with pytest.raises(NotImplementedError):
         backend.wait("key", 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("add", ("key", 1, LONG)),
+        ("incr", ("key", 1, 1, LONG)),
+        ("decr", ("key", 1, 0, LONG)),
+        ("incr_and_sum", ("key", list, 1, 1, LONG)),
+    ],
+)
+def test_a_backend_that_lacks_a_method_says_which(method: str, arguments: tuple[object, ...]) -> None:
+    class Half(RateLimiterBackend):
+        pass
+
+    with pytest.raises(NotImplementedError, match=rf"Half does not implement {method}\(\)"):
+        getattr(Half(), method)(*arguments)

@@ -12,7 +12,7 @@ from pgqueue.encoder import JSONEncoder, PickleEncoder, set_encoder
 from pgqueue.errors import ResultFailure, ResultMissing, ResultTimeout
 from pgqueue.message import Message
 from pgqueue.results import Missing, ResultBackend
-from pgqueue.results.backends import StubBackend
+from pgqueue.results.backends import PostgresBackend, StubBackend
 from tests.support.eventually import eventually
 
 LONG = 60_000
@@ -117,3 +117,51 @@ def test_a_later_result_takes_the_place_of_an_earlier_one(backend: ResultBackend
     backend.store_exception(sent, ValueError("no"), LONG)
     backend.store_result(sent, 1, LONG)
     assert backend.get_result(sent) == 1
+
+
+def test_a_backend_that_lacks_a_method_says_which() -> None:
+    class Half(ResultBackend):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Half does not implement _get\(\)"):
+        Half().get_result(message())
+    with pytest.raises(NotImplementedError, match=r"Half does not implement _store\(\)"):
+        Half().store_result(message(), 1, LONG)
+
+
+def test_the_base_builds_keys_and_a_subclass_may_build_others(stub_results: StubBackend) -> None:
+    class Short(StubBackend):
+        def build_message_key(self, message: Any) -> str:
+            return f"short:{message.message_id}"
+
+    sent = message(message_id="id")
+    readable = ResultBackend(namespace="mine", use_namespace_prefix_keys=True)
+    assert readable.build_message_key(sent) == "mine:default:add:id"
+    assert ResultBackend().namespace == "pgqueue-results"
+    Short().store_result(sent, 1, LONG)
+    assert set(StubBackend.results) == {"short:id"}
+
+
+def test_a_result_whose_time_is_over_is_missing_and_waiting_for_it_ends(backend: ResultBackend) -> None:
+    sent = message()
+    backend.store_result(sent, 1, 1)
+
+    def missing() -> None:
+        try:
+            found = backend.get_result(sent)
+        except ResultMissing:
+            return
+        raise AssertionError(found)
+
+    eventually(missing)
+    with pytest.raises(ResultTimeout):
+        backend.get_result(sent, block=True, timeout=50)
+
+
+def test_results_of_a_pickle_encoder_are_any_objects(database_url: str, stub_results: StubBackend) -> None:
+    sent, value = message(), {(1, 2): {3.5}}
+    postgres = PostgresBackend(url=database_url, encoder=PickleEncoder())
+    for store in (postgres, StubBackend(encoder=PickleEncoder())):
+        store.store_result(sent, value, LONG)
+        assert store.get_result(sent) == value
+    postgres.close()

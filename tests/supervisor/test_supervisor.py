@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,14 @@ class TestReloading:
         project.write("go", "")
         assert program.wait() == 0
         assert program.output.count("is booting up") == 1
+
+    def test_it_is_the_same_interpreter_whatever_the_path_says(self, project: Project) -> None:
+        project.stub("import sys; print('with', sys.executable)")
+        program = project.start_workers(env={"PATH": "/nowhere", "VIRTUAL_ENV": None})
+        program.send(signal.SIGHUP)
+        wait_for_workers(program, 2)
+        assert re.findall(r"^with (.*)$", program.output, re.MULTILINE) == [sys.executable] * 2
+        assert stop(program) == 0
 
     def test_signals_work_after_a_reload(self, project: Project) -> None:
         project.stub()

@@ -209,8 +209,7 @@ def _run_exposition_server() -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     # Ctrl-C reaches every process of the terminal; the main one tells us in its own way.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    host = _environment("prom_host") or DEFAULT_HOST
-    port = getenv_int("pgqueue_prom_port", DEFAULT_PORT)
+    host, port = _address()
     try:
         with _queue_collector() as queues, _serving(_directory(), host, port, queues):
             logger.info("Metrics are served at http://%s:%d/metrics.", host, port)
@@ -268,6 +267,11 @@ def _directory() -> Path:
     """Return where the processes of this program share their numbers."""
     given = _environment("prom_db") or os.getenv("PROMETHEUS_MULTIPROC_DIR")
     return Path(given) if given else Path(tempfile.gettempdir()) / "pgqueue-prometheus"
+
+
+def _address() -> tuple[str, int]:
+    """Return where metrics are served: host and port."""
+    return _environment("prom_host") or DEFAULT_HOST, getenv_int("pgqueue_prom_port", DEFAULT_PORT)
 
 
 def _environment(name: str) -> str | None:
