@@ -8,6 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Made anew whenever the package's metadata changes.
 READY := $(VENV)/.ready
+# Tests mostly wait, for processes and servers, so there may be more of them at a time than cores.
+JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+# Everything that takes minutes: histories and counts that `make test` runs in a short version.
+LONG := tests/drills tests/storage tests/rate_limits
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test drills check bench schema dev format clean
@@ -19,10 +23,10 @@ demo: $(READY) ## Run the demo on a PostgreSQL of its own
 	@$(BIN)/pgqueue demo
 
 test: $(READY) ## Run the tests on a real PostgreSQL (arguments: make test ARGS="tests/worker -x")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 drills: $(READY) ## Kill, stop and cut off workers and servers under load (arguments: make drills ARGS="-k zombies")
-	@PGQUEUE_DRILLS=full $(BIN)/python -m pytest -p no:randomly tests/drills $(ARGS)
+	@PGQUEUE_DRILLS=full $(BIN)/python -m pytest -p no:randomly $(LONG) -m "long or drill" $(ARGS)
 
 check: $(READY) ## Lint, check formatting, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -112,7 +112,6 @@ class EventLoopThread(threading.Thread):
             raise RuntimeError("The event loop is not running.")
         task = _Task(coro)
         try:
-            self.loop.call_soon_threadsafe(task.start)
             self._wait_for(task)
             return task.result()
         finally:
@@ -121,6 +120,7 @@ class EventLoopThread(threading.Thread):
 
     def _wait_for(self, task: _Task[Any]) -> None:
         try:
+            self.loop.call_soon_threadsafe(task.start)
             # A lock can't be interrupted, so the wait is cut into slices.
             while not task.ended.wait(self.interrupt_check_ival):
                 if not self.is_alive():
@@ -151,6 +151,10 @@ class _Task(Generic[R]):
     def cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+            return
+        # The Interrupt came before the loop had heard of the coroutine.
+        _discard(self._coro)
+        self.ended.set()
 
     def result(self) -> R:
         if self._error is None:

@@ -1,7 +1,10 @@
 """Fixtures that every test may use; what they are made of is in tests/support."""
 
 import importlib
-from collections.abc import Callable, Iterator
+import json
+import os
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,6 +18,48 @@ from .support.postgres import Databases, server_url
 from .support.processes import Process, processes
 
 WorkerFor = Callable[..., Worker]
+
+
+# ── The run ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes, unless everything is to run in full."""
+    if os.environ.get("PGQUEUE_DRILLS") == "full":
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the drills found; append it to the file that PGQUEUE_DRILL_REPORT names."""
+    reports = [
+        str(value)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for name, value in report.user_properties
+        if name == "drill" and report.when == "call"
+    ]
+    if reports:
+        terminalreporter.section("drills")
+    for line in map(json.loads, reports):
+        terminalreporter.write_line(str(line.pop("drill")), bold=True)
+        terminalreporter.write_line("  " + ", ".join(f"{name} {value}" for name, value in line.items()))
+    file = os.environ.get("PGQUEUE_DRILL_REPORT")
+    if file and reports:
+        with Path(file).open("a") as out:
+            out.writelines(f"{line}\n" for line in reports)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let reports travel between the processes of a run though a test logs what no encoding knows."""
+    report = yield
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
+    return report
 
 
 # ── Databases ─────────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ import logging
 import threading
 import traceback
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -144,6 +144,28 @@ def test_an_interrupt_cancels_the_coroutine_and_goes_on(loop_thread: EventLoopTh
 
     assert thread.cancelled
     assert isinstance(thread.error, Interrupt)
+
+
+@pytest.mark.parametrize("heard_of", [True, False])
+def test_an_interrupt_while_the_loop_is_told_leaves_nothing_running(
+    loop_thread: EventLoopThread, monkeypatch: pytest.MonkeyPatch, heard_of: bool
+) -> None:
+    tell = loop_thread.loop.call_soon_threadsafe
+
+    def interrupted(callback: Callable[[], object]) -> None:
+        monkeypatch.undo()
+        if heard_of:
+            tell(callback)
+        raise Interrupt
+
+    monkeypatch.setattr(loop_thread.loop, "call_soon_threadsafe", interrupted)
+    with pytest.raises(Interrupt):
+        loop_thread.run_coroutine(asyncio.Event().wait())
+    assert loop_thread.run_coroutine(number_of_tasks()) == 1
+
+
+async def number_of_tasks() -> int:
+    return len(asyncio.all_tasks())
 
 
 def test_a_coroutine_that_does_not_clean_up_is_reported(

@@ -44,6 +44,7 @@ class Keeper:
         self.data = Path(order["data"])
         self.locks = Path(order["locks"])
         self.process: subprocess.Popen[bytes] | None = None
+        self.started = time.monotonic()
         self.stopping = False
         # A stop must not slip in between the decision to start the server and the start.
         self.gate = threading.RLock()
@@ -71,6 +72,7 @@ class Keeper:
         lock = 0 if self.stopping else take(self.locks / "server")
         if not lock:
             return
+        self.started = time.monotonic()
         with Path(self.order["log"]).open("ab") as log:
             self.process = subprocess.Popen(
                 self.order["command"],
@@ -113,12 +115,11 @@ class Keeper:
     def stay_until_the_end(self) -> None:
         """Wait for the server's end, and start it again if that was not its time."""
         while True:
-            started = time.monotonic()
             wait_until_free(self.locks / "server")
             if self.process is not None:
                 self.process.wait()
             with self.gate:
-                if self.stopping or time.monotonic() - started < SHORT_LIFE_S:
+                if self.stopping or time.monotonic() - self.started < SHORT_LIFE_S:
                     return
                 self.start()
 

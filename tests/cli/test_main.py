@@ -184,8 +184,9 @@ class TestPidFile:
         assert project.run("nosuch", "--pid-file", "pid")[0] == 2
         assert not (project.directory / "pid").exists()
 
-    @pytest.mark.parametrize("content", [str(os.getpid()), "garbage"])
-    def test_a_live_one_and_garbage_end_with_code_four(self, project: Project, content: str) -> None:
+    @pytest.mark.parametrize("kind", ["live", "garbage"])
+    def test_a_live_one_and_garbage_end_with_code_four(self, project: Project, kind: str) -> None:
+        content = {"live": str(os.getpid()), "garbage": "garbage"}[kind]
         project.stub()
         project.write("pid", content)
         code, output = project.run("app", "--pid-file", "pid")

@@ -1,4 +1,4 @@
-"""What all drills share: how long they take, their seed, their ledger, and the report at the end."""
+"""What all drills share: how long they take, their seed, their ledger, and their reports."""
 
 import json
 import os
@@ -13,8 +13,13 @@ import pytest
 from .checks import Verdicts
 from .ledger import Ledger
 
-#: The reports of this session, for the terminal.
-_REPORTS = pytest.StashKey[list[dict[str, object]]]()
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the drills, for `make drills`."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker("drill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +68,8 @@ def report(request: pytest.FixtureRequest, seed: int) -> Callable[..., None]:
         name = request.node.name.removeprefix("test_").replace("_", " ")
         checks = {check: len(getattr(verdicts, check)) for check in ("lost", "overlap", "phantom", "stuck")}
         line = {"drill": name, "seed": seed, "seconds": round(time.monotonic() - began, 1), **checks}
-        request.config.stash.setdefault(_REPORTS, []).append({**line, **verdicts.figures, **figures})
+        # Printed at the end of the run, by tests/conftest.py; this may be one of several processes.
+        request.node.user_properties.append(("drill", json.dumps({**line, **verdicts.figures, **figures})))
         verdicts.assert_clean()
 
     return add
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the reports; append them to the file that PGQUEUE_DRILL_REPORT names."""
-    reports = config.stash.get(_REPORTS, [])
-    if reports:
-        terminalreporter.section("drills")
-    for line in reports:
-        terminalreporter.write_line(str(line["drill"]), bold=True)
-        terminalreporter.write_line(
-            "  " + ", ".join(f"{name} {value}" for name, value in line.items() if name != "drill")
-        )
-    file = os.environ.get("PGQUEUE_DRILL_REPORT")
-    if file and reports:
-        with Path(file).open("a") as out:
-            out.writelines(json.dumps(line) + "\n" for line in reports)

@@ -49,7 +49,7 @@ def test_waiting_for_a_result_ends_with_the_timeout(backend: ResultBackend) -> N
     started = time.monotonic()
     with pytest.raises(ResultTimeout) as error:
         backend.get_result(sent, block=True, timeout=100)
-    assert 0.1 <= time.monotonic() - started < 1
+    assert 0.1 <= time.monotonic() - started < 5
     assert error.value.args == (sent,)
 
 

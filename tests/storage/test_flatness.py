@@ -77,7 +77,7 @@ def test_claims_stay_flat_under_a_held_snapshot(queue: Queue) -> None:
     check(queue, 30_000, slot=4_000, most_bytes=20_000_000)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_claims_stay_flat_through_300000_messages(queue: Queue) -> None:
     check(queue, 300_000, slot=60_000, most_bytes=200_000_000)

@@ -380,7 +380,7 @@ def test_no_message_is_lost_or_doubled_whatever_happens(databases: Databases) ->
     run(databases, examples=20, steps=30)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_no_message_is_lost_or_doubled_in_long_histories(databases: Databases) -> None:
     run(databases, examples=300, steps=60)

@@ -291,7 +291,7 @@ def test_every_committed_row_is_claimed_once(machine: type[Claims]) -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("machine", [FlatClaims, FoldingClaims])
 def test_every_committed_row_is_claimed_once_in_long_histories(machine: type[Claims]) -> None:

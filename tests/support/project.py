@@ -42,11 +42,7 @@ class Project:
 
     def start_python(self, *arguments: str, env: dict[str, str | None] | None = None) -> Process:
         """Start the interpreter in the project."""
-        # Programs that a test kills leave their temporary files; here they go with the project.
-        scratch = self.directory / ".tmp"
-        scratch.mkdir(exist_ok=True)
         clean: dict[str, str | None] = {"PGQUEUE_URL": None, "DATABASE_URL": None, "PGQUEUE_SCHEMA": None}
-        clean["TMPDIR"] = str(scratch)
         process = Process(arguments, env={**clean, **(env or {})}, cwd=self.directory)
         self._programs.append(process)
         return process

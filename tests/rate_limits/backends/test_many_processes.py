@@ -154,7 +154,7 @@ def cost_of_a_change(conn: Connection, database: Database) -> int:
     return buffers(plan)
 
 
-@pytest.mark.parametrize("acquisitions", [800, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("acquisitions", [800, pytest.param(5000, marks=pytest.mark.long)])
 def test_a_limit_costs_the_same_however_often_it_was_acquired_under_a_held_snapshot(
     queue: Queue, acquisitions: int
 ) -> None:
