@@ -31,6 +31,7 @@ from .generic import GenericActor
 from .logging import get_logger
 from .message import Message, MessageStatus, get_encoder, set_encoder
 from .middleware import Middleware
+from .transactions import outside_transaction, transaction
 from .worker import ConsumerThread, Worker, WorkerThread
 
 __all__ = [
@@ -65,9 +66,11 @@ __all__ = [
     "get_encoder",
     "get_logger",
     "group",
+    "outside_transaction",
     "pipeline",
     "set_broker",
     "set_encoder",
+    "transaction",
 ]
 
 __version__ = "0.1.0"

@@ -12,6 +12,9 @@
     │ │   └ ConnectionClosed
     │ ├ QueueJoinTimeout · RateLimitExceeded · Retry
     │ ├ ResultError ─ ResultTimeout · ResultMissing · ResultFailure
+    │ ├ TransactionError
+    │ │ ├ NotATarget · TargetClosed · TargetFailed · NoTransaction
+    │ │ └ TargetElsewhere · TargetMismatch · NestedTransactions
     │ └ SchemaOutdated · LeaseLost · MissingExtra · EmbeddedServerError
     └ MiddlewareError ─ SkipMessage
 
@@ -38,6 +41,9 @@ __all__ = [
     "LeaseLost",
     "MiddlewareError",
     "MissingExtra",
+    "NestedTransactions",
+    "NoTransaction",
+    "NotATarget",
     "PermissionDenied",
     "PgQueueError",
     "QueueJoinTimeout",
@@ -50,6 +56,11 @@ __all__ = [
     "Retry",
     "SchemaOutdated",
     "SkipMessage",
+    "TargetClosed",
+    "TargetElsewhere",
+    "TargetFailed",
+    "TargetMismatch",
+    "TransactionError",
 ]
 
 
@@ -200,6 +211,117 @@ class SchemaOutdated(PgQueueError):
 
 class LeaseLost(PgQueueError):
     """A worker no longer holds the message that it is running: its claim was given to another."""
+
+
+class TransactionError(PgQueueError):
+    """The root of the errors about sending within a transaction of the application's; nothing was sent.
+
+    The transaction is as it was, but for one that the server itself has ended or failed.
+    """
+
+
+class NotATarget(TransactionError):
+    """What was given as a transaction's connection is nothing that pgqueue can send through."""
+
+    def __init__(self, target: object, *, hint: str = "") -> None:
+        super().__init__(
+            f"pgqueue can't send through {_named(target)}: expected a connection or session in whose transaction the "
+            "messages shall be: psycopg's Connection or AsyncConnection; SQLAlchemy's Connection, Session or "
+            "scoped_session, or the async ones, on PostgreSQL; asyncpg's Connection; Django's connection or its alias. "
+            + (hint or "Of an engine, pool or session maker, open one first.")
+        )
+
+
+class TargetClosed(TransactionError):
+    """The connection of a transaction is closed."""
+
+    def __init__(self, target: object, *, detail: str = "") -> None:
+        super().__init__(
+            f"Nothing can be sent through {_named(target)}: it is closed{detail and f' ({detail})'}. "
+            "Send while its transaction is open, or without pgqueue.transaction()."
+        )
+
+
+class TargetFailed(TransactionError):
+    """A transaction has failed: it takes no further statement."""
+
+    def __init__(self, target: object) -> None:
+        super().__init__(
+            f"Nothing can be sent through {_named(target)}: its transaction has failed, and PostgreSQL takes no "
+            "further statement in it. Roll it back (or back to a savepoint), then send."
+        )
+
+
+class NoTransaction(TransactionError):
+    """A connection has no transaction that a message could join."""
+
+    def __init__(self, target: object, *, begin: str) -> None:
+        super().__init__(
+            f"{_named(target)} has no transaction that a message could be part of: {begin}, or send without "
+            "pgqueue.transaction()."
+        )
+
+
+class TargetElsewhere(TransactionError):
+    """The connection of a transaction is to another database than the broker's."""
+
+    def __init__(self, target: object, *, home: str, schema: str) -> None:
+        super().__init__(
+            f"{_named(target)} is connected to another database than the one where this broker's workers look for "
+            f"messages: schema {schema!r} in {home or 'the database of its pool'}. A transaction can't span two: use a "
+            "connection to that database, a broker for this one, or send outside of pgqueue.transaction()."
+        )
+
+
+class TargetMismatch(TransactionError):
+    """Something was awaited with a transaction that is not async, or not awaited with one that is."""
+
+    @classmethod
+    def entered_sync(cls, target: object) -> TargetMismatch:
+        """``with`` for an async connection."""
+        return cls(f"{_named(target)} is async: enter its block with `async with pgqueue.transaction(...)`.")
+
+    @classmethod
+    def entered_async(cls, target: object) -> TargetMismatch:
+        """``async with`` for a connection that blocks."""
+        return cls(
+            f"{_named(target)} is not async: enter its block with `with pgqueue.transaction(...)` and send with "
+            "`actor.send(...)`, or use an async connection."
+        )
+
+    @classmethod
+    def sent_sync(cls, target: object) -> TargetMismatch:
+        """``send`` to an async connection."""
+        return cls(
+            f"The transaction around this send is that of {_named(target)}, which is async: send with "
+            "`await actor.send_async(...)` (or send_many_async, run_async, enqueue_async)."
+        )
+
+    @classmethod
+    def sent_async(cls, target: object) -> TargetMismatch:
+        """``send_async`` to a connection that blocks."""
+        return cls(
+            f"The transaction around this send is that of {_named(target)}, which is not async: send with "
+            "`actor.send(...)`, or use an async connection."
+        )
+
+
+class NestedTransactions(TransactionError):
+    """A block for one transaction is inside a block for another."""
+
+    def __init__(self, outer: object, inner: object) -> None:
+        super().__init__(
+            f"This block is for {_named(inner)}, but it is inside one for {_named(outer)}, and a message can't be part "
+            "of two transactions. End the outer block first, or leave it for a while with "
+            "`with pgqueue.outside_transaction():`."
+        )
+
+
+def _named(thing: object) -> str:
+    # Not its repr: that of a connection may ask it things, or tell a password.
+    if isinstance(thing, str):
+        return f"the alias {thing!r}"
+    return f"the {type(thing).__module__}.{type(thing).__qualname__} at {id(thing):#x}"
 
 
 class MissingExtra(PgQueueError):

@@ -241,6 +241,16 @@ class Broker:
         """Send messages in order; a broker that can sends all or none of them, in one round trip."""
         return [self.enqueue(message, delay=delay) for message in messages]
 
+    async def enqueue_async(self, message: AnyMessage, *, delay: int | None = None) -> Message[Any]:
+        """As :meth:`enqueue`, for a coroutine."""
+        return (await self.enqueue_many_async([message], delay=delay))[0]
+
+    async def enqueue_many_async(
+        self, messages: Iterable[AnyMessage], *, delay: int | None = None
+    ) -> list[Message[Any]]:
+        """As :meth:`enqueue_many`, for a coroutine; a broker with a server does not hold up the event loop."""
+        return self.enqueue_many(messages, delay=delay)
+
     def flush(self, queue_name: str) -> None:
         """Drop all messages of a queue, delayed ones and dead letters included."""
         raise NotImplementedError

@@ -17,16 +17,19 @@ from ..engine.intake import Intake
 from ..engine.mailbox import Mailbox
 from ..engine.session import Session
 from ..engine.settlement import OpenSettlements
-from ..errors import BrokerConnectionError, ConnectionClosed, QueueJoinTimeout, SchemaOutdated
+from ..errors import BrokerConnectionError, QueueJoinTimeout, SchemaOutdated, TargetMismatch
 from ..message import MessageStatus
-from ..storage import messages, queues
+from ..storage import queues
+from ..storage.async_database import AsyncDatabase
 from ..storage.database import REQUIRED_REVISION, Connection, Database
 from ..storage.messages import Arrival, NewMessage
-from ..storage.registers import channel, idle_register
 from ..storage.results import StoredResult
 from ..storage.revision import current_revision
-from ._outgoing import Encoded, announcement, as_sent, check_delay
+from ..transactions import AsyncTarget, Target
+from ..transactions.scope import ambient_target, block_target, is_outside
+from ._outgoing import Encoded, as_sent, check_delay
 from ._postgres_consumer import PostgresConsumer, running_owner
+from ._sending import Sender
 from ._target import resolve
 
 if TYPE_CHECKING:
@@ -37,16 +40,11 @@ if TYPE_CHECKING:
     from ..broker import MessageProxy
     from ..message import Message
     from ..middleware import Middleware
+    from ..transactions.target import AnyTarget
 
     AnyMessage: TypeAlias = Message[Any] | MessageProxy
 
 __all__ = ["PostgresBroker"]
-
-#: How often a send is tried over lost connections, and the seconds between two tries.
-SEND_ATTEMPTS, SEND_RETRY_S = 6, 0.25
-
-#: Messages written in one statement.
-ENQUEUE_BATCH = 5_000
 
 
 class PostgresBroker(Broker):
@@ -95,7 +93,9 @@ class PostgresBroker(Broker):
             prepare_threshold=prepare_threshold,
         )
         self.mailbox = Mailbox(self.database)
-        self._catalog = Catalog(self.database)
+        self._async_database = AsyncDatabase(self.database, max_connections=max_connections)
+        self._catalog = Catalog(self.database, self._async_database)
+        self._sender = Sender(self.database, self._async_database, self._catalog)
         self._settlements = OpenSettlements()
         ttl = getenv_int("pgqueue_dead_message_ttl") if dead_message_ttl is None else dead_message_ttl
         self._dead_letter_ttl_s = None if ttl is None else ttl / 1000
@@ -182,97 +182,85 @@ class PostgresBroker(Broker):
     def enqueue(self, message: AnyMessage, *, delay: int | None = None) -> Message[Any]:
         """Send a message; once this returns, it survives any crash.
 
-        In the after-hooks of a message that a worker settles, it is sent with that message's ack.
+        Inside of :class:`pgqueue.transaction` it is sent with that transaction, in the after-hooks of a message that a
+        worker settles with that message's ack.
 
         Raises:
           ConnectionClosed: The database could not be reached, several times.
+          TransactionError: The transaction can't take it.
         """
         return self.enqueue_many([message], delay=delay)[0]
 
     def enqueue_many(self, messages: Iterable[AnyMessage], *, delay: int | None = None) -> list[Message[Any]]:
-        """Send messages, all or none of them, in one round trip.
-
-        Raises:
-          ConnectionClosed: The database could not be reached, several times.
-        """
+        """Send messages, all or none of them, in one round trip; errors as for :meth:`enqueue`."""
         check_delay(delay)
-        sent = [as_sent(message, delay) for message in messages]
-        for message in sent:
-            self.emit_before("enqueue", message, delay)
-        encoded = [Encoded(message, actors=self.actors) for message in sent]
-        self._send(encoded, delay)
+        target = self._admitted_target()
+        sent, encoded = self._encoded(messages, delay)
+        self._send(encoded, delay, target)
         for message in sent:
             self.emit_after("enqueue", message, delay)
         return sent
 
-    def _send(self, encoded: Sequence[Encoded], delay: int | None) -> None:
+    async def enqueue_many_async(
+        self, messages: Iterable[AnyMessage], *, delay: int | None = None
+    ) -> list[Message[Any]]:
+        """The same for a coroutine, which waits without holding up its event loop. Hooks are called on the loop."""
+        check_delay(delay)
+        target = await self._admitted_async_target()
+        sent, encoded = self._encoded(messages, delay)
+        if target is not None and encoded:
+            await self._sender.send_through_async(target, encoded, delay)
+        elif encoded:
+            await self._sender.send_async(encoded, delay)
+        for message in sent:
+            self.emit_after("enqueue", message, delay)
+        return sent
+
+    def _encoded(
+        self, messages: Iterable[AnyMessage], delay: int | None
+    ) -> tuple[list[Message[Any]], list[Encoded]]:
+        sent = [as_sent(message, delay) for message in messages]
+        for message in sent:
+            self.emit_before("enqueue", message, delay)
+        return sent, [Encoded(message, actors=self.actors) for message in sent]
+
+    def _send(self, encoded: Sequence[Encoded], delay: int | None, target: Target | None) -> None:
+        if not encoded:
+            return
         settlement = self._settlements.current
-        if settlement is not None:
+        if target is not None:
+            self._sender.send_through(target, encoded, delay)
+        elif settlement is not None and not is_outside():
             for new in settlement.insist(lambda: self._rows(encoded, delay)):
                 settlement.add_message(new)
-        elif encoded:
-            self._write(encoded, delay)
+        else:
+            self._sender.send(encoded, delay)
 
-    def _write(self, encoded: Sequence[Encoded], delay: int | None) -> None:
-        began = time.monotonic()
-        for attempt in range(SEND_ATTEMPTS):
-            try:
-                rows = self._rows(encoded, delay)
-                # The commit of the last attempt may have been all that its connection did.
-                if attempt == 0 or not self._was_sent(rows[-1], began):
-                    self._write_rows(rows, announce=announcement(delay))
-            except BrokerConnectionError as error:
-                self.logger.debug("Attempt %d to send: %s", attempt + 1, error)
-                if attempt + 1 == SEND_ATTEMPTS:
-                    raise ConnectionClosed(f"Not sent, after {SEND_ATTEMPTS} attempts: {error}") from error
-                time.sleep(SEND_RETRY_S * attempt)
-            except SchemaOutdated:
-                self._catalog.forget()
-                raise
-            else:
-                return
+    def _admitted_target(self) -> Target | None:
+        """The target of a send here and now, if there is a transaction that it belongs to."""
+        target = self._target()
+        if isinstance(target, AsyncTarget):
+            raise TargetMismatch.sent_sync(target.connection)
+        if target is not None:
+            self._sender.joiner.admit(target)
+        return target
 
-    def _was_sent(self, message: NewMessage, began: float) -> bool:
-        with self.database.connection() as conn:
-            # Only now: there may have been a long wait for the connection.
-            within_s = time.monotonic() - began
-            return messages.was_sent(conn, self.database.statements, message=message, within_s=within_s)
+    async def _admitted_async_target(self) -> AsyncTarget | None:
+        target = self._target()
+        if isinstance(target, Target):
+            raise TargetMismatch.sent_async(target.connection)
+        if target is not None:
+            await self._sender.joiner.admit_async(target)
+        return target
 
-    def _write_rows(self, rows: Sequence[NewMessage], *, announce: str | None) -> None:
-        statements, schema = self.database.statements, self.database.schema
-        with self.database.connection() as conn:
-            cells = sorted({idle_register(row.queue_name, schema=schema) for row in rows})
-            if len(rows) <= ENQUEUE_BATCH:
-                messages.enqueue(
-                    conn,
-                    statements,
-                    messages=rows,
-                    channel=channel(schema),
-                    registers=cells,
-                    announce=announce,
-                )
-                return
-            with conn.transaction():
-                for start in range(0, len(rows), ENQUEUE_BATCH):
-                    part = rows[start : start + ENQUEUE_BATCH]
-                    messages.enqueue(
-                        conn,
-                        statements,
-                        messages=part,
-                        channel=channel(schema),
-                        registers=cells,
-                        announce=announce,
-                    )
+    def _target(self) -> AnyTarget | None:
+        target = block_target()
+        if target is None and self._settlements.current is None and not is_outside():
+            target = ambient_target(self)
+        return target
 
     def _rows(self, encoded: Sequence[Encoded], delay: int | None) -> list[NewMessage]:
-        lanes = self._catalog.lanes_of({one.lane for one in encoded})
-        return [
-            NewMessage(
-                lanes[one.lane], one.lane[0], one.message_id, one.actor_name, one.payload,
-                delay_ms=delay, eta_ms=one.eta_ms if delay is None else None,
-            )
-            for one in encoded
-        ]  # fmt: skip
+        return self._sender.rows(encoded, delay)
 
     # ── consuming ─────────────────────────────────────────────────────────────────────────────────
 
@@ -380,5 +368,11 @@ class PostgresBroker(Broker):
 
     def close(self) -> None:
         """Close the connections of senders and of those who wait; consumers close their own."""
+        self._async_database.close()
         self.mailbox.close()
         self.database.close()
+
+    async def close_async(self) -> None:
+        """The same for a coroutine; the connections of its loop are closed when this returns."""
+        await self._async_database.close_async()
+        self.close()

@@ -1,50 +1,103 @@
-"""The lanes that a sender knows: made when they are first used, then remembered."""
+"""What a sender knows of its database: the lanes, made when they are first used, and where it is."""
 
 import threading
 from collections.abc import Collection
 
+from ..errors import SchemaOutdated
 from ..storage import lanes
-from ..storage.database import Database
+from ..storage.async_database import AsyncDatabase
+from ..storage.calls import Procedure, perform, perform_async
+from ..storage.database import REQUIRED_REVISION, Database
+from ..storage.revision import find_place, find_revision
 
 #: More priorities than this in one queue are a mistake: each is a lane that every claim looks into.
 MAX_PRIORITIES = 1_000
 
+#: A queue and a priority.
+Pair = tuple[str, int]
+
 
 class Catalog:
-    """Queue and priority to lane, for one database. Safe to use from all threads."""
+    """Queue and priority to lane, for one database. Safe to use from all threads and event loops.
 
-    def __init__(self, database: Database) -> None:
+    Lanes are learned and made on connections of our own, in autocommit mode, also while an application's transaction
+    is open: so nobody waits for its end, and its rollback takes away none that is remembered here.
+    """
+
+    def __init__(self, database: Database, async_database: AsyncDatabase) -> None:
         self._database = database
-        self._ids: dict[tuple[str, int], int] = {}
+        self._async_database = async_database
+        self._ids: dict[Pair, int] = {}
+        self._place: str | None = None
         self._lock = threading.Lock()
 
-    def lanes_of(self, wanted: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    def lanes_of(self, wanted: Collection[Pair]) -> dict[Pair, int]:
         """The lanes of (queue name, priority) pairs; missing ones are made, in a transaction of their own.
 
         Raises:
           ValueError: A queue would have too many priorities.
         """
         if any(pair not in self._ids for pair in wanted):
-            self._learn(wanted)
+            with self._lock, self._database.connection() as conn:
+                self._ids = perform(conn, self._database.statements, _learn(wanted))
         return self._ids
+
+    async def lanes_of_async(self, wanted: Collection[Pair]) -> dict[Pair, int]:
+        """The same, for a coroutine."""
+        if any(pair not in self._ids for pair in wanted):
+            async with self._async_database.connection() as conn:
+                self._ids = await perform_async(conn, self._database.statements, _learn(wanted))
+        return self._ids
+
+    def place(self) -> str:
+        """The name of the place where the messages are, as `find_place` tells it of any connection.
+
+        Raises:
+          SchemaOutdated: ``pgqueue migrate`` has to be run first.
+        """
+        if self._place is None:
+            with self._database.connection() as conn:
+                self._place = perform(conn, self._database.statements, _own_place(self._database.schema))
+        return self._place
+
+    async def place_async(self) -> str:
+        """The same, for a coroutine."""
+        if self._place is None:
+            async with self._async_database.connection() as conn:
+                found = _own_place(self._database.schema)
+                self._place = await perform_async(conn, self._database.statements, found)
+        return self._place
 
     def forget(self) -> None:
         """Ask the database again: the schema was made anew, perhaps."""
         with self._lock:
             self._ids = {}
+            self._place = None
 
-    def _learn(self, wanted: Collection[tuple[str, int]]) -> None:
-        with self._lock, self._database.connection() as conn:
-            statements = self._database.statements
-            known = {(lane.queue_name, lane.priority): lane.id for lane in lanes.list_lanes(conn, statements)}
-            missing = [pair for pair in dict.fromkeys(wanted) if pair not in known]
-            for queue_name, _ in missing:
-                if sum(name == queue_name for name, _ in known) >= MAX_PRIORITIES:
-                    raise ValueError(
-                        f"Queue {queue_name!r} has {MAX_PRIORITIES} different priorities already. "
-                        "Priorities are classes of urgency: use a few."
-                    )
-            lanes.add_lanes(conn, statements, lanes=missing)
-            self._ids = {
-                (lane.queue_name, lane.priority): lane.id for lane in lanes.list_lanes(conn, statements)
-            }
+
+def _learn(wanted: Collection[Pair]) -> Procedure[dict[Pair, int]]:
+    known = yield from lanes.find_all()
+    missing = _missing([(lane.queue_name, lane.priority) for lane in known], wanted)
+    if missing:
+        yield from lanes.add(missing)
+        known = yield from lanes.find_all()
+    return {(lane.queue_name, lane.priority): lane.id for lane in known}
+
+
+def _missing(known: Collection[Pair], wanted: Collection[Pair]) -> list[Pair]:
+    missing = [pair for pair in dict.fromkeys(wanted) if pair not in set(known)]
+    for queue_name, _ in missing:
+        if sum(name == queue_name for name, _ in known) >= MAX_PRIORITIES:
+            raise ValueError(
+                f"Queue {queue_name!r} has {MAX_PRIORITIES} different priorities already. "
+                "Priorities are classes of urgency: use a few."
+            )
+    return missing
+
+
+def _own_place(schema: str) -> Procedure[str]:
+    place = yield from find_place(schema)
+    found = yield from find_revision(schema)
+    if found is None or found < REQUIRED_REVISION:
+        raise SchemaOutdated(found=found, required=REQUIRED_REVISION)
+    return place.name

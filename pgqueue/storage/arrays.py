@@ -7,9 +7,10 @@ no quoting. A column in which every value is None is an empty array: ``unnest`` 
 from collections.abc import Sequence
 from itertools import chain
 from struct import Struct
+from typing import TypeAlias
 
 import psycopg
-from psycopg.adapt import Buffer, Dumper
+from psycopg.adapt import AdaptersMap, Buffer, Dumper, PyFormat
 from psycopg.pq import Format
 
 _HEADER = Struct("!iiIii")  # dimensions, holds NULLs, element type, length, lower bound
@@ -47,6 +48,46 @@ class _PackedBlobsDumper(_PackedDumper):
 
 psycopg.adapters.register_dumper(PackedTexts, _PackedTextsDumper)
 psycopg.adapters.register_dumper(PackedBlobs, _PackedBlobsDumper)
+
+
+def register_packed(adapters: AdaptersMap) -> None:
+    """Make packed arrays known to a connection that is older than this module: an application's, perhaps."""
+    if adapters.get_dumper(PackedTexts, PyFormat.AUTO) is not _PackedTextsDumper:
+        adapters.register_dumper(PackedTexts, _PackedTextsDumper)
+        adapters.register_dumper(PackedBlobs, _PackedBlobsDumper)
+
+
+class Texts(list[str | None]):
+    """A ``text[]`` that is not yet in a driver's form."""
+
+
+class Blobs(list[bytes]):
+    """A ``bytea[]`` that is not yet in a driver's form."""
+
+
+#: A parameter that every driver can be given: text goes as it is.
+Value: TypeAlias = str | Texts | Blobs | None
+
+
+def packed(value: Value) -> object:
+    """The form that psycopg is given."""
+    if isinstance(value, Texts):
+        return texts(value)
+    return blobs(value) if isinstance(value, Blobs) else value
+
+
+def literal(value: Value) -> str | None:
+    """The form that any driver can bind: text, an array as the server writes it."""
+    if isinstance(value, Texts):
+        return "{" + ",".join(["NULL" if text is None else _quoted(text) for text in value]) + "}"
+    if isinstance(value, Blobs):
+        return "{" + ",".join([f'"\\\\x{blob.hex()}"' for blob in value]) + "}"
+    return value
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def plain(values: Sequence[object]) -> str:

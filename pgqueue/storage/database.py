@@ -65,8 +65,13 @@ class Database:
         self._own_pool: ConnectionPool[Any] | None = None
         self._own_pool_pid = 0
         self._max_connections = max_connections
-        self._prepare_threshold = prepare_threshold
+        self.prepare_threshold = prepare_threshold
         self._lock = threading.Lock()
+
+    @property
+    def has_url(self) -> bool:
+        """Whether asking for the URL starts nothing."""
+        return not callable(self._url)
 
     @property
     def url(self) -> str:
@@ -106,7 +111,7 @@ class Database:
                 self.url,
                 autocommit=True,
                 prepare_threshold=0,
-                **self._options(application_name=application_name),
+                **self.options(application_name=application_name),
             )
             if settings:
                 connection.execute(
@@ -137,7 +142,7 @@ class Database:
 
     def _open_pool(self) -> "ConnectionPool[Any]":
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
-        psycopg.connect(self.url, **self._options(application_name="pgqueue")).close()
+        psycopg.connect(self.url, **self.options(application_name="pgqueue")).close()
         return ConnectionPool(
             self.url,
             min_size=0,
@@ -149,12 +154,12 @@ class Database:
             reconnect_timeout=CONNECT_TIMEOUT_S,
             kwargs={
                 "autocommit": True,
-                "prepare_threshold": self._prepare_threshold,
-                **self._options(application_name="pgqueue"),
+                "prepare_threshold": self.prepare_threshold,
+                **self.options(application_name="pgqueue"),
             },
         )
 
-    def _options(self, *, application_name: str) -> dict[str, Any]:
+    def options(self, *, application_name: str) -> dict[str, Any]:
         """What the URL leaves open: time-outs, and the name under which the server lists the connection."""
         given = _settings(self.url)
         defaults = {"application_name": application_name, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import registers
+from .arrays import Texts, Value, integers
+from .calls import Call, Procedure, perform
 from .database import Connection
+from .registers import catalog_changed
 from .statements import Statements
 
 
@@ -17,19 +19,29 @@ class Lane:
     priority: int
 
 
-def add_lanes(conn: Connection, statements: Statements, *, lanes: Sequence[tuple[str, int]]) -> int:
+def add(lanes: Sequence[tuple[str, int]]) -> Procedure[int]:
     """Make those of the (queue name, priority) pairs that are missing; return how many were."""
-    parameters = {
-        "queue_names": [name for name, _ in lanes],
-        "priorities": [priority for _, priority in lanes],
+    parameters: dict[str, Value] = {
+        "queue_names": Texts([name for name, _ in lanes]),
+        "priorities": integers([priority for _, priority in lanes]),
     }
-    row = conn.execute(statements["lanes/add"], parameters).fetchone()
-    added = int(row[0]) if row else 0
+    ((added,),) = yield Call("lanes/add", parameters)
     if added:
-        registers.bump_catalog(conn, statements)
-    return added
+        yield catalog_changed()
+    return int(added)
+
+
+def find_all() -> Procedure[list[Lane]]:
+    """All lanes ever used."""
+    rows = yield Call("lanes/list")
+    return [Lane(*row) for row in rows]
+
+
+def add_lanes(conn: Connection, statements: Statements, *, lanes: Sequence[tuple[str, int]]) -> int:
+    """`add`, on a connection."""
+    return perform(conn, statements, add(lanes))
 
 
 def list_lanes(conn: Connection, statements: Statements) -> list[Lane]:
-    """All lanes ever used."""
-    return [Lane(*row) for row in conn.execute(statements["lanes/list"])]
+    """`find_all`, on a connection."""
+    return perform(conn, statements, find_all())

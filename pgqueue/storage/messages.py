@@ -8,7 +8,8 @@ from hashlib import md5
 from typing import Any
 from uuid import UUID
 
-from .arrays import blobs, integers, plain, texts
+from .arrays import Blobs, Texts, Value, blobs, integers, packed, plain, texts
+from .calls import Call, Procedure, perform, run
 from .database import Connection, fetch
 from .positions import Span
 from .snapshot import Snapshot
@@ -145,6 +146,27 @@ def keys_of(message_id: str) -> tuple[str, str | None]:
     return str(UUID(bytes=md5(message_id.encode(), usedforsecurity=False).digest())), message_id
 
 
+def enqueue_call(
+    messages: Sequence[NewMessage],
+    *,
+    channel: str,
+    registers: Sequence[str],
+    announce: str | None = None,
+) -> Call:
+    """The statement that writes ``messages``; workers are told if one is idle on ``registers``.
+
+    Parameters:
+      announce: Tell them in any case: in how many milliseconds these messages are due.
+    """
+    parameters: dict[str, Value] = {
+        "channel": channel,
+        "registers": Texts(registers),
+        "announce": announce,
+        **_columns(messages),
+    }
+    return Call("messages/enqueue", parameters)
+
+
 def enqueue(
     conn: Connection,
     statements: Statements,
@@ -154,26 +176,22 @@ def enqueue(
     registers: Sequence[str],
     announce: str | None = None,
 ) -> None:
-    """Write ``messages`` in one statement; workers are told if one is idle on ``registers``.
+    """Write ``messages`` in one statement, as `enqueue_call`."""
+    run(conn, statements, enqueue_call(messages, channel=channel, registers=registers, announce=announce))
 
-    Parameters:
-      announce: Tell them in any case: in how many milliseconds these messages are due.
-    """
-    parameters = {
-        "channel": channel,
-        "registers": list(registers),
-        "announce": announce,
-        **_columns(messages),
-    }
-    fetch(conn, statements.compiled("messages/enqueue"), parameters)
+
+def find_sent(message: NewMessage, *, within_s: float) -> Procedure[bool]:
+    """Ask whether a send that began ``within_s`` ago and broke has written ``message``, and with it all the others."""
+    key, _ = keys_of(message.message_id)
+    ((was_sent,),) = yield Call(
+        "messages/was_sent", {"key": key, "payloads": Blobs([message.payload]), "within_s": str(within_s)}
+    )
+    return bool(was_sent)
 
 
 def was_sent(conn: Connection, statements: Statements, *, message: NewMessage, within_s: float) -> bool:
-    """Whether a send that began ``within_s`` ago and broke has written ``message``, and with it all the others."""
-    key, _ = keys_of(message.message_id)
-    parameters = {"key": key, "payload": message.payload, "within_s": within_s}
-    row = conn.execute(statements["messages/was_sent"], parameters).fetchone()
-    return bool(row and row[0])
+    """`find_sent`, on a connection."""
+    return perform(conn, statements, find_sent(message, within_s=within_s))
 
 
 def claim(
@@ -306,14 +324,14 @@ def hold(conn: Connection, statements: Statements, *, message: ClaimedMessage) -
     return row is not None
 
 
-def _columns(messages: Sequence[NewMessage], prefix: str = "") -> dict[str, object]:
+def _columns(messages: Sequence[NewMessage], prefix: str = "") -> dict[str, Value]:
     keys = [keys_of(message.message_id) for message in messages]
     return {
         f"{prefix}lanes": integers([message.lane for message in messages]),
         f"{prefix}keys": plain([key for key, _ in keys]),
-        f"{prefix}foreign_ids": texts([foreign for _, foreign in keys]),
-        f"{prefix}actor_names": texts([message.actor_name for message in messages]),
-        f"{prefix}payloads": blobs([message.payload for message in messages]),
+        f"{prefix}foreign_ids": Texts([foreign for _, foreign in keys]),
+        f"{prefix}actor_names": Texts([message.actor_name for message in messages]),
+        f"{prefix}payloads": Blobs([message.payload for message in messages]),
         f"{prefix}delays_ms": plain([message.delay_left_ms() for message in messages]),
         f"{prefix}etas_ms": plain([message.eta_ms for message in messages]),
     }
@@ -357,7 +375,8 @@ def _result_columns(verdicts: Sequence[Verdict]) -> dict[str, object]:
 
 def _follow_up_columns(verdicts: Sequence[Verdict]) -> dict[str, object]:
     follow_ups = [(v.message.id, message) for v in verdicts for message in v.follow_ups]
+    columns = _columns([message for _, message in follow_ups], "new_")
     return {
         "new_parents": integers([parent for parent, _ in follow_ups]),
-        **_columns([message for _, message in follow_ups], "new_"),
+        **{name: packed(column) for name, column in columns.items()},
     }

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from zlib import crc32
 
+from .calls import Call, run
 from .database import Connection
 from .messages import Registers
 from .snapshot import Snapshot
@@ -45,9 +46,14 @@ def bump_rewind(conn: Connection, statements: Statements) -> None:
     conn.execute(statements["registers/bump_rewind"])
 
 
+def catalog_changed() -> Call:
+    """Tells fetchers that lanes or slots have changed; run it after the commit."""
+    return Call("registers/bump_catalog")
+
+
 def bump_catalog(conn: Connection, statements: Statements) -> None:
-    """Tell fetchers that lanes or slots have changed; call it after the commit."""
-    conn.execute(statements["registers/bump_catalog"])
+    """`catalog_changed`, on a connection."""
+    run(conn, statements, catalog_changed())
 
 
 def wake(conn: Connection, statements: Statements) -> None:

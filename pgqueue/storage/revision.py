@@ -1,18 +1,45 @@
-"""Which revision the schema is at, and its end. Reads Alembic's table alembic_version."""
+"""Where the schema is, which revision it is at, and its end. Reads catalogs and Alembic's table alembic_version."""
 
-from psycopg import errors
+from dataclasses import dataclass
 
+from .calls import Call, Procedure, perform
 from .database import Connection
 from .statements import Statements
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a connection sees of a schema.
+
+    Attributes:
+      name: The same for all connections to the same schema, database and server.
+      is_migrated: There is a schema of ours.
+      may_send: The connection's role may write messages.
+    """
+
+    name: str
+    is_migrated: bool
+    may_send: bool
+
+
+def find_place(schema: str) -> Procedure[Place]:
+    """Ask where a connection is."""
+    ((name, is_migrated, may_send),) = yield Call("schema/place", {"schema": schema})
+    return Place(name, is_migrated, may_send)
+
+
+def find_revision(schema: str) -> Procedure[str | None]:
+    """Ask for the revision of the schema; None if there is no schema of ours."""
+    place = yield from find_place(schema)
+    if not place.is_migrated:
+        return None
+    rows = yield Call("schema/revision")
+    return str(rows[0][0]) if rows else None
+
+
 def current_revision(conn: Connection, statements: Statements) -> str | None:
     """The revision of the schema; None if there is no schema of ours."""
-    try:
-        row = conn.execute(statements["schema/revision"]).fetchone()
-    except (errors.UndefinedTable, errors.InvalidSchemaName):
-        return None
-    return None if row is None else str(row[0])
+    return perform(conn, statements, find_revision(statements.schema))
 
 
 def drop(conn: Connection, statements: Statements) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,14 @@ class Compiled:
     names: tuple[str, ...]
 
 
+class Placeholder(Enum):
+    """How a driver marks a statement's parameters."""
+
+    NAMED = "%({name})s"
+    COLON = ":{name}"
+    NUMBERED = "${number}"
+
+
 class Statements:
     """The statements of one schema, by their path below ``sql/``: ``statements["messages/claim"]``."""
 
@@ -41,6 +50,7 @@ class Statements:
         self.schema = schema
         self._texts: dict[tuple[str, tuple[int, ...]], bytes] = {}
         self._compiled: dict[tuple[str, tuple[int, ...]], Compiled] = {}
+        self._portable: dict[tuple[str, Placeholder], Compiled] = {}
 
     def __getitem__(self, name: str) -> bytes:
         """The text of ``sql/<name>.sql`` for this schema."""
@@ -60,6 +70,16 @@ class Statements:
             self._compiled[key] = _number(self.for_slots(name, slots).decode())
         return self._compiled[key]
 
+    def portable(self, name: str, placeholder: Placeholder) -> Compiled:
+        """The text of ``sql/<name>.sql`` for a driver other than ours: every parameter is bound as text or NULL.
+
+        The server turns the text into what the statement wants, so that nothing hangs on a driver's types.
+        """
+        key = (name, placeholder)
+        if key not in self._portable:
+            self._portable[key] = _mark(self[name].decode(), placeholder)
+        return self._portable[key]
+
     def _fill_in(self, text: str) -> bytes:
         text = re.sub(r"\bpgqueue\.", f'"{self.schema}".', text)
         return re.sub(r"(?<=\bSCHEMA IF EXISTS )pgqueue\b", f'"{self.schema}"', text).encode()
@@ -70,6 +90,19 @@ def _number(text: str) -> Compiled:
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
     numbered = re.sub(r"%\((\w+)\)s", lambda parameter: f"${names.index(parameter[1]) + 1}", text)
     return Compiled(numbered.replace("%%", "%").encode(), tuple(names))
+
+
+def _mark(text: str, placeholder: Placeholder) -> Compiled:
+    text = re.sub(r"^ *--.*\n", "", text, flags=re.MULTILINE)
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+
+    def cast(parameter: re.Match[str]) -> str:
+        mark = placeholder.value.format(name=parameter["name"], number=names.index(parameter["name"]) + 1)
+        as_text = f"CAST({mark} AS text)"
+        return f"CAST({as_text} AS {parameter['type']})" if parameter["type"] else as_text
+
+    marked = re.sub(r"%\((?P<name>\w+)\)s(?:::(?P<type>[a-z]+(?: precision)?(?:\[\])?))?", cast, text)
+    return Compiled(marked.replace("%%", "%").encode(), tuple(names))
 
 
 def expand(text: str, slots: Sequence[int]) -> str:

@@ -21,7 +21,7 @@ def sent(postgres_broker: PostgresBroker) -> Callable[[], int]:
 
 def breaking(monkeypatch: pytest.MonkeyPatch, broker: PostgresBroker, *, after_the_commit: bool) -> None:
     """Let the connection of the next send break, before or after it has committed."""
-    write = broker._write_rows
+    write = broker._sender.write_rows
     breaks = [True]
 
     def break_once(rows: Sequence[NewMessage], **options: Any) -> None:
@@ -31,7 +31,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch, broker: PostgresBroker, *, after_t
         if broken:
             raise DatabaseUnavailable("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(broker, "_write_rows", break_once)
+    monkeypatch.setattr(broker._sender, "write_rows", break_once)
 
 
 def some(count: int) -> list[Message[Any]]:

@@ -1,0 +1,186 @@
+"""How the broker for PostgreSQL writes messages: on its own connections, or in a transaction of the application."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import BrokerConnectionError, ConnectionClosed, SchemaOutdated
+from ..logging import get_logger
+from ..storage import messages
+from ..storage.calls import Call, perform_async, run, run_async
+from ..storage.messages import NewMessage
+from ..storage.registers import channel, idle_register
+from ..transactions.joining import Joiner
+from ._outgoing import Encoded, announcement
+
+if TYPE_CHECKING:
+    from ..engine.catalog import Catalog
+    from ..storage.async_database import AsyncDatabase
+    from ..storage.database import Database
+    from ..transactions import AsyncTarget, Target
+
+__all__ = ["Sender"]
+
+#: How often a send is tried over lost connections, and the seconds between two tries.
+SEND_ATTEMPTS, SEND_RETRY_S = 6, 0.25
+
+#: Messages written in one statement.
+ENQUEUE_BATCH = 5_000
+
+logger = get_logger(__name__)
+
+
+class Sender:
+    """For one broker. Safe to use from all threads and event loops."""
+
+    def __init__(self, database: Database, async_database: AsyncDatabase, catalog: Catalog) -> None:
+        self.joiner = Joiner(database, catalog)
+        self._database = database
+        self._async_database = async_database
+        self._catalog = catalog
+
+    # ── on a connection of our own ────────────────────────────────────────────────────────────────
+
+    def send(self, encoded: Sequence[Encoded], delay: int | None) -> None:
+        """Write messages and commit, over lost connections.
+
+        Raises:
+          ConnectionClosed: The database could not be reached, several times.
+        """
+        began = time.monotonic()
+        for attempt in range(SEND_ATTEMPTS):
+            try:
+                rows = self.rows(encoded, delay)
+                # The commit of the last attempt may have been all that its connection did.
+                if attempt == 0 or not self._was_sent(rows[-1], began):
+                    self.write_rows(rows, announce=announcement(delay))
+            except BrokerConnectionError as error:
+                time.sleep(_pause_after(error, attempt))
+            except SchemaOutdated:
+                self._forget()
+                raise
+            else:
+                return
+
+    async def send_async(self, encoded: Sequence[Encoded], delay: int | None) -> None:
+        """The same, for a coroutine."""
+        began = time.monotonic()
+        for attempt in range(SEND_ATTEMPTS):
+            try:
+                rows = await self.rows_async(encoded, delay)
+                if attempt == 0 or not await self._was_sent_async(rows[-1], began):
+                    await self.write_rows_async(rows, announce=announcement(delay))
+            except BrokerConnectionError as error:
+                await asyncio.sleep(_pause_after(error, attempt))
+            except SchemaOutdated:
+                self._forget()
+                raise
+            else:
+                return
+
+    def write_rows(self, rows: Sequence[NewMessage], *, announce: str | None) -> None:
+        """Write messages in one transaction."""
+        calls = self._calls(rows, announce)
+        with self._database.connection() as conn:
+            if len(calls) == 1:
+                run(conn, self._database.statements, calls[0])
+                return
+            with conn.transaction():
+                for call in calls:
+                    run(conn, self._database.statements, call)
+
+    async def write_rows_async(self, rows: Sequence[NewMessage], *, announce: str | None) -> None:
+        """The same, for a coroutine."""
+        calls = self._calls(rows, announce)
+        async with self._async_database.connection() as conn:
+            if len(calls) == 1:
+                await run_async(conn, self._database.statements, calls[0])
+                return
+            async with conn.transaction():
+                for call in calls:
+                    await run_async(conn, self._database.statements, call)
+
+    # ── in a transaction of the application's ─────────────────────────────────────────────────────
+
+    def send_through(self, target: Target, encoded: Sequence[Encoded], delay: int | None) -> None:
+        """Write messages in the transaction of ``target``, which was admitted."""
+        rows = self.rows(encoded, delay)
+        try:
+            for call in self._calls(rows, announcement(delay)):
+                self.joiner.write(target, call)
+        except SchemaOutdated:
+            self._forget()
+            raise
+
+    async def send_through_async(
+        self, target: AsyncTarget, encoded: Sequence[Encoded], delay: int | None
+    ) -> None:
+        """The same, for a coroutine."""
+        rows = await self.rows_async(encoded, delay)
+        try:
+            for call in self._calls(rows, announcement(delay)):
+                await self.joiner.write_async(target, call)
+        except SchemaOutdated:
+            self._forget()
+            raise
+
+    # ── both ──────────────────────────────────────────────────────────────────────────────────────
+
+    def rows(self, encoded: Sequence[Encoded], delay: int | None) -> list[NewMessage]:
+        """What is written of encoded messages; their lanes are made if they are new."""
+        return _rows(self._catalog.lanes_of({one.lane for one in encoded}), encoded, delay)
+
+    async def rows_async(self, encoded: Sequence[Encoded], delay: int | None) -> list[NewMessage]:
+        """The same, for a coroutine."""
+        return _rows(await self._catalog.lanes_of_async({one.lane for one in encoded}), encoded, delay)
+
+    def _calls(self, rows: Sequence[NewMessage], announce: str | None) -> list[Call]:
+        schema = self._database.schema
+        cells = sorted({idle_register(row.queue_name, schema=schema) for row in rows})
+        return [
+            messages.enqueue_call(
+                rows[start : start + ENQUEUE_BATCH],
+                channel=channel(schema),
+                registers=cells,
+                announce=announce,
+            )
+            for start in range(0, len(rows), ENQUEUE_BATCH)
+        ]
+
+    def _forget(self) -> None:
+        self._catalog.forget()
+        self.joiner.forget()
+
+    def _was_sent(self, message: NewMessage, began: float) -> bool:
+        with self._database.connection() as conn:
+            # Only now: there may have been a long wait for the connection.
+            within_s = time.monotonic() - began
+            return messages.was_sent(conn, self._database.statements, message=message, within_s=within_s)
+
+    async def _was_sent_async(self, message: NewMessage, began: float) -> bool:
+        async with self._async_database.connection() as conn:
+            asked = messages.find_sent(message, within_s=time.monotonic() - began)
+            return await perform_async(conn, self._database.statements, asked)
+
+
+def _rows(
+    lanes: dict[tuple[str, int], int], encoded: Sequence[Encoded], delay: int | None
+) -> list[NewMessage]:
+    return [
+        NewMessage(
+            lanes[one.lane], one.lane[0], one.message_id, one.actor_name, one.payload,
+            delay_ms=delay, eta_ms=one.eta_ms if delay is None else None,
+        )
+        for one in encoded
+    ]  # fmt: skip
+
+
+def _pause_after(error: BrokerConnectionError, attempt: int) -> float:
+    """The seconds until the next attempt; raises after the last."""
+    logger.debug("Attempt %d to send: %s", attempt + 1, error)
+    if attempt + 1 == SEND_ATTEMPTS:
+        raise ConnectionClosed(f"Not sent, after {SEND_ATTEMPTS} attempts: {error}") from error
+    return SEND_RETRY_S * attempt

@@ -1,0 +1,140 @@
+"""Async connections to a database: a pool for each event loop, opened when it is first needed."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary, WeakSet
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+
+from .database import CONNECT_TIMEOUT_S, Database, translated
+
+AsyncConnection: TypeAlias = "psycopg.AsyncConnection[Any]"
+
+
+class AsyncDatabase:
+    """What `Database` is for threads, for coroutines: each event loop has a pool of its own.
+
+    Connections of a loop that was closed in the meantime are closed when another loop opens its pool.
+    """
+
+    def __init__(self, database: Database, *, max_connections: int) -> None:
+        self._database = database
+        self._max_connections = max_connections
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPool] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection of this loop's pool, in autocommit mode, for a statement or a few."""
+        with translated(self._database):
+            pool = await self._pool()
+            async with pool.connection(timeout=CONNECT_TIMEOUT_S) as connection:
+                yield connection
+
+    def close(self) -> None:
+        """Close all pools; a later use opens them again. From the thread of a running loop, use `close_async`."""
+        for pool in self._forget_all():
+            pool.close()
+
+    async def close_async(self) -> None:
+        """Close all pools, this loop's before it returns."""
+        for pool in self._forget_all():
+            await pool.close_async()
+
+    async def _pool(self) -> "AsyncConnectionPool[Any]":
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            known = self._pools.get(loop)
+            if known is None:
+                self._close_pools_of_closed_loops()
+                known = self._pools[loop] = _LoopPool(loop)
+        async with known.opening:
+            if known.pool is None:
+                known.pool = await self._open(known)
+            return known.pool
+
+    async def _open(self, home: "_LoopPool") -> "AsyncConnectionPool[Any]":
+        # Asking for the URL may start the bundled server, which takes a second or two.
+        url = (
+            self._database.url
+            if self._database.has_url
+            else await asyncio.to_thread(lambda: self._database.url)
+        )
+        options = self._database.options(application_name="pgqueue")
+        # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
+        await (await psycopg.AsyncConnection.connect(url, **options)).close()
+        pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+            url,
+            min_size=0,
+            max_size=self._max_connections,
+            num_workers=1,
+            open=False,
+            name="pgqueue-async",
+            timeout=CONNECT_TIMEOUT_S,
+            reconnect_timeout=CONNECT_TIMEOUT_S,
+            configure=home.remember,
+            kwargs={"autocommit": True, "prepare_threshold": self._database.prepare_threshold, **options},
+        )
+        await pool.open()
+        return pool
+
+    def _close_pools_of_closed_loops(self) -> None:
+        for loop in [loop for loop in self._pools if loop.is_closed()]:
+            self._pools.pop(loop).hang_up()
+
+    def _forget_all(self) -> "list[_LoopPool]":
+        with self._lock:
+            pools = [*self._pools.values()]
+            self._pools.clear()
+        return pools
+
+
+class _LoopPool:
+    """The pool of one loop, and its connections, for a loop that ends without closing them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.opening = asyncio.Lock()
+        self.pool: AsyncConnectionPool[Any] | None = None
+        self._loop = loop
+        self._connections: WeakSet[AsyncConnection] = WeakSet()
+
+    async def remember(self, connection: AsyncConnection) -> None:
+        self._connections.add(connection)
+
+    def hang_up(self) -> None:
+        """Close the connections without the loop, which is closed."""
+        for connection in list(self._connections):
+            connection.pgconn.finish()
+
+    def close(self) -> None:
+        if self.pool is None:
+            return
+        if self._loop.is_closed() or not self._loop.is_running():
+            self.hang_up()
+        elif self._loop is _running_loop():
+            task = self._loop.create_task(self.pool.close())
+            _closing.add(task)
+            task.add_done_callback(_closing.discard)
+        else:
+            asyncio.run_coroutine_threadsafe(self.pool.close(), self._loop).result(CONNECT_TIMEOUT_S)
+
+    async def close_async(self) -> None:
+        if self.pool is not None and self._loop is _running_loop():
+            await self.pool.close()
+        else:
+            self.close()
+
+
+#: Tasks that close a pool; a loop holds its tasks weakly.
+_closing: set[asyncio.Task[None]] = set()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

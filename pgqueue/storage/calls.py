@@ -1,0 +1,78 @@
+"""A statement with its parameters, for whoever runs it: our connections, async ones, or an application's driver.
+
+What takes several statements is written once, as a procedure: a generator that yields calls and is sent their rows.
+"""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+import psycopg
+from psycopg.pq import Format
+from psycopg.rows import tuple_row
+
+from .arrays import Value, packed, register_packed
+from .database import Connection
+from .statements import Compiled, Statements
+
+T = TypeVar("T")
+
+Rows: TypeAlias = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The statement ``sql/<name>.sql``, and what to run it with."""
+
+    name: str
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+
+
+Procedure: TypeAlias = Generator[Call, Rows, T]
+
+
+def run(conn: Connection, statements: Statements, call: Call) -> Rows:
+    """Run a call on a psycopg connection; rows are tuples, whatever the connection makes of its own."""
+    compiled = statements.compiled(call.name)
+    register_packed(conn.adapters)
+    with psycopg.RawCursor(conn, row_factory=tuple_row) as cursor:
+        cursor.format = Format.BINARY
+        return cursor.execute(compiled.text, _arguments(compiled, call)).fetchall()
+
+
+async def run_async(conn: "psycopg.AsyncConnection[Any]", statements: Statements, call: Call) -> Rows:
+    """The same on an async connection."""
+    compiled = statements.compiled(call.name)
+    register_packed(conn.adapters)
+    async with psycopg.AsyncRawCursor(conn, row_factory=tuple_row) as cursor:
+        cursor.format = Format.BINARY
+        await cursor.execute(compiled.text, _arguments(compiled, call))
+        return await cursor.fetchall()
+
+
+def perform(conn: Connection, statements: Statements, procedure: Procedure[T]) -> T:
+    """Run the calls of a procedure one after the other; return what it returns."""
+    try:
+        call = next(procedure)
+        while True:
+            call = procedure.send(run(conn, statements, call))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+async def perform_async(
+    conn: "psycopg.AsyncConnection[Any]", statements: Statements, procedure: Procedure[T]
+) -> T:
+    """The same on an async connection."""
+    try:
+        call = next(procedure)
+        while True:
+            call = procedure.send(await run_async(conn, statements, call))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+def _arguments(compiled: Compiled, call: Call) -> list[object]:
+    return [packed(call.parameters[name]) for name in compiled.names]
