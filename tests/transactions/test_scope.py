@@ -153,11 +153,11 @@ class TestContexts:
                 await barrier.wait()
                 return target is not None and target.connection is connection
 
-        async def both() -> tuple[bool, bool]:
+        async def both() -> list[bool]:
             barrier = asyncio.Barrier(2)
-            return await asyncio.gather(see(conn, barrier), see(other, barrier))
+            return list(await asyncio.gather(see(conn, barrier), see(other, barrier)))
 
-        assert asyncio.run(both()) == (True, True)
+        assert asyncio.run(both()) == [True, True]
 
     def test_a_task_that_outlives_its_block_is_in_none(self, conn: Connection) -> None:
         async def outlive() -> list[bool]:
