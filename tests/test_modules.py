@@ -78,7 +78,8 @@ SIGNATURES = {
     "brokers.stub:StubBroker.join": "queue_name, *, timeout=None, fail_fast=None",
     "brokers.postgres:PostgresBroker.consume": "queue_name, prefetch=1, timeout=5000",
     "brokers.postgres:PostgresBroker.enqueue": "message, *, delay=None",
-    "brokers.postgres:PostgresBroker.join": "queue_name, *, timeout=None, interval=100",
+    "brokers.postgres:PostgresBroker.join": "queue_name, min_successes=1, idle_time=0, *, timeout=None, "
+    "interval=100",
     "worker:Worker": "broker, *, queues=None, worker_timeout=1000, worker_threads=8",
     "worker:Worker.stop": "timeout=600000",
     "middleware:AgeLimit": "*, max_age=None",
