@@ -67,9 +67,15 @@ def current_millis() -> int:
 
 
 def to_millis(duration: int | timedelta) -> int:
-    """Return a duration in milliseconds, which a plain number already is."""
+    """Return a duration in milliseconds, which a plain number already is.
+
+    Raises:
+      TypeError: It is neither a number nor a timedelta.
+    """
     if isinstance(duration, timedelta):
         return duration // timedelta(milliseconds=1)
+    if not isinstance(duration, int | float):
+        raise TypeError(f"A delay is {duration!r}: a number of milliseconds or a timedelta is expected.")
     return duration
 
 

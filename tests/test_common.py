@@ -4,6 +4,7 @@ import threading
 import time
 from datetime import timedelta
 from queue import Queue
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -62,6 +63,12 @@ def test_current_millis_is_the_time_of_day() -> None:
 def test_durations_become_milliseconds() -> None:
     assert common.to_millis(1500) == 1500
     assert common.to_millis(timedelta(seconds=1.5)) == 1500
+
+
+@pytest.mark.parametrize("duration", ["1", None, [1]])
+def test_a_duration_that_is_none_is_named(duration: Any) -> None:
+    with pytest.raises(TypeError, match="a number of milliseconds or a timedelta is expected"):
+        common.to_millis(duration)
 
 
 def test_our_environment_variable_goes_before_dramatiqs(monkeypatch: pytest.MonkeyPatch) -> None:

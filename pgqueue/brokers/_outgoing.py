@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from ..common import current_millis, dq_name, q_name
+from ..common import current_millis, dq_name, q_name, to_millis
 from ..logging import get_logger
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _eta_of(message: Message[Any]) -> float | None:
 
 def check_delay(delay: int | None) -> None:
     """Refuse a delay that no instant can follow."""
-    if delay is not None and not abs(delay) <= MOST_DELAY_MS:
+    if delay is not None and not abs(to_millis(delay)) <= MOST_DELAY_MS:
         raise ValueError(f"A delay of {delay!r} ms is longer than a thousand years.")
 
 
