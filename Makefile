@@ -14,7 +14,7 @@ JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 LONG := tests/drills tests/storage tests/rate_limits
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test drills check bench schema dev format clean
+.PHONY: help demo test drills check pyright bench schema dev format clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ check: $(READY) ## Lint, check formatting, types and the direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+pyright: $(READY) ## Check the types of a user's program with pyright, too (brings it along, 280 MB)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check basedpyright
+	@$(BIN)/basedpyright
 
 bench: $(READY) ## Measure the drain against a bare loop on the same server (arguments: make bench ARGS="--results")
 	@$(BIN)/python -m benchmarks $(ARGS)

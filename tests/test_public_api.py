@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 import pgqueue
+from tests.support.processes import ROOT
 
 DRAMATIQS = [
     "Actor",
@@ -67,8 +69,19 @@ def test_there_is_no_other_dynamic_name() -> None:
 def test_importing_the_package_imports_nothing_heavy() -> None:
     program = (
         "import sys, pgqueue, pgqueue.results.backends, pgqueue.rate_limits.backends, pgqueue.brokers.stub\n"
+        "import pgqueue.worker, pgqueue.brokers.postgres, pgqueue.results.backends.postgres\n"
         "print(*sorted({'sqlalchemy', 'alembic', 'prometheus_client', 'rich'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == []
+
+
+def test_what_importing_costs_can_be_measured() -> None:
+    script = ROOT / "benchmarks" / "import_time.py"
+    command = [sys.executable, str(script), "--runs", "1", "--json"]
+    figures = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert figures["psycopg_ms"] > 0
+    beyond = figures["with_broker_ms"] - figures["psycopg_ms"]
+    assert figures["with_broker_beyond_ms"] == pytest.approx(beyond, abs=0.11)

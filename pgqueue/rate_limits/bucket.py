@@ -17,11 +17,12 @@ class BucketRateLimiter(RateLimiter):
 
     Parameters:
       limit: At least 1.
-      bucket: Milliseconds.
+      bucket: Milliseconds, at least 1.
     """
 
     def __init__(self, backend: RateLimiterBackend, key: str, *, limit: int = 1, bucket: int = 1000) -> None:
-        assert limit >= 1, "limit must be positive"  # noqa: S101  # Dramatiq's contract is an AssertionError
+        assert limit >= 1, f"limit must be positive, not {limit!r}"  # noqa: S101  # Dramatiq's contract is an AssertionError
+        assert bucket >= 1, f"bucket must be positive, not {bucket!r}"  # noqa: S101
         super().__init__(backend, key)
         self.limit = limit
         self.bucket = bucket

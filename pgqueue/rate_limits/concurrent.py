@@ -19,7 +19,7 @@ class ConcurrentRateLimiter(RateLimiter):
     """
 
     def __init__(self, backend: RateLimiterBackend, key: str, *, limit: int = 1, ttl: int = 900_000) -> None:
-        assert limit >= 1, "limit must be positive"  # noqa: S101  # Dramatiq's contract is an AssertionError
+        assert limit >= 1, f"limit must be positive, not {limit!r}"  # noqa: S101  # Dramatiq's contract is an AssertionError
         super().__init__(backend, key)
         self.limit = limit
         self.ttl = ttl

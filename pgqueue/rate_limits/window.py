@@ -19,8 +19,8 @@ class WindowRateLimiter(RateLimiter):
     """
 
     def __init__(self, backend: RateLimiterBackend, key: str, *, limit: int = 1, window: int = 1) -> None:
-        assert limit >= 1, "limit must be positive"  # noqa: S101  # Dramatiq's contract is an AssertionError
-        assert window >= 1, "window must be positive"  # noqa: S101
+        assert limit >= 1, f"limit must be positive, not {limit!r}"  # noqa: S101  # Dramatiq's contract is an AssertionError
+        assert window >= 1, f"window must be positive, not {window!r}"  # noqa: S101
         super().__init__(backend, key)
         self.limit = limit
         self.window = window

@@ -29,6 +29,9 @@ def test_no_more_than_the_limit_pass_in_an_interval(backend: RateLimiterBackend,
     assert [acquired(limiter) for _ in range(3)] == [True, True, False]
 
 
-def test_a_limit_is_at_least_one(backend: RateLimiterBackend) -> None:
-    with pytest.raises(AssertionError):
-        BucketRateLimiter(backend, "key", limit=0)
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_limit_is_at_least_one(backend: RateLimiterBackend, number: int) -> None:
+    with pytest.raises(AssertionError, match=f"limit must be positive, not {number}"):
+        BucketRateLimiter(backend, "key", limit=number)
+    with pytest.raises(AssertionError, match=f"bucket must be positive, not {number}"):
+        BucketRateLimiter(backend, "key", bucket=number)

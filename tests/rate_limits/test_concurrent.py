@@ -45,6 +45,7 @@ def test_the_places_of_crashed_holders_are_free_after_the_ttl(backend: RateLimit
     crashed.close()
 
 
-def test_a_limit_is_at_least_one(backend: RateLimiterBackend) -> None:
-    with pytest.raises(AssertionError):
-        ConcurrentRateLimiter(backend, "key", limit=0)
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_limit_is_at_least_one(backend: RateLimiterBackend, number: int) -> None:
+    with pytest.raises(AssertionError, match=f"limit must be positive, not {number}"):
+        ConcurrentRateLimiter(backend, "key", limit=number)

@@ -70,8 +70,9 @@ def test_eight_threads_get_the_limit_of_each_window(backend: RateLimiterBackend)
         assert 6 <= sum(pool.map(hammer, range(8))) <= 8
 
 
-def test_a_limit_is_at_least_one(backend: RateLimiterBackend) -> None:
-    with pytest.raises(AssertionError):
-        WindowRateLimiter(backend, "key", limit=0)
-    with pytest.raises(AssertionError):
-        WindowRateLimiter(backend, "key", window=0)
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_limit_is_at_least_one(backend: RateLimiterBackend, number: int) -> None:
+    with pytest.raises(AssertionError, match=f"limit must be positive, not {number}"):
+        WindowRateLimiter(backend, "key", limit=number)
+    with pytest.raises(AssertionError, match=f"window must be positive, not {number}"):
+        WindowRateLimiter(backend, "key", window=number)
