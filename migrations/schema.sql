@@ -7,6 +7,15 @@ CREATE TABLE pgqueue.alembic_version (
     version_num character varying(32) NOT NULL
 );
 
+CREATE TABLE pgqueue.cancellations (
+    message_id uuid NOT NULL,
+    requested_at timestamp with time zone DEFAULT now() NOT NULL,
+    state text DEFAULT 'asked'::text NOT NULL,
+    CONSTRAINT cancellations_state_check CHECK ((state = ANY (ARRAY['asked'::text, 'accepted'::text, 'refused'::text])))
+);
+
+COMMENT ON TABLE pgqueue.cancellations IS 'Messages that a worker held when they were to be cancelled.';
+
 CREATE SEQUENCE pgqueue.catalog_seq
     START WITH 1
     INCREMENT BY 1
@@ -180,6 +189,29 @@ CREATE TABLE pgqueue.outcomes_0 (
 )
 WITH (vacuum_truncate=off);
 
+CREATE TABLE pgqueue.parked (
+    id bigint NOT NULL,
+    parked_at timestamp with time zone DEFAULT now() NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    message_id uuid NOT NULL,
+    lane integer NOT NULL,
+    attempts smallint NOT NULL,
+    foreign_id text,
+    actor_name text NOT NULL,
+    payload bytea NOT NULL
+);
+
+COMMENT ON TABLE pgqueue.parked IS 'Messages of paused actors, put aside by the workers that met them.';
+
+CREATE TABLE pgqueue.pauses (
+    kind text NOT NULL,
+    name text NOT NULL,
+    paused_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT pauses_kind_check CHECK ((kind = ANY (ARRAY['queue'::text, 'actor'::text])))
+);
+
+COMMENT ON TABLE pgqueue.pauses IS 'Queues and actors of which no worker begins a message.';
+
 CREATE TABLE pgqueue.rate_limit_places (
     owner uuid NOT NULL,
     id bigint NOT NULL,
@@ -292,6 +324,17 @@ CREATE UNLOGGED TABLE pgqueue.waits (
 
 COMMENT ON TABLE pgqueue.waits IS 'Who wants to be told, on which channel, when there is a result or an event under a key.';
 
+CREATE TABLE pgqueue.worker_states (
+    owner uuid NOT NULL,
+    queues text[] NOT NULL,
+    actors text[] NOT NULL,
+    running bigint[] NOT NULL,
+    running_since timestamp with time zone[] NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE pgqueue.worker_states IS 'What a worker serves, and the messages it has been running for more than a moment.';
+
 CREATE TABLE pgqueue.workers (
     owner uuid NOT NULL,
     lock_key bigint NOT NULL,
@@ -318,6 +361,9 @@ ALTER TABLE ONLY pgqueue.results ATTACH PARTITION pgqueue.results_0 FOR VALUES I
 ALTER TABLE ONLY pgqueue.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 
+ALTER TABLE ONLY pgqueue.cancellations
+    ADD CONSTRAINT cancellations_pkey PRIMARY KEY (message_id);
+
 ALTER TABLE ONLY pgqueue.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
 
@@ -327,6 +373,9 @@ ALTER TABLE ONLY pgqueue.lanes
 ALTER TABLE ONLY pgqueue.lanes
     ADD CONSTRAINT lanes_queue_name_priority_key UNIQUE (queue_name, priority);
 
+ALTER TABLE ONLY pgqueue.pauses
+    ADD CONSTRAINT pauses_pkey PRIMARY KEY (kind, name);
+
 ALTER TABLE ONLY pgqueue.rate_limit_places
     ADD CONSTRAINT rate_limit_places_pkey PRIMARY KEY (owner, id);
 
@@ -335,6 +384,9 @@ ALTER TABLE ONLY pgqueue.rate_limits
 
 ALTER TABLE ONLY pgqueue.slots
     ADD CONSTRAINT slots_pkey PRIMARY KEY (slot);
+
+ALTER TABLE ONLY pgqueue.worker_states
+    ADD CONSTRAINT worker_states_pkey PRIMARY KEY (owner);
 
 ALTER TABLE ONLY pgqueue.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (owner);
@@ -353,6 +405,10 @@ CREATE INDEX messages_message_id_0 ON pgqueue.messages_0 USING btree (message_id
 
 CREATE INDEX outcomes_message_id_0 ON pgqueue.outcomes_0 USING btree (message_id);
 
+CREATE INDEX parked_actor ON pgqueue.parked USING btree (actor_name, id);
+
+CREATE INDEX parked_message_id ON pgqueue.parked USING btree (message_id);
+
 CREATE INDEX ready_place_0 ON pgqueue.ready_0 USING btree (lane, xid, id);
 
 CREATE INDEX results_key_0 ON pgqueue.results_0 USING btree (key);
@@ -364,3 +420,6 @@ CREATE INDEX scheduled_message_id ON pgqueue.scheduled USING btree (message_id);
 CREATE INDEX scheduled_xid ON pgqueue.scheduled USING btree (xid);
 
 CREATE INDEX waits_key ON pgqueue.waits USING btree (key);
+
+ALTER TABLE ONLY pgqueue.worker_states
+    ADD CONSTRAINT worker_states_owner_fkey FOREIGN KEY (owner) REFERENCES pgqueue.workers(owner) ON DELETE CASCADE;

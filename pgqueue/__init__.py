@@ -29,8 +29,9 @@ from .errors import (
 )
 from .generic import GenericActor
 from .logging import get_logger
-from .message import Message, MessageStatus, get_encoder, set_encoder
+from .message import Cancellation, Message, MessageStatus, get_encoder, set_encoder
 from .middleware import Middleware
+from .threading import Cancelled
 from .transactions import outside_transaction, transaction
 from .worker import ConsumerThread, Worker, WorkerThread
 
@@ -40,6 +41,8 @@ __all__ = [
     "Broker",
     "BrokerConnectionError",
     "BrokerError",
+    "Cancellation",
+    "Cancelled",
     "ConnectionClosed",
     "ConnectionFailed",
     "Consumer",

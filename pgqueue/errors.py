@@ -6,7 +6,7 @@
     ├ PgQueueError, also named DramatiqError
     │ ├ DecodeError
     │ ├ BrokerError
-    │ │ ├ ActorNotFound · QueueNotFound · BrokerNotConfigured · PermissionDenied
+    │ │ ├ ActorNotFound · QueueNotFound · BrokerNotConfigured · PermissionDenied · StatementTimedOut
     │ │ └ BrokerConnectionError
     │ │   ├ ConnectionFailed ─ DatabaseUnavailable
     │ │   └ ConnectionClosed
@@ -56,6 +56,7 @@ __all__ = [
     "Retry",
     "SchemaOutdated",
     "SkipMessage",
+    "StatementTimedOut",
     "TargetClosed",
     "TargetElsewhere",
     "TargetFailed",
@@ -131,6 +132,16 @@ class BrokerNotConfigured(BrokerError):
 
 class PermissionDenied(BrokerError):
     """The database role may not do what pgqueue asked."""
+
+
+class StatementTimedOut(BrokerError):
+    """The database took too long over something that an operator asked."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(
+            f"The database took longer than {timeout_s:g} s to answer and was stopped. It is overloaded, or somebody "
+            "holds a lock or an old snapshot: `pgqueue doctor` says who."
+        )
 
 
 class BrokerConnectionError(BrokerError):

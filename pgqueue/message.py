@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .results.backend import ResultBackend
 
-__all__ = ["Message", "MessageStatus", "generate_unique_id", "get_encoder", "set_encoder"]
+__all__ = ["Cancellation", "Message", "MessageStatus", "generate_unique_id", "get_encoder", "set_encoder"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -51,6 +51,22 @@ class MessageStatus(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+class Cancellation(StrEnum):
+    """What came of cancelling a message."""
+
+    #: It does not run (again): it was taken out, was interrupted, or had been cancelled before.
+    CANCELLED = "cancelled"
+    #: A worker holds it and has been asked, but it has not ended yet. The request lasts until it has.
+    REQUESTED = "requested"
+    #: It is running, and its actor does not have the option ``cancellable``.
+    REFUSED = "refused"
+    #: It had ended before.
+    DONE = "done"
+    FAILED = "failed"
+    #: There is no such message, or it ended more than a day ago.
     UNKNOWN = "unknown"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from .logging import get_logger
 
 __all__ = [
+    "Cancelled",
     "Interrupt",
     "InterruptShield",
     "current_platform",
@@ -35,6 +36,10 @@ class Interrupt(BaseException):
 
     Not an Exception, so that an actor's ``except Exception`` does not swallow it.
     """
+
+
+class Cancelled(Interrupt):
+    """Raised in a running actor whose message was cancelled, if its option ``cancellable`` allows it."""
 
 
 def is_gevent_active() -> bool:

@@ -15,6 +15,7 @@ from ..errors import ActorNotFound, DecodeError, SkipMessage
 from ..logging import get_logger
 from ..message import Message
 from ..storage.messages import ClaimedMessage, Verdict
+from ..threading import Cancelled
 
 if TYPE_CHECKING:
     from typing import Any
@@ -39,7 +40,7 @@ class ClaimedProxy(MessageProxy):
     Attributes:
       attempts: How many workers were lost while they held it.
       claimed: What the engine knows it as; None once it is settled or given back.
-      withheld: It was not begun, because the process had been declared lost.
+      withheld: It was not begun, because the process had been declared lost, or because it is paused.
     """
 
     def __init__(self, message: Message[Any], claimed: ClaimedMessage) -> None:
@@ -89,10 +90,21 @@ class PostgresConsumer(Consumer):
     def __next__(self) -> MessageProxy | None:
         while (claimed := self._intake.next(self._timeout_s)) is not None:
             try:
-                return ClaimedProxy(Message.decode(claimed.payload), claimed)
+                message = ClaimedProxy(Message.decode(claimed.payload), claimed)
             except DecodeError as error:
                 self._bury_undecodable(claimed, error)
+                continue
+            if self._may_begin(message):
+                return message
+            self._put_aside(message, claimed)
         return None
+
+    def _may_begin(self, message: MessageProxy) -> bool:
+        return self._session.standing.may_begin(message.queue_name, message.actor_name)
+
+    def _put_aside(self, message: MessageProxy, claimed: ClaimedMessage) -> None:
+        paused = self._session.standing.orders
+        self._intake.put_aside(claimed, park=message.actor_name in paused.actors)
 
     # -- the course of a message
 
@@ -100,19 +112,25 @@ class PostgresConsumer(Consumer):
         """Note what this thread runs, for whoever finds the process dead.
 
         Raises:
-          SkipMessage: The process was declared lost since it claimed the message, which runs elsewhere.
+          SkipMessage: The process was declared lost since it claimed the message, which runs elsewhere; or the
+            message's queue or actor was paused.
         """
         if isinstance(message, ClaimedProxy) and message.claimed is not None:
             message.started_at = time.monotonic()
             if not self._session.leases.is_ours(message.claimed.lease.owner):
                 message.withheld = True
                 raise SkipMessage("It was given to another worker.")
+            if not message.failed and not self._may_begin(message):
+                message.withheld = True
+                raise SkipMessage("It is paused.")
             self._note(message.claimed.id)
             running_owner.set(message.claimed.lease.owner)
+            self._session.running.begin(message.claimed.id, message)
 
     def finished(self, message: MessageProxy) -> None:  # noqa: ARG002
         """Note that this thread runs nothing."""
         self._note(0)
+        self._session.running.end()
         running_owner.set(None)
 
     @contextmanager
@@ -132,7 +150,11 @@ class PostgresConsumer(Consumer):
                 settlement.commit()
             else:
                 message.claimed = None
-                settlement.abandon()
+                if message.withheld:
+                    settlement.undo()
+                    self._put_aside(message, settlement.verdict.message)
+                else:
+                    settlement.abandon()
 
     def ack(self, message: MessageProxy) -> None:
         """Record that a message is done, or that a copy of it carries on."""
@@ -227,12 +249,15 @@ def _verdict(message: ClaimedProxy, claimed: ClaimedMessage) -> Verdict:
 
 
 def _complete(verdict: Verdict, message: ClaimedProxy, *, failed: bool) -> None:
+    error = message._exception  # noqa: SLF001  # as Dramatiq calls it
     if any(new.message_id == verdict.message_id for new in verdict.follow_ups):
         verdict.status = None  # a retry: the message isn't at its end
+    elif isinstance(error, Cancelled):
+        verdict.status = "c"
+        return
     elif failed:
         verdict.status = "f"
     if failed:
-        error = message._exception  # noqa: SLF001  # as Dramatiq calls it
         verdict.reason = "unknown actor" if isinstance(error, ActorNotFound) else "failed"
         verdict.error = None if error is None else _text(f"{type(error).__name__}: {error}")
         traceback = message.options.get("traceback")

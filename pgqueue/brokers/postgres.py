@@ -15,6 +15,7 @@ from ..engine.board import Board
 from ..engine.catalog import Catalog
 from ..engine.intake import Intake
 from ..engine.mailbox import Mailbox
+from ..engine.running import Running
 from ..engine.session import Session
 from ..engine.settlement import OpenSettlements
 from ..errors import BrokerConnectionError, QueueJoinTimeout, SchemaOutdated, TargetMismatch
@@ -27,6 +28,7 @@ from ..storage.results import StoredResult
 from ..storage.revision import current_revision
 from ..transactions import AsyncTarget, Target
 from ..transactions.scope import ambient_target, block_target, is_outside
+from ._control import QueueControl
 from ._outgoing import Encoded, as_sent, check_delay
 from ._postgres_consumer import PostgresConsumer, running_owner
 from ._sending import Sender
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["PostgresBroker"]
 
 
-class PostgresBroker(Broker):
+class PostgresBroker(QueueControl, Broker):
     """Keeps messages, results and rate limits in one PostgreSQL database.
 
     Nothing is connected before the first message is sent or consumed. Safe to use from all threads; a child that was
@@ -85,6 +87,7 @@ class PostgresBroker(Broker):
     ) -> None:
         super().__init__(middleware)
         self.queues = set()
+        self.actor_options.add("cancellable")
         self.database = Database(
             None if pool is not None and url is None else resolve(url),
             pool=pool,
@@ -306,9 +309,17 @@ class PostgresBroker(Broker):
             threads=threads,
             board=Board.open(Path(board)) if board else None,
             dead_letter_ttl_s=self._dead_letter_ttl_s,
+            running=Running(self._may_be_cancelled),
+            actors=self.get_declared_actors,
         )
         session.open()
         return session
+
+    def _may_be_cancelled(self, message: AnyMessage) -> bool:
+        """Whether a running message may be interrupted: its own option, or its actor's."""
+        own = message.options.get("cancellable")
+        actor = self.actors.get(message.actor_name)
+        return bool((actor and actor.options.get("cancellable")) if own is None else own)
 
     def _leave_session(self) -> None:
         with self._lock:

@@ -36,6 +36,8 @@ class StubBroker(Broker):
     ) -> None:
         super().__init__(middleware)
         self.queues = {}
+        # So that programs for PostgreSQL can be tested here; nobody cancels a message of this broker's.
+        self.actor_options.add("cancellable")
         self.fail_fast_default = fail_fast_default
         #: Rejected messages, with the exceptions that they failed with, by the name of their queue.
         self.dead_letters_by_queue: dict[str, list[MessageProxy]] = {}

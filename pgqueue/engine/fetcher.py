@@ -13,6 +13,7 @@ from ..storage.lanes import Lane
 from ..storage.messages import Claim, ClaimedMessage, Registers
 from ..storage.positions import Positions, Span
 from ..storage.snapshot import Snapshot
+from .control import Standing
 from .leases import Leases
 
 #: A claim need not be durable: one that a crash of the server undoes is only claimed again. The plan's shape is
@@ -45,11 +46,19 @@ class Fetcher:
     """Takes messages of some queues. For one thread, but for `subscribe`."""
 
     def __init__(
-        self, database: Database, leases: Leases, queue_names: Iterable[str], *, need_name: Callable[[], None]
+        self,
+        database: Database,
+        leases: Leases,
+        queue_names: Iterable[str],
+        *,
+        need_name: Callable[[], None],
+        standing: Standing | None = None,
     ) -> None:
         self._database = database
         self._leases = leases
         self._need_name = need_name
+        self._standing = standing or Standing()
+        self._paused: frozenset[str] = frozenset()
         self._queue_names = set(queue_names)
         self._positions = Positions()
         self._lanes: list[Lane] = []
@@ -107,18 +116,20 @@ class Fetcher:
         return self._conn
 
     def _look(self, conn: Connection, *, idle: bool) -> bool:
-        cells = [registers.idle_register(name, schema=self._database.schema) for name in self._queue_names]
+        self._obey()
+        active = self._queue_names - self._paused
+        cells = [registers.idle_register(name, schema=self._database.schema) for name in active]
         snapshot, seen = registers.read(
             conn, self._database.statements, idle=sorted(set(cells)) if idle else ()
         )
         self._seen = seen
         return (
-            (bool(self._lanes) and self._has_moved(snapshot, seen))
+            (bool(lanes := self._open_lanes()) and self._has_moved(snapshot, seen))
             or seen.catalog != self._catalog
             or seen.open_slot not in self._slots
             or seen.rewind != self._rewind
             or time.monotonic() > self._forget_at
-            or any(snapshot.decided(xid) for xid in self._positions.waiting_for())
+            or any(snapshot.decided(xid) for xid in self._positions.waiting_for({lane.id for lane in lanes}))
         )
 
     def _has_moved(self, snapshot: Snapshot, seen: Registers) -> bool:
@@ -137,6 +148,7 @@ class Fetcher:
             return [] if owner is None else self._claim(conn, owner, limit)
 
     def _claim(self, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:
+        self._obey()
         self._read_catalog(conn)
         self._forget_in_time()
         spans = self._positions.plan(self._lanes_in_order(), self._slots)
@@ -171,6 +183,18 @@ class Fetcher:
         self._catalog = seen.catalog if seen.open_slot in self._slots else -1
         self._seen = seen
 
+    def _obey(self) -> None:
+        """Leave out the lanes of paused queues: what their positions say stays true meanwhile."""
+        paused = self._standing.orders.queues
+        if paused != self._paused:
+            self._paused = paused
+            self._swept = -1  # what was seen of the end did not count what goes on now
+
+    def _open_lanes(self) -> list[Lane]:
+        if not self._paused:
+            return self._lanes
+        return [lane for lane in self._lanes if lane.queue_name not in self._paused]
+
     def _forget_in_time(self) -> None:
         if self._seen.rewind != self._rewind:
             self._positions.forget()
@@ -183,7 +207,7 @@ class Fetcher:
         """Lanes by priority; those of equal priority take turns at being first, so that none starves another."""
         self._turn += 1
         ordered: list[int] = []
-        for _, equals in groupby(sorted(self._lanes, key=_urgency), key=_urgency):
+        for _, equals in groupby(sorted(self._open_lanes(), key=_urgency), key=_urgency):
             ids = [lane.id for lane in equals]
             start = self._turn % len(ids)
             ordered += ids[start:] + ids[:start]

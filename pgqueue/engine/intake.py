@@ -10,6 +10,7 @@ from ..errors import PgQueueError
 from ..logging import get_logger
 from ..storage.messages import ClaimedMessage
 from .acker import give_back
+from .aside import Aside
 from .backoff import Backoff
 from .fetcher import Fetcher
 from .prefetch import AdaptivePrefetch, FixedPrefetch, Prefetch
@@ -33,7 +34,11 @@ class Intake:
         self, session: Session, queue_names: Iterable[str], *, prefetch: int | None, threads: int
     ) -> None:
         self._session = session
-        self._fetcher = Fetcher(session.database, session.leases, queue_names, need_name=session.need_name)
+        names = list(queue_names)
+        self._fetcher = Fetcher(
+            session.database, session.leases, names, need_name=session.need_name, standing=session.standing
+        )
+        self._aside = Aside(session, self.settled)
         self._policy: Prefetch = (
             FixedPrefetch(prefetch) if prefetch is not None else AdaptivePrefetch(threads)
         )
@@ -48,6 +53,7 @@ class Intake:
         self._poll_at = 0.0
         self._backoff = Backoff(first_s=0.1, most_s=3.0)
         session.on_wake(self.wake)
+        session.serve(names)
 
     def next(self, timeout_s: float) -> ClaimedMessage | None:
         """The next message, or None if there was none for so long."""
@@ -56,6 +62,7 @@ class Intake:
         deadline = time.monotonic() + timeout_s
         while True:
             self._event.clear()
+            self._put_aside()
             if self._replenish():
                 return self._claimed.popleft()
             if self._nudged:
@@ -84,6 +91,7 @@ class Intake:
     def subscribe(self, queue_name: str) -> None:
         """Draw from one more queue."""
         self._fetcher.subscribe(queue_name)
+        self._session.serve([queue_name])
         self.wake()
 
     def pause(self) -> None:
@@ -106,15 +114,26 @@ class Intake:
             give_back(self._session.database, self._session.leases, part[0].lease.owner, part)
             self.settled(len(part))
 
+    def put_aside(self, message: ClaimedMessage, *, park: bool) -> None:
+        """Take back, soon, a claimed message that must not begin: its queue is paused, or (``park``) its actor is."""
+        self._aside.add(message, park=park)
+        self._event.set()
+
     def close(self) -> None:
         """Give back what was claimed and not drawn, and close the connection."""
         self._paused = True
         self._session.on_wake(self.wake, forget=True)
         remaining = [self._claimed.popleft() for _ in range(len(self._claimed))]
         try:
-            self.give_back(remaining)
+            self.give_back([*remaining, *self._aside.take_all()])
         finally:
             self._fetcher.close()
+
+    def _put_aside(self) -> None:
+        try:
+            self._aside.write()
+        except PgQueueError as error:
+            logger.warning("Messages of what is paused can't be put aside yet: %s", error)
 
     def _replenish(self) -> bool:
         """Claim if there is room and a reason to; answer whether something was claimed."""

@@ -11,8 +11,10 @@ from ..logging import get_logger
 from ..maintenance.duty import Duty
 from ..maintenance.promoter import Promoter
 from ..storage.database import Connection, Database, is_lost, translated
+from ..storage.orders import ORDERS
 from ..storage.registers import channel
 from .backoff import Backoff
+from .control import Control
 from .presence import Presence
 
 #: After a duty failed, seconds until it is tried again.
@@ -35,16 +37,24 @@ class Listener(threading.Thread):
 
     Parameters:
       presence: The duty that keeps the process's names; it is done first on every new connection.
+      control: The duty that obeys operators' orders; it is done before anything is claimed.
       on_wake: Called, in this thread, whenever something may have become ready.
     """
 
     def __init__(
-        self, database: Database, *, presence: Presence, duties: Sequence[Duty], on_wake: Callable[[], None]
+        self,
+        database: Database,
+        *,
+        presence: Presence,
+        control: Control,
+        duties: Sequence[Duty],
+        on_wake: Callable[[], None],
     ) -> None:
         super().__init__(name="pgqueue-listener", daemon=True)
         self._database = database
         self._presence = presence
-        self._duties: list[Duty] = [presence, *duties]
+        self._control = control
+        self._duties: list[Duty] = [presence, control, *duties]
         self._due_at = dict.fromkeys(self._duties, 0.0)
         self._on_wake = on_wake
         self._stopping = threading.Event()
@@ -112,6 +122,7 @@ class Listener(threading.Thread):
         for duty in self._duties:
             duty.reconnected()
         self._run(conn, self._presence)
+        self._run(conn, self._control)
 
     def _run_due(self, conn: Connection) -> None:
         for duty in self._duties:
@@ -145,9 +156,14 @@ class Listener(threading.Thread):
             self._take(notification.extra.decode())
 
     def _take(self, payload: str) -> None:
-        """A payload is a number of milliseconds in which a message is due; none is a call to look now."""
+        """A payload is a number of milliseconds in which a message is due, or says that there are orders.
+
+        None is a call to look for messages now.
+        """
         if payload.isdecimal():
             self.nudge(Promoter, in_s=int(payload) / 1000)
+        elif payload == ORDERS:
+            self.nudge(Control)
         else:
             self._on_wake()
 

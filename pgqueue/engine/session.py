@@ -5,7 +5,7 @@ worker has one.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 
 from ..maintenance.duty import Duty
 from ..maintenance.promoter import Promoter
@@ -16,10 +16,13 @@ from ..storage.database import Database
 from ..storage.messages import Verdict
 from .acker import Acker, Settled
 from .board import Board
+from .control import Control, Standing
 from .inheritance import Inheritance
 from .leases import Leases
 from .listener import Listener
 from .presence import Presence
+from .publication import Publication
+from .running import Running
 
 #: Seconds that a closing session waits for its last acks.
 LAST_ACKS_S = 30.0
@@ -35,12 +38,17 @@ class Session:
         threads: int,
         board: Board | None = None,
         dead_letter_ttl_s: float | None = None,
+        running: Running | None = None,
+        actors: Callable[[], Collection[str]] = tuple,
     ) -> None:
         statements = database.statements
         self.database = database
         self.leases = Leases()
         self.closing = threading.Event()
         self.board = board
+        self.standing = Standing()
+        self.running = running or Running()
+        self._queue_names: frozenset[str] = frozenset()
         self._wakes: list[Callable[[], None]] = []
         self._acker = Acker(database, self.leases)
         pruner = Pruner(statements) if dead_letter_ttl_s is None else Pruner(
@@ -51,12 +59,16 @@ class Session:
             Reaper(statements, own=self.leases.names),
             Rotator(statements),
             pruner,
+            Publication(
+                statements, self.leases, self.running, queues=lambda: self._queue_names, actors=actors
+            ),
         ]
         if board is not None:
             duties.insert(0, Inheritance(statements, board.path.parent))
         self._listener = Listener(
             database,
             presence=Presence(statements, self.leases, threads=threads, board=board),
+            control=Control(statements, self.standing, self.running, on_change=self._wake),
             duties=duties,
             on_wake=self._wake,
         )
@@ -85,6 +97,11 @@ class Session:
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until every verdict submitted so far is durable."""
         return self._acker.flush(timeout_s)
+
+    def serve(self, queue_names: Iterable[str]) -> None:
+        """Take note that these queues are consumed, too."""
+        self._queue_names = self._queue_names | set(queue_names)
+        self._listener.nudge(Publication)
 
     def need_name(self) -> None:
         """Ask for a new name to claim under."""

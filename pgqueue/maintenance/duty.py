@@ -7,7 +7,7 @@ from ..storage.database import Connection
 from ..storage.statements import Statements
 
 #: Numbers of the locks under which one keeper at a time does a duty.
-ROTATION, REAPING, PRUNING = 1, 2, 3
+ROTATION, REAPING, PRUNING, CONTROL = 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True)

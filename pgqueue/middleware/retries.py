@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pgqueue.common import compute_backoff, current_millis
 from pgqueue.errors import Retry
 from pgqueue.logging import get_logger
+from pgqueue.threading import Cancelled
 
 from .middleware import Middleware
 
@@ -138,6 +139,9 @@ class Retries(Middleware):
             raise
 
     def _after_failure(self, broker: Broker, message: MessageProxy, exception: BaseException) -> None:
+        if isinstance(exception, Cancelled):
+            message.fail()
+            return
         actors = broker.get_actor(message.actor_name).options
         if is_expected(exception, message.options.get("throws") or actors.get("throws")):
             self.logger.info("Aborting message %r.", message)

@@ -12,16 +12,25 @@ from psycopg import conninfo, errors
 from psycopg.pq import Conninfo, Format
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from ..errors import BrokerNotConfigured, DatabaseUnavailable, PermissionDenied, SchemaOutdated
+from ..errors import (
+    BrokerNotConfigured,
+    DatabaseUnavailable,
+    PermissionDenied,
+    SchemaOutdated,
+    StatementTimedOut,
+)
 from .statements import Compiled, Statements
 
 Connection: TypeAlias = "psycopg.Connection[Any]"
 
 #: The revision that this release needs; the newest of ``migrations/versions``.
-REQUIRED_REVISION = "pgqueue_0003"
+REQUIRED_REVISION = "pgqueue_0004"
 
 #: Seconds to wait for a connection of the pool, or for the server to take a new one.
 CONNECT_TIMEOUT_S = 10
+
+#: Seconds that a statement of an operator's may take.
+STATEMENT_TIMEOUT_S = 5.0
 
 #: A silent network is noticed after about eleven seconds: idle five, then three probes two seconds apart.
 KEEPALIVES: Mapping[str, int] = {
@@ -100,6 +109,25 @@ class Database:
         """A connection of the pool inside a transaction, which commits at the end of the block."""
         with self.connection() as connection, connection.transaction():
             yield connection
+
+    @contextmanager
+    def bounded(self, timeout_s: float = STATEMENT_TIMEOUT_S) -> Iterator[Connection]:
+        """A connection inside a transaction for what operators ask: no statement may take long.
+
+        Sequential scans are a last resort in it, for the tables of messages have no statistics worth anything.
+
+        Raises:
+          StatementTimedOut: One took longer than ``timeout_s``.
+        """
+        try:
+            with self.transaction() as connection:
+                settings = f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}"
+                connection.execute(
+                    f"{settings}; SET LOCAL enable_seqscan = off; SET LOCAL jit = off", prepare=False
+                )
+                yield connection
+        except errors.QueryCanceled as error:
+            raise StatementTimedOut(timeout_s) from error
 
     def connect(self, *, application_name: str, settings: Mapping[str, str] | None = None) -> Connection:
         """Open a connection of one's own, in autocommit mode, with the given session settings.

@@ -268,8 +268,23 @@ def requeue(
     """Hand claimed messages back, uncharged; the caller bumps the rewind register after the commit."""
     parameters = {"owner": owner, "lids": [m.lease.lid for m in messages], "ids": [m.id for m in messages]}
     row = conn.execute(statements["messages/requeue"], parameters).fetchone()
-    conn.execute(statements["leases/drop_settled"], {"owner": owner})
+    drop_settled(conn, statements, owner=owner)
     return int(row[0]) if row else 0
+
+
+def drop_settled(conn: Connection, statements: Statements, *, owner: UUID) -> None:
+    """Delete the leases of an owner in which everything is settled."""
+    conn.execute(statements["leases/drop_settled"], {"owner": owner})
+
+
+def remove(conn: Connection, statements: Statements, *, keys: Sequence[str], record: bool) -> list[str]:
+    """Take out messages that no worker holds, by the keys of their ids; return the keys of those that were there.
+
+    Parameters:
+      record: Keep that they were cancelled.
+    """
+    rows = conn.execute(statements["messages/remove"], {"keys": plain(keys), "record": record})
+    return [str(row[0]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +294,12 @@ class Reclaimed:
     returned: int
     buried: int
     leases: int
+
+
+def is_alive(conn: Connection, statements: Statements, *, key: str) -> bool:
+    """Whether a message is ready, parked, scheduled or held by a worker, by the key of its id."""
+    row = conn.execute(statements["messages/is_alive"], {"key": key}).fetchone()
+    return bool(row and row[0])
 
 
 def reclaim(

@@ -55,9 +55,10 @@ class Positions:
         """Drop the tracks of all slots but these; the others are empty, and begin anew when they are used again."""
         self._tracks = {key: track for key, track in self._tracks.items() if key[1] in slots}
 
-    def waiting_for(self) -> set[int]:
-        """The transactions that may still bring rows behind a position."""
-        return set().union(*(track.undecided for track in self._tracks.values()))
+    def waiting_for(self, lanes: Collection[int] | None = None) -> set[int]:
+        """The transactions that may still bring rows behind a position, in some lanes or in all of them."""
+        tracks = [track for key, track in self._tracks.items() if lanes is None or key[0] in lanes]
+        return set().union(*(track.undecided for track in tracks))
 
     def plan(self, lanes: Iterable[int], slots: Sequence[int]) -> list[Span]:
         """The ranges that may hold rows: lanes in the order given, in each the slots in the order given."""

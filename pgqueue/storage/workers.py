@@ -1,6 +1,9 @@
-"""Who holds claims: one row for each owner alive, a session lock and a heartbeat. Owns the table workers."""
+"""Who holds claims: one row for each owner alive, a session lock and a heartbeat, and what each says of itself.
 
-from collections.abc import Collection
+Owns the tables workers and worker_states.
+"""
+
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -59,6 +62,26 @@ def beat(conn: Connection, statements: Statements, *, owners: Collection[UUID]) 
 def remove(conn: Connection, statements: Statements, *, owner: UUID) -> None:
     """Forget an owner."""
     conn.execute(statements["workers/remove"], {"owner": owner})
+
+
+def publish(
+    conn: Connection,
+    statements: Statements,
+    *,
+    owner: UUID,
+    queues: Collection[str],
+    actors: Collection[str],
+    running_ms: Mapping[int, float],
+) -> None:
+    """Say what an owner serves, and for how long it has been running which messages (by their ids)."""
+    parameters = {
+        "owner": owner,
+        "queues": sorted(queues),
+        "actors": sorted(actors),
+        "running": list(running_ms),
+        "running_ms": list(running_ms.values()),
+    }
+    conn.execute(statements["worker_states/publish"], parameters)
 
 
 def find_lost(

@@ -18,7 +18,7 @@ from ..errors import RateLimitExceeded, Retry, SkipMessage
 from ..logging import get_logger
 from ..middleware.retries import is_expected
 from ..results import Results
-from ..threading import Interrupt, InterruptShield
+from ..threading import Cancelled, Interrupt, InterruptShield
 
 if TYPE_CHECKING:
     from ..broker import Broker, Consumer, MessageProxy
@@ -185,6 +185,9 @@ class WorkerThread(Thread):
 
     def _log_failure(self, message: MessageProxy, error: BaseException) -> None:
         if isinstance(error, Retry):
+            return
+        if isinstance(error, Cancelled):
+            self.logger.info("Message %s was cancelled.", message)
             return
         if isinstance(error, RateLimitExceeded):
             self.logger.debug("Rate limit exceeded in message %s: %s.", message, error)

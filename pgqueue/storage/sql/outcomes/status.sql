@@ -14,6 +14,7 @@ SELECT CASE
         SELECT FROM message JOIN pgqueue.ready ON ready.slot = message.slot
         WHERE ready.lane = message.lane AND ready.xid = message.xid AND ready.id = message.id
     ) THEN 'queued'
+    WHEN EXISTS (SELECT FROM pgqueue.parked WHERE message_id = %(key)s::uuid) THEN 'queued'
     WHEN EXISTS (SELECT FROM pgqueue.scheduled WHERE message_id = %(key)s::uuid) THEN 'scheduled'
     ELSE coalesce(
         (

@@ -12,6 +12,7 @@ held AS MATERIALIZED (
 )
 SELECT
     EXISTS (SELECT FROM pgqueue.ready WHERE lane = ANY ((SELECT ids FROM lane)::integer[]))
+    OR EXISTS (SELECT FROM pgqueue.parked WHERE lane = ANY ((SELECT ids FROM lane)::integer[]))
     OR EXISTS (SELECT FROM pgqueue.scheduled WHERE lane = ANY ((SELECT ids FROM lane)::integer[]))
     OR EXISTS (
         SELECT

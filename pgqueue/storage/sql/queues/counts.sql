@@ -1,4 +1,4 @@
--- Ready, held, scheduled and dead messages of a queue, in one snapshot. As in queues/busy the ids in progress are
+-- Ready (parked ones count), held, scheduled and dead messages of a queue, in one snapshot. As in queues/busy the ids in progress are
 -- gathered first; a message that was moved with its lease lies in two slots for a while and counts once.
 WITH lane AS MATERIALIZED (
     SELECT array_agg(id) AS ids
@@ -11,7 +11,8 @@ held AS MATERIALIZED (
     WHERE part.id <> ALL (lease.done)
 )
 SELECT
-    (SELECT count(*) FROM pgqueue.ready WHERE lane = ANY ((SELECT ids FROM lane)::integer[])) AS ready,
+    (SELECT count(*) FROM pgqueue.ready WHERE lane = ANY ((SELECT ids FROM lane)::integer[]))
+        + (SELECT count(*) FROM pgqueue.parked WHERE lane = ANY ((SELECT ids FROM lane)::integer[])) AS ready,
     (
         SELECT count(DISTINCT id)
         FROM pgqueue.messages

@@ -1,4 +1,4 @@
--- Drops everything of a queue that no worker holds: ready, scheduled and dead messages.
+-- Drops everything of a queue that no worker holds: ready, parked, scheduled and dead messages.
 WITH lane AS MATERIALIZED (
     SELECT id
     FROM pgqueue.lanes
@@ -6,6 +6,11 @@ WITH lane AS MATERIALIZED (
 ),
 ready AS (
     DELETE FROM pgqueue.ready
+    WHERE lane IN (SELECT id FROM lane)
+    RETURNING id
+),
+parked AS (
+    DELETE FROM pgqueue.parked
     WHERE lane IN (SELECT id FROM lane)
     RETURNING id
 ),
@@ -20,5 +25,5 @@ dead AS (
     RETURNING id
 )
 SELECT
-    (SELECT count(*) FROM ready) AS ready, (SELECT count(*) FROM scheduled) AS scheduled,
+    (SELECT count(*) FROM ready) + (SELECT count(*) FROM parked) AS ready, (SELECT count(*) FROM scheduled) AS scheduled,
     (SELECT count(*) FROM dead) AS dead

@@ -1,0 +1,3 @@
+UPDATE pgqueue.cancellations
+SET state = %(state)s
+WHERE message_id = %(key)s::uuid AND state = 'asked'

@@ -1,0 +1,2 @@
+DELETE FROM pgqueue.cancellations
+WHERE message_id = %(key)s::uuid

@@ -1,0 +1,3 @@
+SELECT state
+FROM pgqueue.cancellations
+WHERE message_id = %(key)s::uuid

@@ -1,0 +1,9 @@
+-- All that operators have ordered, for workers to obey; asked twice a second, and nearly always nothing.
+SELECT kind, name
+FROM pgqueue.pauses
+UNION ALL
+SELECT CASE state WHEN 'refused' THEN 'refused' ELSE 'cancel' END AS kind, message_id::text AS name
+FROM pgqueue.cancellations
+UNION ALL
+SELECT 'parked' AS kind, '' AS name
+WHERE EXISTS (SELECT FROM pgqueue.parked)

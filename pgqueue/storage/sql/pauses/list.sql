@@ -1,0 +1,3 @@
+SELECT kind, name, paused_at
+FROM pgqueue.pauses
+ORDER BY kind DESC, name

@@ -1,0 +1,2 @@
+DELETE FROM pgqueue.pauses
+WHERE kind = %(kind)s AND name = %(name)s
