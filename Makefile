@@ -38,7 +38,7 @@ pyright: $(READY) ## Check the types of a user's program with pyright, too (brin
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check basedpyright
 	@$(BIN)/basedpyright
 
-bench: $(READY) ## Measure the drain against a bare loop on the same server (arguments: make bench ARGS="--results")
+bench: $(READY) ## Measure everything, each figure beside a reference (arguments: make bench ARGS="drain --url …")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 schema: $(READY) ## Write migrations/schema.sql anew from the revisions

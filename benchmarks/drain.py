@@ -1,141 +1,111 @@
-"""How fast worker processes drain a full queue, against the floor of the same server in the same run."""
+"""How fast worker processes drain a full queue."""
 
-import multiprocessing
-import os
+from __future__ import annotations
+
 import statistics
-import time
-from dataclasses import asdict, dataclass
+from functools import partial
 
 import psycopg
 
-import pgqueue
-from pgqueue.brokers.postgres import PostgresBroker
-from pgqueue.results import Results
-from pgqueue.results.backends import PostgresBackend
-
 from . import floor
-from .server import fresh_schema
+from .app import make_broker
+from .figures import Figure, Line, Plot, Report, Target, interleaved
+from .server import Bench, fresh_schema
+from .workers import Workers, wait_until_done
+
+__all__ = ["drain_rate", "fill", "measure"]
 
 #: Messages sent by one call while the queue is filled.
 SEND = 5_000
 
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """Medians of some rounds, in messages a second; ratios of the same round's two figures."""
-
-    messages: int
-    processes: int
-    threads: int
-    results: bool
-    rounds: int
-    drained: float
-    floor: float
-    ratio: float
-    wal_bytes_a_message: float
-
-    def asdict(self) -> dict[str, object]:
-        """For JSON."""
-        return asdict(self)
+HALF = Target(reach=0.5, aim=0.8)
 
 
-def measure(url: str, *, messages: int, processes: int, threads: int, results: bool, rounds: int) -> Drain:
-    """Fill and drain ``rounds`` times, each time after the floor."""
-    floors, drained, wal = [], [], []
-    for _ in range(rounds):
-        floors.append(floor.measure(url, messages=messages, connections=processes))
-        rate, wal_bytes = _drain(
-            url, messages=messages, processes=processes, threads=threads, results=results
+def measure(bench: Bench) -> Report:
+    """With one and two processes, without and with results."""
+    messages = bench.count(60_000)
+    report = Report()
+    bars: dict[str, list[tuple[float, float]]] = {"pgqueue": [], "floor": []}
+    for processes in (1, 2):
+        plain = partial(drain_rate, bench, messages=messages, processes=processes)
+        rate, base, ratio = interleaved(
+            bench.rounds, plain, partial(floor.take_rate, bench.url, messages=messages, connections=processes)
         )
-        drained.append(rate)
-        wal.append(wal_bytes)
-    return Drain(
-        messages, processes, threads, results, rounds,
-        statistics.median(drained), statistics.median(floors),
-        statistics.median(rate / base for rate, base in zip(drained, floors, strict=True)),
-        statistics.median(wal),
-    )  # fmt: skip
+        name = f"{processes} process{'es' if processes > 1 else ''} x {bench.threads} threads"
+        against = f"bare DELETE … SKIP LOCKED loop, {processes} connection{'s' if processes > 1 else ''}"
+        report.figures.append(
+            Figure(
+                f"drain.{processes}", f"drain, no-op actor, {name}", rate, "1/s", base, against, HALF, ratio
+            )
+        )
+        bars["pgqueue"].append((processes, rate))
+        bars["floor"].append((processes, base))
+        stored, without, ratio = interleaved(
+            bench.rounds,
+            partial(drain_rate, bench, messages=messages, processes=processes, results=True),
+            plain,
+        )
+        report.figures.append(
+            Figure(
+                f"drain.{processes}.results",
+                f"the same with results stored, {name}",
+                stored,
+                "1/s",
+                without,
+                "drain without results",
+                Target(reach=0.75, aim=0.85),
+                ratio,
+            )
+        )
+    lines = [Line(name, points) for name, points in bars.items()]
+    report.plots.append(Plot("Drain by processes", "processes", "messages a second", lines))
+    return report
 
 
-def _drain(url: str, *, messages: int, processes: int, threads: int, results: bool) -> tuple[float, float]:
-    with fresh_schema(url) as schema:
-        broker, actor = make_broker(url, schema, results=results)
+def drain_rate(
+    bench: Bench,
+    *,
+    messages: int,
+    processes: int = 1,
+    results: bool = False,
+    queues: int = 1,
+    priorities: int = 1,
+) -> float:
+    """Messages a second, from the word to begin until the last outcome is committed."""
+    with fresh_schema(bench.url) as schema, psycopg.connect(bench.url, autocommit=True) as conn:
+        fill(bench, schema, messages=messages, queues=queues, priorities=priorities)
+        with Workers(
+            bench.url, schema, processes=processes, threads=bench.threads, results=results, queues=queues
+        ) as workers:
+            began = _now(conn)
+            workers.go()
+            ended = wait_until_done(conn, schema, messages)
+            workers.stop()
+        return messages / (ended - began)
+
+
+def fill(bench: Bench, schema: str, *, messages: int, queues: int = 1, priorities: int = 1) -> float:
+    """Send no-op messages, spread over queues and priorities; return how many a second, by the median of the calls."""
+    broker = make_broker(bench.url, schema, results=False, queues=queues)
+    names = ["nothing", *(f"nothing_{number}" for number in range(1, queues))]
+    actors = [broker.get_actor(name) for name in names]
+    rates = []
+    with psycopg.connect(bench.url, autocommit=True) as conn:
         for start in range(0, messages, SEND):
-            broker.enqueue_many(actor.message(n) for n in range(start, min(start + SEND, messages)))
-        broker.close()
-        return _run_workers(url, schema, messages, processes=processes, threads=threads, results=results)
-
-
-def make_broker(
-    url: str, schema: str, *, results: bool
-) -> "tuple[PostgresBroker, pgqueue.Actor[..., object]]":
-    """A broker as a program makes it, with an actor that does nothing."""
-    broker = PostgresBroker(url, schema=schema)
-    if results:
-        broker.add_middleware(Results(backend=PostgresBackend(broker=broker), store_results=True))
-
-    @pgqueue.actor(broker=broker, actor_name="nothing")
-    def nothing(number: int) -> int | None:
-        return number if results else None
-
-    return broker, nothing
-
-
-def _run_workers(
-    url: str, schema: str, messages: int, *, processes: int, threads: int, results: bool
-) -> tuple[float, float]:
-    context = multiprocessing.get_context("spawn")
-    ready, go, stop = context.Barrier(processes + 1), context.Event(), context.Event()
-    arguments = (url, schema, threads, results, ready, go, stop)
-    workers = [context.Process(target=_work, args=arguments) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
-    ready.wait(60)
-    with psycopg.connect(url, autocommit=True) as conn:
-        before = _wal(conn)
-        began = time.perf_counter()
-        go.set()
-        _wait_until_drained(conn, schema, messages)
-        seconds = time.perf_counter() - began
-        wal_bytes = (_wal(conn) - before) / messages
-    stop.set()
-    for worker in workers:
-        worker.join(60)
-    if any(worker.exitcode for worker in workers):
-        raise RuntimeError(f"a worker failed: exit codes {[worker.exitcode for worker in workers]}")
-    return messages / seconds, wal_bytes
-
-
-def _wait_until_drained(conn: "psycopg.Connection[tuple[int]]", schema: str, messages: int) -> None:
-    """Looks seldom and cheaply: at the last outcomes, not at the queue."""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        row = conn.execute(
-            f"SELECT reltuples FROM pg_class WHERE false UNION ALL SELECT count(*) FROM {schema}.leases"  # noqa: S608
-        ).fetchone()
-        if row is not None and not row[0]:
-            done = conn.execute(f"SELECT count(*) FROM {schema}.outcomes").fetchone()  # noqa: S608
-            if done is not None and done[0] >= messages:
-                if done[0] > messages:
-                    raise RuntimeError(f"{done[0]} outcomes of {messages} messages")
-                return
-        time.sleep(0.05)
-    raise RuntimeError("the queue was not drained within five minutes")
-
-
-def _wal(conn: "psycopg.Connection[tuple[int]]") -> int:
-    row = conn.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchone()
-    return row[0] if row else 0
-
-
-def _work(url, schema, threads, results, ready, go, stop) -> None:  # type: ignore[no-untyped-def]
-    os.environ.pop("PGQUEUE_BOARD", None)
-    broker, _ = make_broker(url, schema, results=results)
-    broker.emit_after("process_boot")
-    worker = pgqueue.Worker(broker, worker_threads=threads)
-    ready.wait(60)
-    go.wait(60)
-    worker.start()
-    stop.wait(600)
-    worker.stop()
+            numbers = range(start, min(start + SEND, messages))
+            batch = [
+                actors[n % queues].message_with_options(args=(n,), priority=n // queues % priorities)
+                if priorities > 1
+                else actors[n % queues].message(n)
+                for n in numbers
+            ]
+            began = _now(conn)
+            broker.enqueue_many(batch)
+            rates.append(len(batch) / (_now(conn) - began))
     broker.close()
+    return statistics.median(rates)
+
+
+def _now(conn: psycopg.Connection[tuple[float, ...]]) -> float:
+    row = conn.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+    return row[0] if row else 0.0

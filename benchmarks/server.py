@@ -1,18 +1,46 @@
 """A server to measure on: the one given, or the bundled one with commits as durable as in production."""
 
+from __future__ import annotations
+
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import psycopg
 
 from pgqueue import schema
 from pgqueue.embedded import start
+from pgqueue.embedded.binaries import Binaries
+from pgqueue.errors import MissingExtra
+
+__all__ = ["SCHEMA", "SETTINGS", "Bench", "fresh_schema", "pgbench_program", "server"]
 
 #: As large as a server of two cores usually has it; everything else is PostgreSQL's default, fsync included.
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB"}
 
 #: The schema that a benchmark makes and drops.
 SCHEMA = "pgqueue_bench"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where and how much is measured.
+
+    Parameters:
+      scale: Factor of all counts; 1 is what a quiet machine measures within ten minutes.
+      backlog: Messages of the large backlog.
+    """
+
+    url: str
+    rounds: int = 3
+    scale: float = 1.0
+    backlog: int = 100_000
+    threads: int = 8
+
+    def count(self, number: int, *, least: int = 20) -> int:
+        """``number``, scaled."""
+        return max(least, int(number * self.scale))
 
 
 @contextmanager
@@ -26,17 +54,25 @@ def server(url: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def fresh_schema(url: str) -> Iterator[str]:
+def fresh_schema(url: str, name: str = SCHEMA) -> Iterator[str]:
     """A migrated schema of its own, dropped afterwards; yields its name."""
-    drop(url)
-    schema.upgrade(url, schema=SCHEMA)
+    _drop(url, name)
+    schema.upgrade(url, schema=name)
     try:
-        yield SCHEMA
+        yield name
     finally:
-        drop(url)
+        _drop(url, name)
 
 
-def drop(url: str) -> None:
-    """Drop the benchmark's schema, if it is there."""
+def _drop(url: str, name: str) -> None:
     with psycopg.connect(url, autocommit=True) as conn:
-        conn.execute(f'DROP SCHEMA IF EXISTS "{SCHEMA}" CASCADE')
+        conn.execute("SET client_min_messages = warning")
+        conn.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+
+
+def pgbench_program() -> str | None:
+    """The path of pgbench: the bundled one, or the one on the path."""
+    try:
+        return Binaries.find().program("pgbench")
+    except MissingExtra:
+        return shutil.which("pgbench")

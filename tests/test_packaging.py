@@ -105,6 +105,12 @@ def test_the_wheel_holds_types_statements_and_migrations(wheel: Path) -> None:
     assert not [name for name in names if name.startswith("tests")]
 
 
+def test_the_installed_command_finds_its_benchmarks(in_environment: Installed) -> None:
+    program = in_environment.pgqueue("bench", "swiftness")
+    assert program.wait() == 2, program.output
+    assert "expected overhead, drain," in program.output
+
+
 def test_the_installed_command_says_its_version(in_environment: Installed) -> None:
     program = in_environment.pgqueue("--version")
     assert program.wait() == 0, program.output

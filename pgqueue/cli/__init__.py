@@ -33,6 +33,7 @@ COMMANDS = {
     "worker": Command("pgqueue.cli.worker", "run workers; the word may be left out"),
     "migrate": Command("pgqueue.cli.migrate", "create the database schema or bring it up to date"),
     "demo": Command("pgqueue.cli.demo", "see it work: count words, and kill a worker in mid-run"),
+    "bench": Command("pgqueue.cli.bench", "measure it, each figure beside a reference of the same run"),
     "dev": Command("pgqueue.cli.dev", "bundled server, schema and reloading workers, in one"),
 }
 

@@ -1,0 +1,70 @@
+"""The benchmarks as a whole, with as little as they can measure: that each runs and answers, not how fast.
+
+``PGQUEUE_BENCH=full`` runs all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmarks.command import MEASUREMENTS
+from tests.support.processes import ROOT, Process
+
+
+def test_a_word_that_is_no_measurement_is_refused_with_those_that_are() -> None:
+    with Process(["-m", "pgqueue", "bench", "swiftness"], cwd=ROOT) as program:
+        assert program.wait() == 2
+        assert "There is no measurement 'swiftness': expected overhead, drain," in program.output
+
+
+#: Those that every run of the tests can afford; the others start many workers or wait, and take 10 s each.
+QUICK = ("overhead", "enqueue", "flat")
+
+
+def measured() -> list[str]:
+    return list(MEASUREMENTS if os.environ.get("PGQUEUE_BENCH") == "full" else QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", measured())
+def test_each_measurement_answers_with_figures_and_references(
+    name: str, database_url: str, tmp_path: Path
+) -> None:
+    page, out = tmp_path / "report.html", tmp_path / "out.json"
+    words = [
+        "bench",
+        name,
+        "--url",
+        database_url,
+        "--scale",
+        "0.004",
+        "--rounds",
+        "1",
+        "--json",
+        "--page",
+        str(page),
+    ]
+    source = f"""
+        import contextlib, sys
+        from pgqueue.cli import main
+
+        if __name__ == "__main__":
+            with open({str(out)!r}, "w") as file, contextlib.redirect_stdout(file):
+                code = main({words!r})
+            sys.exit(code)
+    """
+    with Process.script(source) as program:
+        assert program.wait(timeout_s=240) == 0, program.output
+
+    figures = json.loads(out.read_text())["figures"]
+    assert figures
+    for figure in figures:
+        assert figure["reference"] > 0
+        assert figure["against"]
+        assert figure["verdict"] in {"aim", "reach", "missed", "watched"}
+    assert page.read_text().startswith("<!doctype html>")
