@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..logging import get_logger
 from ..maintenance.duty import CONTROL, Again, Duty
-from ..storage import messages, orders, pauses, registers
+from ..storage import orders, pauses, registers, removals
 from ..storage.database import Connection
 from ..storage.orders import Orders
 from ..storage.slots import try_lock
@@ -76,7 +76,7 @@ class Control(Duty):
         for key, state in orders.old_requests(conn, self.statements, older_s=SETTLED_AFTER_S):
             if state == "refused":
                 continue
-            if messages.remove(conn, self.statements, keys=[key], record=True) or not messages.is_alive(
+            if removals.remove(conn, self.statements, keys=[key], record=True) or not removals.is_alive(
                 conn, self.statements, key=key
             ):
                 orders.drop_request(conn, self.statements, key=key)

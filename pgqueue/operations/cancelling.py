@@ -3,7 +3,7 @@
 import time
 
 from ..message import Cancellation
-from ..storage import messages, orders, queues
+from ..storage import orders, queues, removals
 from ..storage.database import Database
 from ..storage.messages import keys_of
 
@@ -77,7 +77,7 @@ class _Attempt:
 
     def _take_out(self) -> bool:
         with self._database.bounded() as conn:
-            return bool(messages.remove(conn, self._database.statements, keys=[self._key], record=True))
+            return bool(removals.remove(conn, self._database.statements, keys=[self._key], record=True))
 
     def _status(self) -> str:
         # In a snapshot of its own: what was claimed while we waited for its row shows only now.

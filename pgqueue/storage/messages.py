@@ -277,16 +277,6 @@ def drop_settled(conn: Connection, statements: Statements, *, owner: UUID) -> No
     conn.execute(statements["leases/drop_settled"], {"owner": owner})
 
 
-def remove(conn: Connection, statements: Statements, *, keys: Sequence[str], record: bool) -> list[str]:
-    """Take out messages that no worker holds, by the keys of their ids; return the keys of those that were there.
-
-    Parameters:
-      record: Keep that they were cancelled.
-    """
-    rows = conn.execute(statements["messages/remove"], {"keys": plain(keys), "record": record})
-    return [str(row[0]) for row in rows]
-
-
 @dataclass(frozen=True, slots=True)
 class Reclaimed:
     """How many messages of a lost worker went back to their queues and to the dead letters, and off how many leases."""
@@ -294,12 +284,6 @@ class Reclaimed:
     returned: int
     buried: int
     leases: int
-
-
-def is_alive(conn: Connection, statements: Statements, *, key: str) -> bool:
-    """Whether a message is ready, parked, scheduled or held by a worker, by the key of its id."""
-    row = conn.execute(statements["messages/is_alive"], {"key": key}).fetchone()
-    return bool(row and row[0])
 
 
 def reclaim(
