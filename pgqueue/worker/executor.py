@@ -40,6 +40,19 @@ class Outcome:
 _NO_RESULT = Outcome()
 
 
+class NoShield:
+    """What a thread has that does not run: a program's test may have it process a message in the test's own thread."""
+
+    def forget(self) -> None:
+        """Do nothing: nothing is kept."""
+
+    def lower(self) -> None:
+        """Do nothing: interrupts go through."""
+
+    def raise_(self) -> None:
+        """Do nothing: interrupts go through."""
+
+
 class WorkerThread(Thread):
     """Runs messages from the work queue, one at a time, for as long as the worker runs.
 
@@ -67,13 +80,13 @@ class WorkerThread(Thread):
         self._resumed = Event()
         self._resumed.set()
         self._idle = Event()
-        self._shield: InterruptShield
+        self._shield: InterruptShield | NoShield = NoShield()
 
     # -- the thread
 
     def run(self) -> None:
         """Run messages until told to stop."""
-        self._shield = InterruptShield()
+        self._shield = shield = InterruptShield()
         self.broker.emit_after("worker_thread_boot", self)
         while self.running:
             try:
@@ -85,7 +98,7 @@ class WorkerThread(Thread):
                 self.logger.critical("Worker thread failed unexpectedly.", exc_info=True)
         self._idle.set()
         self.broker.emit_before("worker_thread_shutdown", self)
-        self._shield.remove()
+        shield.remove()
         self.logger.debug("Worker thread has stopped.")
 
     def _run_next(self) -> None:

@@ -151,6 +151,27 @@ def test_a_failure_is_logged_by_its_kind(
         assert errors.mock_calls == []
 
 
+def test_a_message_may_be_processed_without_a_running_thread(
+    broker: Broker, worker_for: WorkerFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgqueue.worker.QUEUE_PREFETCH", 1)
+    ran: list[threading.Thread] = []
+
+    @pgqueue.actor(broker=broker)
+    def work() -> None:
+        ran.append(threading.current_thread())
+
+    work.send()
+    worker = worker_for(broker, worker_threads=0)
+    message = worker.work_queue.get(timeout=10)[2]
+    thread = WorkerThread(
+        broker=broker, consumers=worker.consumers, work_queue=worker.work_queue, worker_timeout=100
+    )
+    thread.process_message(message)
+    assert ran == [threading.current_thread()]
+    join(broker)
+
+
 def test_an_eta_that_is_no_number_is_due_now(
     broker: Broker, worker_for: WorkerFor, caplog: pytest.LogCaptureFixture
 ) -> None:
