@@ -144,6 +144,31 @@ class Actor(Generic[P, R]):
         messages = [self.message_with_options(args=_checked_arguments(args)) for args in calls]
         return self.broker.enqueue_many(messages, delay=None if delay is None else to_millis(delay))
 
+    async def send_async(self, *args: P.args, **kwargs: P.kwargs) -> Message[R]:
+        """As :meth:`send`, for a coroutine: its event loop goes on meanwhile."""
+        return await self.send_with_options_async(args=args, kwargs=kwargs)
+
+    async def send_with_options_async(
+        self,
+        *,
+        args: Iterable[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        delay: int | timedelta | None = None,
+        **options: Any,
+    ) -> Message[R]:
+        """As :meth:`send_with_options`, for a coroutine."""
+        message = self.message_with_options(args=args, kwargs=kwargs, **options)
+        return await self.broker.enqueue_async(message, delay=None if delay is None else to_millis(delay))
+
+    async def send_many_async(
+        self, calls: Iterable[tuple[Any, ...] | list[Any]], *, delay: int | timedelta | None = None
+    ) -> list[Message[R]]:
+        """As :meth:`send_many`, for a coroutine."""
+        messages = [self.message_with_options(args=_checked_arguments(args)) for args in calls]
+        return await self.broker.enqueue_many_async(
+            messages, delay=None if delay is None else to_millis(delay)
+        )
+
     def __repr__(self) -> str:
         return f"Actor({self.fn!r}, queue_name={self.queue_name!r}, actor_name={self.actor_name!r})"
 

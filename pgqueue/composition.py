@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from datetime import timedelta
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 from uuid import uuid4
 
@@ -76,10 +76,21 @@ class pipeline:  # noqa: N801  # Dramatiq's name; it reads as a function
             self.broker.enqueue(first, delay=_longer(delay, first.options.get("delay")))
         return self
 
+    async def run_async(self, *, delay: int | timedelta | None = None) -> pipeline:
+        """As :meth:`run`, for a coroutine: its event loop goes on meanwhile."""
+        for first in self.messages[:1]:
+            await self.broker.enqueue_async(first, delay=_longer(delay, first.options.get("delay")))
+        return self
+
     def get_result(self, *, block: bool = False, timeout: int | None = None) -> Any:
         """Return the result of the last message; parameters and errors as for a message's."""
         backend = self.broker.get_results_backend()
         return self.messages[-1].get_result(backend=backend, block=block, timeout=timeout)
+
+    async def get_result_async(self, *, block: bool = False, timeout: int | None = None) -> Any:
+        """As :meth:`get_result`, for a coroutine."""
+        backend = self.broker.get_results_backend()
+        return await self.messages[-1].get_result_async(backend=backend, block=block, timeout=timeout)
 
     def get_results(self, *, block: bool = False, timeout: int | None = None) -> Iterator[Any]:
         """Yield the result of every message in turn.
@@ -138,14 +149,27 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
         """
         delay = None if delay is None else to_millis(delay)
         children = self._with_callbacks() if self.completion_callbacks else self.children
-        # Neighbours go out together, which a broker may do in one round trip.
-        for is_composed, neighbours in groupby(
-            children, key=lambda child: isinstance(child, (group, pipeline))
-        ):
-            if is_composed:
-                _run_each(neighbours, delay=delay)
+        for composed, messages in _neighbours(children):
+            if composed is not None:
+                composed.run(delay=delay)
             else:
-                self.broker.enqueue_many(neighbours, delay=delay)  # type: ignore[arg-type]  # told by the key
+                self.broker.enqueue_many(messages, delay=delay)
+        return self
+
+    async def run_async(self, *, delay: int | timedelta | None = None) -> group:
+        """As :meth:`run`, for a coroutine: its event loop goes on meanwhile.
+
+        Only the barrier of completion callbacks is made in a thread, because rate limiters have no other way.
+        """
+        delay = None if delay is None else to_millis(delay)
+        children = (
+            await asyncio.to_thread(self._with_callbacks) if self.completion_callbacks else self.children
+        )
+        for composed, messages in _neighbours(children):
+            if composed is not None:
+                await composed.run_async(delay=delay)
+            else:
+                await self.broker.enqueue_many_async(messages, delay=delay)
         return self
 
     def get_results(self, *, block: bool = False, timeout: int | None = None) -> Iterator[Any]:
@@ -171,6 +195,37 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
         for _ in self.get_results(block=True, timeout=timeout):
             pass
 
+    async def results_async(self, *, timeout: int | None = None) -> AsyncIterator[Any]:
+        """Yield the results of the children as they come: ``async for result in group.results_async():``.
+
+        A child's result is as for :meth:`get_results`.
+
+        Parameters:
+          timeout: Milliseconds for all of them together; None or 0 means 10 seconds.
+
+        Raises:
+          ResultTimeout: A child's result did not come in time.
+          ResultFailure: A child failed.
+        """
+        waits = [asyncio.ensure_future(wait) for wait in self.result_waits(timeout=timeout or None)]
+        try:
+            for result in asyncio.as_completed(waits):
+                yield await result
+        finally:
+            for wait in waits:
+                wait.cancel()
+            # All of them are awaited, so that what others failed with is not reported as unseen.
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    def result_waits(self, *, timeout: int | None) -> list[Coroutine[Any, Any, Any]]:
+        """A coroutine for each child that waits for its result; times and errors as for :meth:`results_async`."""
+        return [self._result_of_async(child, timeout=timeout) for child in self.children]
+
+    async def wait_async(self, *, timeout: int | None = None) -> None:
+        """As :meth:`wait`, for a coroutine; parameters as for :meth:`results_async`."""
+        async for _ in self.results_async(timeout=timeout):
+            pass
+
     def _is_completed(self, child: Child) -> bool:
         if isinstance(child, group):
             return child.completed
@@ -185,6 +240,14 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
             return child.get_result(block=block, timeout=timeout)
         backend = self.broker.get_results_backend()
         return child.get_result(backend=backend, block=block, timeout=timeout)
+
+    async def _result_of_async(self, child: Child, *, timeout: int | None) -> Any:
+        if isinstance(child, group):
+            return list(await asyncio.gather(*child.result_waits(timeout=timeout)))
+        if isinstance(child, pipeline):
+            return await child.get_result_async(block=True, timeout=timeout)
+        backend = self.broker.get_results_backend()
+        return await child.get_result_async(backend=backend, block=True, timeout=timeout)
 
     def _with_callbacks(self) -> list[Child]:
         middleware = self._callbacks_middleware()
@@ -218,10 +281,19 @@ def _with_options(child: Child, options: MessageData) -> Child:
     return child.copy(options=options)
 
 
-def _run_each(children: Iterable[Child], *, delay: int | None) -> None:
+def _neighbours(children: Iterable[Child]) -> Iterator[tuple[group | pipeline | None, list[Message[Any]]]]:
+    """The children in order, messages that are neighbours together: a broker may send them in one round trip."""
+    messages: list[Message[Any]] = []
     for child in children:
-        if isinstance(child, (group, pipeline)):
-            child.run(delay=delay)
+        if not isinstance(child, (group, pipeline)):
+            messages.append(child)
+            continue
+        if messages:
+            yield None, messages
+            messages = []
+        yield child, []
+    if messages:
+        yield None, messages
 
 
 def _has_result(message: Message[Any], backend: ResultBackend) -> bool:

@@ -200,6 +200,19 @@ class Message(Generic[R_co]):
         result: R_co = backend.get_result(self, block=block, timeout=timeout)
         return result
 
+    async def get_result_async(
+        self,
+        *,
+        backend: ResultBackend | None = None,
+        block: bool = False,
+        timeout: int | None = None,
+    ) -> R_co:
+        """As :meth:`get_result`, for a coroutine: its event loop goes on meanwhile."""
+        if backend is None:
+            backend = get_broker().get_results_backend()
+        result: R_co = await backend.get_result_async(self, block=block, timeout=timeout)
+        return result
+
     def status(self) -> MessageStatus:
         """Return where this message is, as the process's broker knows; outcomes are kept for a day."""
         return get_broker().get_message_status(self.message_id)

@@ -289,3 +289,7 @@ class Broker:
 
     def close(self) -> None:
         """Release the connections, if there are any."""
+
+    async def close_async(self) -> None:
+        """As :meth:`close`, for a coroutine: those of its event loop are released when this returns."""
+        self.close()

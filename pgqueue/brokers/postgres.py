@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..broker import Broker, Consumer
 from ..common import dq_name, getenv_int, q_name
+from ..engine.async_mailbox import AsyncMailbox
 from ..engine.board import Board
 from ..engine.catalog import Catalog
 from ..engine.intake import Intake
@@ -97,6 +98,7 @@ class PostgresBroker(QueueControl, Broker):
         )
         self.mailbox = Mailbox(self.database)
         self._async_database = AsyncDatabase(self.database, max_connections=max_connections)
+        self.async_mailbox = AsyncMailbox(self.mailbox, self._async_database, self.database.statements)
         self._catalog = Catalog(self.database, self._async_database)
         self._sender = Sender(self.database, self._async_database, self._catalog)
         self._settlements = OpenSettlements()

@@ -11,15 +11,16 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from ..errors import PgQueueError
 from ..logging import get_logger
 from ..storage import waits
+from ..storage.calls import run
 from ..storage.database import Connection, Database
 from .backoff import Backoff
 
@@ -37,16 +38,37 @@ ROUND_S = 1.0
 logger = get_logger(__name__)
 
 
-class _Ticket:
-    """One wait of one thread."""
+class Alarm(Protocol):
+    """What wakes whoever waits; called from another thread."""
 
-    __slots__ = ("event", "key", "left_with", "number")
+    def set(self) -> object:
+        """Wake him."""
 
-    def __init__(self, number: int, key: str) -> None:
+
+class Ticket:
+    """One wait for one key.
+
+    Attributes:
+      left_with: The post's session in which word of it was left.
+    """
+
+    __slots__ = ("alarm", "key", "left_with", "number", "post")
+
+    def __init__(self, number: int, key: str, alarm: Alarm, post: "_Post") -> None:
         self.number = number
         self.key = key
-        self.event = threading.Event()
+        self.alarm = alarm
+        self.post = post
         self.left_with: object = None
+
+    def must_be_told(self) -> bool:
+        """Whether word of it has yet to be left, which is done with `waits.add`."""
+        return self.post.session is not None and self.left_with is not self.post.session
+
+    @property
+    def told(self) -> bool:
+        """Whether word of it was left: a notification can be expected."""
+        return self.left_with is not None
 
 
 class Mailbox:
@@ -56,7 +78,7 @@ class Mailbox:
         self._database = database
         self._lock = threading.Lock()
         self._numbers = count(1)
-        self._tickets: dict[int, _Ticket] = {}
+        self._tickets: dict[int, Ticket] = {}
         self._post: _Post | None = None
         self._pid = os.getpid()
 
@@ -71,15 +93,18 @@ class Mailbox:
         """
         deadline = float("inf") if timeout_ms is None else time.monotonic() + timeout_ms / 1000
         pause_s = FIRST_LOOK_S
-        with self._ticket(key) as (ticket, post):
+        event = threading.Event()
+        ticket = self.enrol(key, event)
+        try:
             while True:
-                ticket.event.clear()
-                self._leave_word(ticket, post)
+                event.clear()
+                self._leave_word(ticket)
                 if (found := look()) is not None or (left_s := deadline - time.monotonic()) <= 0:
                     return found
-                most_s = LAST_LOOK_S if ticket.left_with is not None else UNTOLD_LOOK_S
-                ticket.event.wait(min(pause_s, most_s, left_s))
+                event.wait(min(pause_s, LAST_LOOK_S if ticket.told else UNTOLD_LOOK_S, left_s))
                 pause_s = min(pause_s * 2, LAST_LOOK_S)
+        finally:
+            self.retire(ticket)
 
     def close(self) -> None:
         """Close the connection; those who still wait look by themselves."""
@@ -88,38 +113,33 @@ class Mailbox:
         if post is not None and self._pid == os.getpid():
             post.stop()
 
-    @contextmanager
-    def _ticket(self, key: str) -> Iterator[tuple[_Ticket, "_Post"]]:
+    def enrol(self, key: str, alarm: Alarm) -> Ticket:
+        """Have ``alarm`` set when a notification for ``key`` comes, once word of the ticket is left."""
         with self._lock:
             if self._pid != os.getpid():
                 self._tickets, self._post, self._pid = {}, None, os.getpid()
             if self._post is None or not self._post.is_alive():
                 self._post = _Post(self._database, self._tickets, self._lock)
                 self._post.start()
-            post = self._post
-            ticket = _Ticket(next(self._numbers), key)
+            ticket = Ticket(next(self._numbers), key, alarm, self._post)
             self._tickets[ticket.number] = ticket
-        try:
-            yield ticket, post
-        finally:
-            with self._lock:
-                self._tickets.pop(ticket.number, None)
-                if ticket.left_with is not None:
-                    post.over[ticket.number] = key
+        return ticket
 
-    def _leave_word(self, ticket: _Ticket, post: "_Post") -> None:
-        session = post.session
-        if session is None or ticket.left_with is session:
+    def retire(self, ticket: Ticket) -> None:
+        """End a wait; word of it is taken back before long."""
+        with self._lock:
+            self._tickets.pop(ticket.number, None)
+            if ticket.told:
+                ticket.post.over[ticket.number] = ticket.key
+
+    def _leave_word(self, ticket: Ticket) -> None:
+        if not ticket.must_be_told():
             return
+        session = ticket.post.session
+        call = waits.add(ticket.post.channel, tickets={ticket.number: ticket.key})
         try:
             with self._database.connection() as conn:
-                waits.add(
-                    conn,
-                    self._database.statements,
-                    key=ticket.key,
-                    channel=post.channel,
-                    ticket=ticket.number,
-                )
+                run(conn, self._database.statements, call)
         except PgQueueError as error:
             logger.debug("No word could be left of a wait for %r: %s", ticket.key, error)
         else:
@@ -135,7 +155,7 @@ class _Post(threading.Thread):
       over: Tickets of which word is to be taken back, with their keys.
     """
 
-    def __init__(self, database: Database, tickets: dict[int, _Ticket], lock: threading.Lock) -> None:
+    def __init__(self, database: Database, tickets: dict[int, Ticket], lock: threading.Lock) -> None:
         super().__init__(name="pgqueue-mailbox", daemon=True)
         self.channel = f"pgqueue:{uuid4().hex}"
         self.session: object = None
@@ -196,7 +216,7 @@ class _Post(threading.Thread):
             called = [*self._tickets.copy().values()]
         for ticket in called:
             if ticket is not None:
-                ticket.event.set()
+                ticket.alarm.set()
 
     def _take_back(self, conn: Connection) -> None:
         with self._lock:

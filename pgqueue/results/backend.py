@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from enum import Enum
@@ -77,11 +78,23 @@ class ResultBackend:
         result = self._get(key)
         if result is Missing and block:
             result = self._poll(key, DEFAULT_TIMEOUT if timeout is None else timeout)
-            if result is Missing:
-                raise ResultTimeout(cast("Any", message))
+        return cast("R", self._found(message, result, waited=block))
+
+    async def get_result_async(
+        self, message: Message[R], *, block: bool = False, timeout: int | None = None
+    ) -> R:
+        """As :meth:`get_result`, for a coroutine: its event loop goes on meanwhile."""
+        key = self.build_message_key(message)
+        if block:
+            result = await self._poll_async(key, DEFAULT_TIMEOUT if timeout is None else timeout)
+        else:
+            result = await self._get_async(key)
+        return cast("R", self._found(message, result, waited=block))
+
+    def _found(self, message: Message[Any], result: Any, *, waited: bool) -> Any:
         if result is Missing:
-            raise ResultMissing(cast("Any", message))
-        return cast("R", self.unwrap_result(result))
+            raise (ResultTimeout if waited else ResultMissing)(cast("Any", message))
+        return self.unwrap_result(result)
 
     def store_result(self, message: Message[Any] | MessageProxy, result: Any, ttl: int) -> None:
         """Keep what an actor returned for ``ttl``."""
@@ -112,6 +125,19 @@ class ResultBackend:
             attempts, backoff = compute_backoff(attempts, factor=MIN_BACKOFF)
             time.sleep(min(backoff / 1000, left_s))
             result = self._get(key)
+        return result
+
+    async def _get_async(self, message_key: str) -> Any:
+        """As `_get`; a backend with a server does not hold up the event loop meanwhile."""
+        return self._get(message_key)
+
+    async def _poll_async(self, key: str, timeout: int) -> Any:
+        deadline = time.monotonic() + timeout / 1000
+        attempts, result = 0, await self._get_async(key)
+        while result is Missing and (left_s := deadline - time.monotonic()) > 0:
+            attempts, backoff = compute_backoff(attempts, factor=MIN_BACKOFF)
+            await asyncio.sleep(min(backoff / 1000, left_s))
+            result = await self._get_async(key)
         return result
 
     def _get(self, message_key: str) -> Any:

@@ -32,12 +32,13 @@ Procedure: TypeAlias = Generator[Call, Rows, T]
 
 
 def run(conn: Connection, statements: Statements, call: Call) -> Rows:
-    """Run a call on a psycopg connection; rows are tuples, whatever the connection makes of its own."""
+    """Run a call on a psycopg connection; the rows, if there are any, are tuples whatever that makes of its own."""
     compiled = statements.compiled(call.name)
     register_packed(conn.adapters)
     with psycopg.RawCursor(conn, row_factory=tuple_row) as cursor:
         cursor.format = Format.BINARY
-        return cursor.execute(compiled.text, _arguments(compiled, call)).fetchall()
+        cursor.execute(compiled.text, _arguments(compiled, call))
+        return cursor.fetchall() if cursor.description else []
 
 
 async def run_async(conn: "psycopg.AsyncConnection[Any]", statements: Statements, call: Call) -> Rows:
@@ -47,7 +48,7 @@ async def run_async(conn: "psycopg.AsyncConnection[Any]", statements: Statements
     async with psycopg.AsyncRawCursor(conn, row_factory=tuple_row) as cursor:
         cursor.format = Format.BINARY
         await cursor.execute(compiled.text, _arguments(compiled, call))
-        return await cursor.fetchall()
+        return await cursor.fetchall() if cursor.description else []
 
 
 def perform(conn: Connection, statements: Statements, procedure: Procedure[T]) -> T:

@@ -5,14 +5,20 @@ Nothing hangs on it: a notification that is missed costs a waiting process a mom
 
 from collections.abc import Mapping
 
-from .arrays import integers
+from .arrays import Texts, Value, integers
+from .calls import Call
 from .database import Connection
 from .statements import Statements
 
 
-def add(conn: Connection, statements: Statements, *, key: str, channel: str, ticket: int) -> None:
-    """Ask to be sent ``ticket`` on ``channel`` when something is stored under ``key``."""
-    conn.execute(statements["waits/add"], {"key": key, "channel": channel, "ticket": ticket})
+def add(channel: str, *, tickets: Mapping[int, str]) -> Call:
+    """Asks to be sent each ticket on ``channel`` when something is stored under its key."""
+    parameters: dict[str, Value] = {
+        "keys": Texts(tickets.values()),
+        "tickets": integers(list(tickets)),
+        "channel": channel,
+    }
+    return Call("waits/add", parameters)
 
 
 def remove(conn: Connection, statements: Statements, *, channel: str, tickets: Mapping[int, str]) -> None:

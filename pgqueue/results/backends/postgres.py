@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pgqueue.engine.async_mailbox import AsyncMailbox
 from pgqueue.engine.mailbox import Mailbox
 from pgqueue.results.backend import Missing, ResultBackend
 from pgqueue.storage import results
+from pgqueue.storage.async_database import AsyncDatabase
 from pgqueue.storage.database import Database
 from pgqueue.storage.results import StoredResult
 
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from pgqueue.encoder import Encoder
 
 __all__ = ["PostgresBackend"]
+
+
+#: The most async connections of a backend's own, for each event loop.
+MAX_CONNECTIONS = 10
 
 
 class DatabaseBroker(Protocol):
@@ -26,6 +32,10 @@ class DatabaseBroker(Protocol):
     @property
     def mailbox(self) -> Mailbox:
         """Where the process hears of results."""
+
+    @property
+    def async_mailbox(self) -> AsyncMailbox:
+        """The same for coroutines."""
 
     def store_with_ack(self, result: StoredResult) -> bool:
         """Store a result with the ack of the message that this thread settles, if it settles one."""
@@ -58,6 +68,13 @@ class PostgresBackend(ResultBackend):
         self._broker = broker
         self._own_database = None if url is None else Database(url, schema=schema)
         self._own_mailbox = None if self._own_database is None else Mailbox(self._own_database)
+        self._own_async_database: AsyncDatabase | None = None
+        self._own_async_mailbox: AsyncMailbox | None = None
+        if self._own_database is not None and self._own_mailbox is not None:
+            self._own_async_database = AsyncDatabase(self._own_database, max_connections=MAX_CONNECTIONS)
+            self._own_async_mailbox = AsyncMailbox(
+                self._own_mailbox, self._own_async_database, self._own_database.statements
+            )
 
     @property
     def database(self) -> Database:
@@ -69,6 +86,8 @@ class PostgresBackend(ResultBackend):
 
     def close(self) -> None:
         """Close the connections of a database of the backend's own."""
+        if self._own_async_database is not None:
+            self._own_async_database.close()
         if self._own_mailbox is not None:
             self._own_mailbox.close()
         if self._own_database is not None:
@@ -77,7 +96,7 @@ class PostgresBackend(ResultBackend):
     def _get(self, message_key: str) -> Any:
         with self.database.connection() as conn:
             value = results.find(conn, self.database.statements, key=message_key)
-        return Missing if value is None else self.encoder.decode(value)
+        return self._decoded(value)
 
     def _store(self, message_key: str, result: Any, ttl: int) -> None:
         stored = StoredResult(message_key, self.encoder.encode(result), ttl)
@@ -93,6 +112,21 @@ class PostgresBackend(ResultBackend):
 
         found = self._mailbox().wait(key, look, timeout_ms=timeout)
         return Missing if found is None else found[0]
+
+    async def _get_async(self, message_key: str) -> Any:
+        return self._decoded(await self._async_mailbox().look(message_key))
+
+    async def _poll_async(self, key: str, timeout: int) -> Any:
+        return self._decoded(await self._async_mailbox().wait(key, timeout_ms=timeout))
+
+    def _decoded(self, value: bytes | None) -> Any:
+        return Missing if value is None else self.encoder.decode(value)
+
+    def _async_mailbox(self) -> AsyncMailbox:
+        if self._own_async_mailbox is not None:
+            return self._own_async_mailbox
+        assert self._broker is not None  # noqa: S101  # the constructor saw to it
+        return self._broker.async_mailbox
 
     def _mailbox(self) -> Mailbox:
         if self._own_mailbox is not None:

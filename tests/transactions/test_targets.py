@@ -1,0 +1,94 @@
+"""What is sent in a transaction, for each kind of target: it is there after the commit, and never without one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import pgqueue
+from pgqueue.brokers.postgres import PostgresBroker
+from tests.conftest import WorkerFor
+from tests.support.eventually import eventually
+
+from .apps import App
+
+AnyActor = pgqueue.Actor[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def live_worker(postgres_broker: PostgresBroker, worker_for: WorkerFor, note: AnyActor) -> None:
+    """A worker that runs whatever it sees."""
+    worker_for(postgres_broker, worker_threads=2)
+
+
+def has_run(ran: list[Any], *expected: Any) -> None:
+    """Wait until these have run, in any order, and nothing else."""
+
+    def look() -> None:
+        assert sorted(ran, key=str) == sorted(expected, key=str)
+
+    eventually(look, within_s=10.0)
+
+
+def others_see_nothing(broker: PostgresBroker, note: AnyActor, ran: list[Any]) -> None:
+    """Others count no message, and the worker runs a later one, but none before it."""
+    broker.join("default", timeout=10_000)
+    before = list(ran)
+    note.send(0)
+    has_run(ran, *before, 0)
+    ran.remove(0)
+
+
+def test_a_message_is_there_after_the_commit_and_not_before(
+    app: App, postgres_broker: PostgresBroker, note: AnyActor, ran: list[Any]
+) -> None:
+    app.begin()
+    app.send_within(note, 1)
+    others_see_nothing(postgres_broker, note, ran)
+    app.commit()
+    has_run(ran, 1)
+    app.begin()
+    app.enter()
+    app.send_many(note, [("",), ('" and \\ and é',), ("NULL",)])
+    app.leave()
+    app.commit()
+    has_run(ran, 1, "", '" and \\ and é', "NULL")
+
+
+def test_a_message_is_never_there_after_a_rollback(
+    app: App, postgres_broker: PostgresBroker, note: AnyActor, ran: list[Any]
+) -> None:
+    app.begin()
+    app.send_within(note, 1)
+    app.rollback()
+    others_see_nothing(postgres_broker, note, ran)
+    app.begin()
+    app.send_within(note, 2)
+    app.commit()
+    has_run(ran, 2)
+
+
+def test_a_savepoint_takes_back_what_was_sent_after_it(
+    app: App, postgres_broker: PostgresBroker, note: AnyActor, ran: list[Any]
+) -> None:
+    app.begin()
+    app.send_within(note, 1)
+    app.savepoint()
+    app.send_within(note, 2)
+    app.rollback_to_savepoint()
+    app.savepoint()
+    app.send_within(note, 3)
+    app.release_savepoint()
+    others_see_nothing(postgres_broker, note, ran)
+    app.commit()
+    has_run(ran, 1, 3)
+    others_see_nothing(postgres_broker, note, ran)
+
+
+def test_two_transactions_at_once_do_not_see_each_other(
+    kind: type[App], database_url: str, postgres_broker: PostgresBroker, note: AnyActor, ran: list[Any]
+) -> None:
+    kind.at_once(database_url, note)
+    has_run(ran, 1)
+    others_see_nothing(postgres_broker, note, ran)
