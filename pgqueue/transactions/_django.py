@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.utils.connection import ConnectionDoesNotExist
+
 from ..errors import NotATarget, NoTransaction, TargetClosed, TargetFailed
 from ..storage.arrays import literal
 from ..storage.statements import Placeholder
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
     from ..storage.calls import Call, Rows
     from ..storage.statements import Statements
 
-__all__ = ["DjangoTarget", "proxied_target"]
+__all__ = ["DjangoTarget", "aliased_target", "proxied_target"]
 
 BEGIN = "send inside of `with django.db.transaction.atomic():`"
 
@@ -49,6 +53,14 @@ class DjangoTarget(Target):
         with self.connection.cursor() as cursor:
             cursor.execute(compiled.text.decode(), parameters)
             return list(cursor.fetchall())
+
+
+def aliased_target(alias: str) -> DjangoTarget:
+    """The connection of an alias here."""
+    try:
+        return DjangoTarget(connections[alias])
+    except (ConnectionDoesNotExist, ImproperlyConfigured) as error:
+        raise NotATarget(alias, hint=str(error)) from error
 
 
 def proxied_target(proxy: Any) -> DjangoTarget:

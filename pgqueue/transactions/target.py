@@ -112,10 +112,9 @@ def _loaded(path: str) -> type | None:
 
 
 def _of_alias(alias: str) -> AnyTarget:
-    django = sys.modules.get("django.db")
-    if django is None or alias not in django.connections:
+    if "django.db" not in sys.modules:
         raise NotATarget(alias)
-    return _adapter("_django", "DjangoTarget")(django.connections[alias])
+    return _adapter("_django", "aliased_target")(alias)
 
 
 def _adapter(module: str, name: str) -> Callable[[Any], AnyTarget]:
