@@ -10,7 +10,7 @@ the environment (``PGQUEUE_URL``, then ``DATABASE_URL``; ``PGQUEUE_SCHEMA``).
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -96,7 +96,7 @@ def migrate(engine: Engine, schema: str) -> None:
 
 
 def run_offline(schema: str) -> None:
-    """Print the revisions as SQL that psql runs."""
+    """Print the revisions as SQL that psql runs: in a transaction, or for one of the caller's."""
     context.configure(
         url="postgresql+psycopg://",
         version_table_schema=schema,
@@ -104,7 +104,7 @@ def run_offline(schema: str) -> None:
         # Anything but "pyformat", which would double every percent sign.
         dialect_opts={"paramstyle": "named"},
     )
-    with context.begin_transaction():
+    with nullcontext() if context.config.attributes.get("bare") else context.begin_transaction():
         if context.get_starting_revision_argument() in (None, "base", ()):
             context.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
         context.run_migrations()

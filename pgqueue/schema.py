@@ -112,33 +112,50 @@ def is_known(revision: str) -> bool:
     return revision in {script.revision for script in revisions}
 
 
-def as_sql(schema: str = "pgqueue", revision: str = "head", *, since: str = "base") -> str:
+def as_sql(
+    schema: str = "pgqueue", revision: str = "head", *, since: str = "base", bare: bool = False
+) -> str:
     """Return what `upgrade` would do as SQL text for psql, without a database.
 
     Parameters:
       since: The revision that the database is at already.
+      bare: Whether BEGIN and COMMIT are left out, for a transaction of the caller's.
     """
     buffer = io.StringIO()
     with _driver_errors():
-        command.upgrade(_config(schema=schema, output_buffer=buffer), f"{since}:{revision}", sql=True)
-    return buffer.getvalue()
+        config = _config(schema=schema, output_buffer=buffer, bare=bare)
+        command.upgrade(config, f"{since}:{revision}", sql=True)
+    # A downgrade to the base leaves the version table behind.
+    return re.sub(
+        r"^(CREATE TABLE) (?=.*\balembic_version \($)",
+        r"\1 IF NOT EXISTS ",
+        buffer.getvalue(),
+        flags=re.MULTILINE,
+    )
 
 
-def downgrade_as_sql(schema: str = "pgqueue", revision: str = "base", *, since: str = "head") -> str:
+def downgrade_as_sql(
+    schema: str = "pgqueue", revision: str = "base", *, since: str = "head", bare: bool = False
+) -> str:
     """Return what `downgrade` would do as SQL text for psql, without a database."""
     buffer = io.StringIO()
     start = head() if since == "head" else since
     with _driver_errors():
-        command.downgrade(_config(schema=schema, output_buffer=buffer), f"{start}:{revision}", sql=True)
+        config = _config(schema=schema, output_buffer=buffer, bare=bare)
+        command.downgrade(config, f"{start}:{revision}", sql=True)
     return buffer.getvalue()
 
 
 def _config(
-    *, url: str | None = None, schema: str = "pgqueue", output_buffer: io.StringIO | None = None
+    *,
+    url: str | None = None,
+    schema: str = "pgqueue",
+    output_buffer: io.StringIO | None = None,
+    bare: bool = False,
 ) -> Config:
     if url is not None:
         _check_url(url)
-    attributes = {"url": url, "schema": schema}
+    attributes = {"url": url, "schema": schema, "bare": bare}
     config = Config(output_buffer=output_buffer, attributes=attributes)
     # A percent sign in the path would start an interpolation of configparser.
     config.set_main_option("script_location", str(script_location()).replace("%", "%%"))

@@ -1,10 +1,12 @@
 """The schema: its revisions, the ways to run them, and what they leave to others."""
 
+import pkgutil
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from urllib.parse import urlsplit
 
 import psycopg
@@ -65,6 +67,14 @@ def ordinary_role(databases: Databases, empty_database_url: str) -> Iterator[str
 class TestRevisions:
     def test_the_head_is_what_workers_require(self) -> None:
         assert schema.head() == REQUIRED_REVISION
+
+    def test_a_migration_of_djangos_runs_the_newest(self) -> None:
+        """If this fails, add a migration like the last one to pgqueue/integrations/django/migrations."""
+        package = "pgqueue.integrations.django.migrations"
+        names = sorted(name for _, name, _ in pkgutil.iter_modules(import_module(package).__path__))
+        steps = [import_module(f"{package}.{name}").Migration.operations[0] for name in names]
+        assert steps[-1].revision == schema.head()
+        assert [step.previous for step in steps] == ["base", *(step.revision for step in steps[:-1])]
 
     def test_up_down_and_up_again_lead_to_the_same_schema(self, empty_database_url: str) -> None:
         schema.upgrade(empty_database_url)

@@ -60,7 +60,7 @@ class Sender:
             except BrokerConnectionError as error:
                 time.sleep(_pause_after(error, attempt))
             except SchemaOutdated:
-                self._forget()
+                self.forget()
                 raise
             else:
                 return
@@ -76,7 +76,7 @@ class Sender:
             except BrokerConnectionError as error:
                 await asyncio.sleep(_pause_after(error, attempt))
             except SchemaOutdated:
-                self._forget()
+                self.forget()
                 raise
             else:
                 return
@@ -112,7 +112,7 @@ class Sender:
             for call in self._calls(rows, announcement(delay)):
                 self.joiner.write(target, call)
         except SchemaOutdated:
-            self._forget()
+            self.forget()
             raise
 
     async def send_through_async(
@@ -124,7 +124,7 @@ class Sender:
             for call in self._calls(rows, announcement(delay)):
                 await self.joiner.write_async(target, call)
         except SchemaOutdated:
-            self._forget()
+            self.forget()
             raise
 
     # ── both ──────────────────────────────────────────────────────────────────────────────────────
@@ -150,7 +150,8 @@ class Sender:
             for start in range(0, len(rows), ENQUEUE_BATCH)
         ]
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Ask the database again for what is known of it: it may be another one."""
         self._catalog.forget()
         self.joiner.forget()
 

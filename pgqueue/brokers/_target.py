@@ -4,19 +4,21 @@ import os
 import re
 from collections.abc import Callable
 
-from ..embedded import is_embedded_url, start
+from ..embedded import Server, is_embedded_url, start
 from ..errors import BrokerNotConfigured
 
 #: Where a URL is looked for, in this order, if none is given.
 VARIABLES = ("PGQUEUE_URL", "DATABASE_URL")
 
 
-def resolve(url: str | None) -> str | Callable[[], str]:
-    """A URL that the driver takes, or a function that starts the bundled server and answers its URL.
+def resolve(url: str | Callable[[], str] | None) -> str | Callable[[], str]:
+    """A URL that the driver takes, or a function that answers one, for the bundled server by starting it.
 
     Raises:
       BrokerNotConfigured: There is none.
     """
+    if callable(url):
+        return url
     url = url or next((os.environ[name] for name in VARIABLES if os.environ.get(name)), None)
     if url is None:
         raise BrokerNotConfigured
@@ -30,7 +32,8 @@ class _Embedded:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._server: Server | None = None
 
     def __call__(self) -> str:
-        self._server = start(self._url)
+        self._server = self._server or start(self._url)
         return self._server.url

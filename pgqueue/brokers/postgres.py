@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -57,8 +57,8 @@ class PostgresBroker(QueueControl, Broker):
     forked opens connections of its own.
 
     Parameters:
-      url: A libpq URL, or ``embedded:`` or ``embedded:/dir`` for the bundled server. None: the environment's
-        ``PGQUEUE_URL``, then ``DATABASE_URL``.
+      url: A libpq URL, or ``embedded:`` or ``embedded:/dir`` for the bundled server, or a function that is asked for
+        a libpq URL when it is first needed. None: the environment's ``PGQUEUE_URL``, then ``DATABASE_URL``.
       pool: A psycopg pool to use in the place of an own one. Workers open three connections besides.
       schema: The schema that holds the tables; several in one database are independent. None: the environment's
         ``PGQUEUE_SCHEMA``, then ``pgqueue``.
@@ -77,7 +77,7 @@ class PostgresBroker(QueueControl, Broker):
 
     def __init__(
         self,
-        url: str | None = None,
+        url: str | Callable[[], str] | None = None,
         *,
         pool: ConnectionPool[Any] | None = None,
         schema: str | None = None,
@@ -380,7 +380,8 @@ class PostgresBroker(QueueControl, Broker):
         return None if settlement is None else settlement.connection()
 
     def close(self) -> None:
-        """Close the connections of senders and of those who wait; consumers close their own."""
+        """Close the connections of senders and of those who wait; consumers close their own. Later uses open others."""
+        self._sender.forget()
         self._async_database.close()
         self.mailbox.close()
         self.database.close()

@@ -70,6 +70,7 @@ class Database:
         self.statements = Statements(schema)
         self.schema = schema
         self._url = url
+        self._ask_url = url if callable(url) else None
         self._given_pool = pool
         self._own_pool: ConnectionPool[Any] | None = None
         self._own_pool_pid = 0
@@ -87,7 +88,7 @@ class Database:
         """The URL; asking starts the bundled server if it is one."""
         if self._url is None:
             assert self._given_pool is not None  # noqa: S101  (the broker refuses to make one without either)
-            self._url = _conninfo_of(self._given_pool)
+            self._url = _conninfo_of_pool(self._given_pool)
         if callable(self._url):
             self._url = self._url()
         return self._url
@@ -149,9 +150,10 @@ class Database:
             return connection
 
     def close(self) -> None:
-        """Close the own pool; a later use opens it again."""
+        """Close the own pool; a later use opens it again, and asks for the URL again where that is a function's."""
         with self._lock:
             pool, self._own_pool = self._own_pool, None
+            self._url = self._ask_url or self._url
         if pool is not None and self._own_pool_pid == os.getpid():
             pool.close()
 
@@ -229,12 +231,22 @@ def is_lost(error: BaseException) -> bool:
     )
 
 
-def _conninfo_of(pool: "ConnectionPool[Any]") -> str:
+def conninfo_of(parameters: Mapping[str, Any], given: str = "") -> str:
+    """How libpq connects, out of a driver's parameters: those that only the driver knows are left out.
+
+    Parameters:
+      given: What is known besides; the parameters win.
+    """
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    return conninfo.make_conninfo(
+        given, **{name: value for name, value in parameters.items() if name in known}
+    )
+
+
+def _conninfo_of_pool(pool: "ConnectionPool[Any]") -> str:
     """How a pool connects, also where it was told so by keywords."""
     given = pool.conninfo if isinstance(pool.conninfo, str) else pool.conninfo()
-    more = pool.kwargs() if callable(pool.kwargs) else pool.kwargs or {}
-    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
-    return conninfo.make_conninfo(given, **{name: value for name, value in more.items() if name in known})
+    return conninfo_of(pool.kwargs() if callable(pool.kwargs) else pool.kwargs or {}, given)
 
 
 def _settings(url: str) -> Mapping[str, Any]:

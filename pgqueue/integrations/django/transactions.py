@@ -1,0 +1,37 @@
+"""Which of Django's transactions a message joins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connections
+
+from ...broker import Broker
+from ...brokers.postgres import PostgresBroker
+
+__all__ = ["DjangoBroker", "open_transaction"]
+
+
+class DjangoBroker(PostgresBroker):
+    """A broker in one of Django's databases.
+
+    Parameters:
+      alias: That database's; None if it is not one of Django's, and nothing is joined.
+    """
+
+    def __init__(self, *args: Any, alias: str | None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.alias = alias
+
+
+def open_transaction(broker: Broker) -> object:
+    """Answer, as an ambient provider, the connection of the broker's alias while it is in a transaction.
+
+    That is inside of ``atomic()``, with ``ATOMIC_REQUESTS``, in a ``TestCase``, and after ``set_autocommit(False)``.
+    """
+    if not isinstance(broker, DjangoBroker) or broker.alias is None:
+        return None
+    connection = connections[broker.alias]
+    if connection.in_atomic_block or (connection.connection is not None and not connection.autocommit):
+        return connection
+    return None

@@ -1,0 +1,17 @@
+"""What is said where a framework isn't installed."""
+
+import pytest
+
+from tests.support.processes import Process
+
+
+@pytest.mark.parametrize("name", ["django"])
+def test_a_framework_that_is_missing_is_named_with_its_extra(name: str) -> None:
+    source = f"""
+        import sys
+        sys.modules["{name}"] = None
+        import pgqueue.integrations.{name}
+    """
+    with Process.script(source) as program:
+        assert program.wait() == 1
+        assert f"needs an extra: pip install 'pgqueue-engine[{name}]'" in program.output
