@@ -9,6 +9,7 @@ import warnings
 from typing import Any
 
 from ._registry import set_default_factory
+from ._running import CurrentTransaction, current_transaction
 from .actor import Actor, actor
 from .broker import Broker, Consumer, MessageProxy, get_broker, set_broker
 from .composition import group, pipeline
@@ -47,6 +48,7 @@ __all__ = [
     "ConnectionFailed",
     "Consumer",
     "ConsumerThread",
+    "CurrentTransaction",
     "DecodeError",
     "DramatiqError",
     "Encoder",
@@ -65,6 +67,7 @@ __all__ = [
     "Worker",
     "WorkerThread",
     "actor",
+    "current_transaction",
     "get_broker",
     "get_encoder",
     "get_logger",

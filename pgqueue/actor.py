@@ -212,6 +212,7 @@ def actor(
     queue_name: str = "default",
     priority: int = 0,
     broker: Broker | None = None,
+    transactional: bool | None = None,
     **options: Any,
 ) -> ActorDecorator: ...
 def actor(
@@ -222,6 +223,7 @@ def actor(
     queue_name: str = "default",
     priority: int = 0,
     broker: Broker | None = None,
+    transactional: bool | None = None,
     **options: Any,
 ) -> Any:
     """Make a function an actor; used bare, or with keywords.
@@ -232,6 +234,8 @@ def actor(
       queue_name: The queue that its messages go to: letters, digits, ``.``, ``_`` and ``-``, no digit first.
       priority: Lower numbers run first.
       broker: None means the process's broker as it is now.
+      transactional: Run it inside the transaction that acknowledges its message, see
+        :func:`pgqueue.current_transaction`; for brokers that keep messages in a database.
       options: Those of the broker and its middleware.
 
     Raises:
@@ -242,13 +246,14 @@ def actor(
         _check_queue_name(queue_name)
         home = broker or get_broker()
         _check_options(home, options)
+        name = actor_name or fn.__name__
         return actor_class(
             fn,
             broker=home,
-            actor_name=actor_name or fn.__name__,
+            actor_name=name,
             queue_name=queue_name,
             priority=priority,
-            options=options,
+            options={**options, **_transactional_option(home, name, transactional=transactional)},
         )
 
     return decorate if fn is None else decorate(fn)
@@ -260,6 +265,18 @@ def _check_queue_name(queue_name: str) -> None:
             f"A queue can't be called {queue_name!r}: a name starts with a letter or an underscore, and goes "
             "on with letters, digits, dots, underscores and hyphens."
         )
+
+
+def _transactional_option(broker: Broker, actor_name: str, *, transactional: bool | None) -> dict[str, Any]:
+    if "transactional" in broker.actor_options:
+        return {} if transactional is None else {"transactional": transactional}
+    if transactional:
+        raise ValueError(
+            f"Actor {actor_name!r} can't be transactional on a {type(broker).__name__}, which has no transaction to "
+            "run it in. Declare it on a PostgresBroker (in tests one on `embedded:` will do), or leave "
+            "`transactional=True` out."
+        )
+    return {}
 
 
 def _check_options(broker: Broker, options: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@
     │ ├ ResultError ─ ResultTimeout · ResultMissing · ResultFailure
     │ ├ TransactionError
     │ │ ├ NotATarget · TargetClosed · TargetFailed · NoTransaction
-    │ │ └ TargetElsewhere · TargetMismatch · NestedTransactions
+    │ │ ├ TargetElsewhere · TargetMismatch · NestedTransactions
+    │ │ └ NoCurrentTransaction · TransactionEnded
     │ └ SchemaOutdated · LeaseLost · MissingExtra · EmbeddedServerError
     └ MiddlewareError ─ SkipMessage
 
@@ -42,6 +43,7 @@ __all__ = [
     "MiddlewareError",
     "MissingExtra",
     "NestedTransactions",
+    "NoCurrentTransaction",
     "NoTransaction",
     "NotATarget",
     "PermissionDenied",
@@ -61,6 +63,7 @@ __all__ = [
     "TargetElsewhere",
     "TargetFailed",
     "TargetMismatch",
+    "TransactionEnded",
     "TransactionError",
 ]
 
@@ -225,9 +228,10 @@ class LeaseLost(PgQueueError):
 
 
 class TransactionError(PgQueueError):
-    """The root of the errors about sending within a transaction of the application's; nothing was sent.
+    """The root of the errors about transactions: of transactional actors, and of the application that sends in its own.
 
-    The transaction is as it was, but for one that the server itself has ended or failed.
+    If it came of a send, nothing was sent, and the transaction is as it was, but for one that the server itself has
+    ended or failed.
     """
 
 
@@ -326,6 +330,14 @@ class NestedTransactions(TransactionError):
             "of two transactions. End the outer block first, or leave it for a while with "
             "`with pgqueue.outside_transaction():`."
         )
+
+
+class NoCurrentTransaction(TransactionError):
+    """The transaction of a transactional actor was asked for where there is none."""
+
+
+class TransactionEnded(TransactionError):
+    """The body of a transactional actor has ended its transaction, which is for its message's acknowledgement to do."""
 
 
 def _named(thing: object) -> str:

@@ -6,6 +6,8 @@ import ctypes
 import gc
 import platform
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from threading import Lock, get_ident
 from typing import Any
@@ -20,6 +22,8 @@ __all__ = [
     "is_gevent_active",
     "raise_thread_exception",
     "supported_platforms",
+    "uninterrupted",
+    "wake_when_interrupted",
 ]
 
 logger = get_logger(__name__)
@@ -83,6 +87,7 @@ class InterruptShield:
         self._up = True
         self._kept: type[BaseException] | BaseException | None = None
         self._greenlet: Any = import_module("gevent").getcurrent() if is_gevent_active() else None
+        self._wake: Callable[[], None] | None = None
         _shields[self._thread_id] = self
 
     def take(self, exception: type[BaseException] | BaseException) -> None:
@@ -95,6 +100,8 @@ class InterruptShield:
                 _call_in_hub(self._throw, exception)
             else:
                 _set_exception(self._thread_id, exception)
+                if self._wake is not None:
+                    self._wake()
 
     def _throw(self, exception: type[BaseException] | BaseException) -> None:
         """Raise the exception in the greenlet, which waits while gevent's hub calls this."""
@@ -120,6 +127,16 @@ class InterruptShield:
         with self._lock:
             self._up = True
 
+    def wake_by(self, wake: Callable[[], None] | None) -> None:
+        """Call ``wake`` whenever an exception is on its way to the thread, which may be waiting in C code."""
+        with self._lock:
+            self._wake = wake
+
+    @property
+    def is_up(self) -> bool:
+        """Whether exceptions are kept."""
+        return self._up
+
     def forget(self) -> None:
         """Drop the exception that was kept: what it was meant to stop is over."""
         self._kept = None
@@ -131,6 +148,38 @@ class InterruptShield:
 
 #: The shields of the threads that have one, by thread id.
 _shields: dict[int, InterruptShield] = {}
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let no exception of `raise_thread_exception` into the block; one that comes is raised after it."""
+    shield = _shields.get(get_ident())
+    if shield is None or shield.is_up:
+        yield
+        return
+    try:
+        shield.raise_()
+        yield
+    finally:
+        shield.lower()
+
+
+@contextmanager
+def wake_when_interrupted(wake: Callable[[], None]) -> Iterator[None]:
+    """Call ``wake`` if this thread is interrupted inside the block, to end what it waits for in C code.
+
+    Parameters:
+      wake: Called in the interrupting thread, which must not be kept.
+    """
+    shield = _shields.get(get_ident())
+    if shield is None:
+        yield
+        return
+    shield.wake_by(wake)
+    try:
+        yield
+    finally:
+        shield.wake_by(None)
 
 
 def _set_exception(thread_id: int, exception: type[BaseException] | BaseException) -> None:

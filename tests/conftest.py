@@ -14,6 +14,7 @@ from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.brokers.stub import StubBroker
 from pgqueue.worker import Worker
 
+from .support.effects import Effects
 from .support.postgres import Databases, server_url
 from .support.processes import Process, processes
 
@@ -94,6 +95,14 @@ def empty_database_url(databases: Databases) -> Iterator[str]:
     url = databases.create(migrated=False)
     yield url
     databases.drop(url)
+
+
+@pytest.fixture
+def effects(database_url: str) -> Iterator[Effects]:
+    """A table of the application's own in the test's database."""
+    made = Effects(database_url)
+    yield made
+    made.close()
 
 
 # ── Brokers ───────────────────────────────────────────────────────────────────────────────────────

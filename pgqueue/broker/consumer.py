@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pgqueue.actor import Actor
+
     from .proxy import MessageProxy
 
 __all__ = ["Consumer"]
+
+_NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 class Consumer:
@@ -51,6 +55,14 @@ class Consumer:
         A broker that can commits everything the hooks send or store together with the ack.
         """
         return nullcontext()
+
+    def running(
+        self,
+        message: MessageProxy,  # noqa: ARG002
+        actor: Actor[..., Any],  # noqa: ARG002
+    ) -> AbstractContextManager[Callable[[], None] | None]:
+        """Return what surrounds the actor's call; it gives what is to be called at the call's end, as a part of it."""
+        return _NOTHING
 
     def started(self, message: MessageProxy) -> None:
         """Told by a worker thread that it begins with a message."""

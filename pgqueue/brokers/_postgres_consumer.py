@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
     from uuid import UUID
 
+    from ..actor import Actor
+    from ..engine.actor_transaction import ActorTransaction
     from ..engine.intake import Intake
     from ..engine.session import Session
 
@@ -41,6 +43,7 @@ class ClaimedProxy(MessageProxy):
       attempts: How many workers were lost while they held it.
       claimed: What the engine knows it as; None once it is settled or given back.
       withheld: It was not begun, because the process had been declared lost, or because it is paused.
+      transaction: That of its transactional actor.
     """
 
     def __init__(self, message: Message[Any], claimed: ClaimedMessage) -> None:
@@ -48,6 +51,7 @@ class ClaimedProxy(MessageProxy):
         self.attempts = claimed.attempts
         self.claimed: ClaimedMessage | None = claimed
         self.withheld = False
+        self.transaction: ActorTransaction | None = None
         self.claimed_at = self.started_at = time.monotonic()
 
     @property
@@ -127,11 +131,31 @@ class PostgresConsumer(Consumer):
             running_owner.set(message.claimed.lease.owner)
             self._session.running.begin(message.claimed.id, message)
 
-    def finished(self, message: MessageProxy) -> None:  # noqa: ARG002
+    def finished(self, message: MessageProxy) -> None:
         """Note that this thread runs nothing."""
         self._note(0)
         self._session.running.end()
         running_owner.set(None)
+        if isinstance(message, ClaimedProxy) and message.transaction is not None:
+            self._session.transactions.ended(message.transaction)
+            message.transaction = None
+
+    def running(
+        self, message: MessageProxy, actor: Actor[..., Any]
+    ) -> AbstractContextManager[Callable[[], None] | None]:
+        """Run a transactional actor inside the transaction that will acknowledge its message."""
+        if actor.options.get("transactional") and isinstance(message, ClaimedProxy):
+            return self._in_transaction(message, actor)
+        return super().running(message, actor)
+
+    @contextmanager
+    def _in_transaction(self, message: ClaimedProxy, actor: Actor[..., Any]) -> Iterator[Callable[[], None]]:
+        with self._session.transactions.body(
+            message_id=message.message_id,
+            actor_name=message.actor_name,
+            warn_after_s=actor.options.get("transaction_warning_s"),
+        ) as (message.transaction, finish):
+            yield finish
 
     @contextmanager
     def settling(self, message: MessageProxy) -> Iterator[None]:
@@ -139,7 +163,8 @@ class PostgresConsumer(Consumer):
         if not isinstance(message, ClaimedProxy) or message.claimed is None:
             yield
             return
-        settlement = Settlement(self._session, self._intake, _verdict(message, message.claimed))
+        verdict = _verdict(message, message.claimed)
+        settlement = Settlement(self._session, self._intake, verdict, transaction=message.transaction)
         self._open.current = settlement
         try:
             yield

@@ -17,6 +17,7 @@ from ..transactions.joining import Joiner
 from ._outgoing import Encoded, announcement
 
 if TYPE_CHECKING:
+    from ..engine.actor_transaction import ActorTransaction
     from ..engine.catalog import Catalog
     from ..storage.async_database import AsyncDatabase
     from ..storage.database import Database
@@ -126,6 +127,20 @@ class Sender:
         except SchemaOutdated:
             self.forget()
             raise
+
+    # ── in the transaction of a transactional actor ───────────────────────────────────────────────
+
+    def send_with_body(
+        self, transaction: ActorTransaction, encoded: Sequence[Encoded], delay: int | None
+    ) -> None:
+        """Write messages in the transaction of the body that sends them."""
+        transaction.send(self.rows(encoded, delay), announce=announcement(delay))
+
+    async def send_with_body_async(
+        self, transaction: ActorTransaction, encoded: Sequence[Encoded], delay: int | None
+    ) -> None:
+        """The same, for a coroutine; its transaction's connection is one that blocks."""
+        transaction.send(await self.rows_async(encoded, delay), announce=announcement(delay))
 
     # ── both ──────────────────────────────────────────────────────────────────────────────────────
 

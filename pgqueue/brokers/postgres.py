@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..broker import Broker, Consumer
+from ..broker import Consumer
 from ..common import dq_name, getenv_int, q_name
+from ..engine.actor_transactions import WARN_AFTER_S, ActorTransactions
 from ..engine.async_mailbox import AsyncMailbox
 from ..engine.board import Board
 from ..engine.catalog import Catalog
@@ -19,28 +20,27 @@ from ..engine.mailbox import Mailbox
 from ..engine.running import Running
 from ..engine.session import Session
 from ..engine.settlement import OpenSettlements
-from ..errors import BrokerConnectionError, QueueJoinTimeout, SchemaOutdated, TargetMismatch
+from ..errors import QueueJoinTimeout, SchemaOutdated, TargetMismatch
 from ..message import MessageStatus
 from ..storage import queues
 from ..storage.async_database import AsyncDatabase
-from ..storage.database import REQUIRED_REVISION, Connection, Database
-from ..storage.messages import Arrival, NewMessage
-from ..storage.results import StoredResult
+from ..storage.database import REQUIRED_REVISION, Database
+from ..storage.messages import NewMessage
 from ..storage.revision import current_revision
 from ..transactions import AsyncTarget, Target
 from ..transactions.scope import ambient_target, block_target, is_outside
 from ._control import QueueControl
 from ._outgoing import Encoded, as_sent, check_delay
-from ._postgres_consumer import PostgresConsumer, running_owner
+from ._postgres_consumer import PostgresConsumer
 from ._sending import Sender
+from ._settling import SettlingBroker
 from ._target import resolve
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from psycopg_pool import ConnectionPool
 
     from ..broker import MessageProxy
+    from ..engine.actor_transaction import ActorTransaction
     from ..message import Message
     from ..middleware import Middleware
     from ..transactions.target import AnyTarget
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["PostgresBroker"]
 
 
-class PostgresBroker(QueueControl, Broker):
+class PostgresBroker(QueueControl, SettlingBroker):
     """Keeps messages, results and rate limits in one PostgreSQL database.
 
     Nothing is connected before the first message is sent or consumed. Safe to use from all threads; a child that was
@@ -67,6 +67,11 @@ class PostgresBroker(QueueControl, Broker):
       prepare_threshold: As psycopg's; None behind a pooler that can't prepare statements.
       dead_message_ttl: Milliseconds for which dead letters are kept. None: the environment's
         ``pgqueue_dead_message_ttl``, or seven days.
+      transaction_warning_s: Seconds for which a transactional actor may hold its transaction without a warning.
+
+    Attributes:
+      actor_transactions: The transactions of transactional actors; integrations that shall take part in them
+        call its ``surround``.
 
     Raises:
       BrokerNotConfigured: There is neither a URL nor a pool.
@@ -85,10 +90,11 @@ class PostgresBroker(QueueControl, Broker):
         max_connections: int = 20,
         prepare_threshold: int | None = 5,
         dead_message_ttl: int | None = None,
+        transaction_warning_s: float = WARN_AFTER_S,
     ) -> None:
         super().__init__(middleware)
+        self.actor_options |= {"cancellable", "transactional", "transaction_warning_s"}
         self.queues = set()
-        self.actor_options.add("cancellable")
         self.database = Database(
             None if pool is not None and url is None else resolve(url),
             pool=pool,
@@ -97,6 +103,7 @@ class PostgresBroker(QueueControl, Broker):
             prepare_threshold=prepare_threshold,
         )
         self.mailbox = Mailbox(self.database)
+        self.actor_transactions = ActorTransactions(self.database, warn_after_s=transaction_warning_s)
         self._async_database = AsyncDatabase(self.database, max_connections=max_connections)
         self.async_mailbox = AsyncMailbox(self.mailbox, self._async_database, self.database.statements)
         self._catalog = Catalog(self.database, self._async_database)
@@ -215,6 +222,8 @@ class PostgresBroker(QueueControl, Broker):
         sent, encoded = self._encoded(messages, delay)
         if target is not None and encoded:
             await self._sender.send_through_async(target, encoded, delay)
+        elif encoded and (transaction := self._actor_transaction()) is not None:
+            await self._sender.send_with_body_async(transaction, encoded, delay)
         elif encoded:
             await self._sender.send_async(encoded, delay)
         for message in sent:
@@ -238,6 +247,8 @@ class PostgresBroker(QueueControl, Broker):
         elif settlement is not None and not is_outside():
             for new in settlement.insist(lambda: self._rows(encoded, delay)):
                 settlement.add_message(new)
+        elif (transaction := self._actor_transaction()) is not None:
+            self._sender.send_with_body(transaction, encoded, delay)
         else:
             self._sender.send(encoded, delay)
 
@@ -261,8 +272,11 @@ class PostgresBroker(QueueControl, Broker):
     def _target(self) -> AnyTarget | None:
         target = block_target()
         if target is None and self._settlements.current is None and not is_outside():
-            target = ambient_target(self)
+            target = None if self._actor_transaction() else ambient_target(self)
         return target
+
+    def _actor_transaction(self) -> ActorTransaction | None:
+        return None if is_outside() else self.actor_transactions.current()
 
     def _rows(self, encoded: Sequence[Encoded], delay: int | None) -> list[NewMessage]:
         return self._sender.rows(encoded, delay)
@@ -313,6 +327,7 @@ class PostgresBroker(QueueControl, Broker):
             dead_letter_ttl_s=self._dead_letter_ttl_s,
             running=Running(self._may_be_cancelled),
             actors=self.get_declared_actors,
+            transactions=self.actor_transactions,
         )
         session.open()
         return session
@@ -332,58 +347,12 @@ class PostgresBroker(QueueControl, Broker):
         if session is not None:
             session.close()
 
-    # ── for results and rate limits ───────────────────────────────────────────────────────────────
-
-    def store_with_ack(self, result: StoredResult) -> bool:
-        """Store a result with the ack of the message that this thread settles; False if it settles none."""
-        settlement = self._settlements.current
-        if settlement is None:
-            return False
-        settlement.add_result(result)
-        return True
-
-    def arrive_with_ack(self, key: str, ttl: int, messages: Sequence[Message[Any]]) -> bool:
-        """Count a barrier down with the ack of the message that this thread settles; False if it settles none.
-
-        Parameters:
-          key: The barrier's, as the rate limits in this database store it.
-          ttl: Milliseconds for which the barrier lives on.
-          messages: Sent in the same commit, if it lets the last party through.
-        """
-        settlement = self._settlements.current
-        if settlement is None:
-            return False
-        settlement.add_arrival(Arrival(key, ttl, lambda: self._follow_ups(messages)))
-        return True
-
-    def _follow_ups(self, messages: Sequence[Message[Any]]) -> list[NewMessage]:
-        """The rows of messages that are about to be sent, with their hooks called; one that can't be is left out."""
-        rows: list[NewMessage] = []
-        for message in messages:
-            try:
-                self.emit_before("enqueue", message, None)
-                rows += self._rows([Encoded(message, actors=self.actors)], None)
-                self.emit_after("enqueue", message, None)
-            except BrokerConnectionError:
-                raise
-            except Exception:
-                self.logger.exception("Message %s could not be sent.", message)
-        return rows
-
-    def owner_of_this_run(self) -> UUID | None:
-        """In whose name the message is held that runs in this context; None outside of messages."""
-        return running_owner.get()
-
-    def settlement_connection(self) -> Connection | None:
-        """The connection in whose transaction the ack of this thread's message will be; None if it settles none."""
-        settlement = self._settlements.current
-        return None if settlement is None else settlement.connection()
-
     def close(self) -> None:
         """Close the connections of senders and of those who wait; consumers close their own. Later uses open others."""
         self._sender.forget()
         self._async_database.close()
         self.mailbox.close()
+        self.actor_transactions.close()
         self.database.close()
 
     async def close_async(self) -> None:

@@ -139,6 +139,10 @@ class Acker(threading.Thread):
 
     def _settle(self, owner: UUID, verdicts: list[Verdict]) -> None:
         self._settle_all(owner, verdicts)
+        self.settled(verdicts)
+
+    def settled(self, verdicts: Sequence[Verdict]) -> None:
+        """Count off what was settled, by whomever."""
         settled = [verdict.message for verdict in verdicts]
         self._leases.count_off(settled)
         self._leases.drop(settled)
@@ -163,7 +167,7 @@ class Acker(threading.Thread):
             except GivenUp:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it is, no ack is dropped
-                if _is_about_a_value(error):
+                if is_about_a_value(error):
                     self._settle_one_by_one(owner, group, error)
                     return
                 self._report_trouble(error)
@@ -184,7 +188,7 @@ class Acker(threading.Thread):
         if verdict.reason == "unrecordable":
             raise error
         logger.error("What became of message %s can't be recorded: %s", verdict.message_id, error)
-        self._settle_all(owner, [_unrecordable(verdict, error)])
+        self._settle_all(owner, [unrecordable(verdict, error)])
 
     def _moved(self, conn: Connection, owner: UUID, refused: list[Verdict]) -> list[Verdict]:
         """Of the verdicts that were refused, those whose lease only lies in another slot now."""
@@ -198,7 +202,7 @@ class Acker(threading.Thread):
                 verdict.message.lease.slot = slot
                 moved.append(verdict)
             else:
-                _report_lost(verdict)
+                report_lost(verdict)
         return moved
 
     def _not_committed(self, conn: Connection, owner: UUID, group: list[Verdict]) -> list[Verdict]:
@@ -214,7 +218,7 @@ class Acker(threading.Thread):
                 gone.append(verdict)
         if gone and not workers.beat(conn, self._database.statements, owners=[owner]):
             for verdict in gone:
-                _report_lost(verdict)
+                report_lost(verdict)
         return open_
 
     def _connected(self, *, again: bool) -> Connection:
@@ -234,21 +238,23 @@ class Acker(threading.Thread):
 _NOTHING = threading.Event()
 
 
-def _is_about_a_value(error: Exception) -> bool:
+def is_about_a_value(error: Exception) -> bool:
     """Whether the same statement would fail for ever: a value is wrong or too large, not the server in trouble."""
     if isinstance(error, Error) and error.sqlstate is not None:
         return error.sqlstate[:2] in {"22", "23", "54"}
     return isinstance(error, DataError | ValueError | OverflowError | TypeError)
 
 
-def _report_lost(verdict: Verdict) -> None:
+def report_lost(verdict: Verdict) -> None:
+    """Log that a verdict was refused, because its message was given to another worker."""
     logger.error(
         "LeaseLost: message %s (%s) was given to another worker before its end was recorded; its run here counts for "
         "nothing.", verdict.message_id, verdict.actor_name,
     )  # fmt: skip
 
 
-def _unrecordable(verdict: Verdict, error: Exception) -> Verdict:
+def unrecordable(verdict: Verdict, error: Exception) -> Verdict:
+    """The verdict on a message whose own can't be written: it goes to the dead letters with the reason."""
     text = str(error).replace("\0", "\N{SYMBOL FOR NULL}") if not isinstance(error, Error) else str(error)
     return Verdict(
         # Nothing of what was to be recorded: any of it may be what can't be.

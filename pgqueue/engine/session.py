@@ -5,7 +5,7 @@ worker has one.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ..maintenance.duty import Duty
 from ..maintenance.promoter import Promoter
@@ -15,6 +15,7 @@ from ..maintenance.rotator import Rotator
 from ..storage.database import Database
 from ..storage.messages import Verdict
 from .acker import Acker, Settled
+from .actor_transactions import ActorTransactions, TransactionWatch
 from .board import Board
 from .control import Control, Standing
 from .inheritance import Inheritance
@@ -29,7 +30,11 @@ LAST_ACKS_S = 30.0
 
 
 class Session:
-    """Opens with the first consumer and closes with the last."""
+    """Opens with the first consumer and closes with the last.
+
+    Parameters:
+      transactions: Those of transactional actors; None: none run here.
+    """
 
     def __init__(
         self,
@@ -40,6 +45,7 @@ class Session:
         dead_letter_ttl_s: float | None = None,
         running: Running | None = None,
         actors: Callable[[], Collection[str]] = tuple,
+        transactions: ActorTransactions | None = None,
     ) -> None:
         statements = database.statements
         self.database = database
@@ -49,6 +55,7 @@ class Session:
         self.standing = Standing()
         self.running = running or Running()
         self._queue_names: frozenset[str] = frozenset()
+        self.transactions = transactions or ActorTransactions(database)
         self._wakes: list[Callable[[], None]] = []
         self._acker = Acker(database, self.leases)
         pruner = Pruner(statements) if dead_letter_ttl_s is None else Pruner(
@@ -62,6 +69,7 @@ class Session:
             Publication(
                 statements, self.leases, self.running, queues=lambda: self._queue_names, actors=actors
             ),
+            TransactionWatch(statements, self.transactions),
         ]
         if board is not None:
             duties.insert(0, Inheritance(statements, board.path.parent))
@@ -93,6 +101,10 @@ class Session:
     def submit(self, verdict: Verdict, released: Callable[[], None]) -> None:
         """Record a verdict soon; ``released`` is called when it is durable."""
         self._acker.submit(Settled(verdict, released))
+
+    def settled(self, verdicts: Sequence[Verdict]) -> None:
+        """Count off verdicts that were committed without the acker."""
+        self._acker.settled(verdicts)
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until every verdict submitted so far is durable."""

@@ -2,7 +2,7 @@
 
 While a worker thread calls the after-hooks of a message, what they send and store is collected here. It goes out with
 the ack: through the acker, in its group's statement, or, if a hook needed an answer from the database that hangs on
-the same commit (a barrier), in a transaction of the settlement's own.
+the same commit (a barrier), in a transaction of the settlement's own, or in that of a transactional actor's body.
 """
 
 import threading
@@ -13,8 +13,10 @@ from typing import TypeVar
 from ..errors import DatabaseUnavailable, LeaseLost
 from ..logging import get_logger
 from ..storage import messages
-from ..storage.database import Connection
+from ..storage.database import Connection, translated
 from ..storage.messages import Arrival, NewMessage, StoredResult, Verdict
+from .acker import is_about_a_value, report_lost, unrecordable
+from .actor_transaction import ActorTransaction
 from .backoff import Backoff
 from .intake import Intake
 from .session import Session
@@ -28,12 +30,22 @@ logger = get_logger(__name__)
 class Settlement:
     """Belongs to one worker thread, from the first after-hook to the last.
 
+    Parameters:
+      transaction: What the actor's body wrote and shall commit with the verdict, if it wrote in a transaction.
+
     Attributes:
       decided: There was an ack or a nack.
       broken: Something that belongs to it could not be had from the database: it must not be committed without.
     """
 
-    def __init__(self, session: Session, intake: Intake, verdict: Verdict) -> None:
+    def __init__(
+        self,
+        session: Session,
+        intake: Intake,
+        verdict: Verdict,
+        *,
+        transaction: ActorTransaction | None = None,
+    ) -> None:
         self.verdict = verdict
         self.decided = False
         self.broken = False
@@ -41,6 +53,7 @@ class Settlement:
         self._intake = intake
         self._stack = ExitStack()
         self._conn: Connection | None = None
+        self._transaction = transaction if transaction is not None and transaction.has_begun else None
 
     def add_message(self, message: NewMessage) -> None:
         """Send ``message`` with the ack."""
@@ -61,8 +74,20 @@ class Settlement:
           LeaseLost: The message has been given to another worker.
         """
         if self._conn is None:
-            self._conn = self.insist(self._begin)
+            self._conn = (
+                self.insist(self._begin) if self._transaction is None else self._join(self._transaction)
+            )
         return self._conn
+
+    def _join(self, transaction: ActorTransaction) -> Connection:
+        conn = transaction.begun_connection()
+        try:
+            with translated(self._session.database):
+                self._hold(conn)
+        except BaseException:
+            self.broken = True
+            raise
+        return conn
 
     def insist(self, ask: Callable[[], T]) -> T:
         """Ask the database something on which the settlement hangs, again and again until it can be reached.
@@ -89,17 +114,25 @@ class Settlement:
     def _begin(self) -> Connection:
         with ExitStack() as stack:
             conn = stack.enter_context(self._session.database.transaction())
-            if not messages.hold(conn, self._session.database.statements, message=self.verdict.message):
-                raise LeaseLost(f"Message {self.verdict.message_id} was given to another worker.")
+            self._hold(conn)
             self._stack = stack.pop_all()
             return conn
 
+    def _hold(self, conn: Connection) -> None:
+        if not messages.hold(conn, self._session.database.statements, message=self.verdict.message):
+            raise LeaseLost(f"Message {self.verdict.message_id} was given to another worker.")
+
     def commit(self) -> None:
-        """Hand the verdict over, or commit it here if a hook has begun a transaction."""
-        if self._conn is None:
-            self._session.submit(self.verdict, self._intake.settled)
+        """Hand the verdict over, or commit it here if there is a transaction of the body's or of a hook's."""
+        if self._transaction is not None:
+            self._commit_with_body(self._transaction)
+        elif self._conn is None:
+            self._submit(self.verdict)
         else:
             self._commit_here(self._conn)
+
+    def _submit(self, verdict: Verdict) -> None:
+        self._session.submit(verdict, self._intake.settled)
 
     def abandon(self) -> None:
         """Undo everything; the message goes back to its queue."""
@@ -110,6 +143,35 @@ class Settlement:
         """Undo everything; what becomes of the message is the caller's business."""
         error = RuntimeError("nothing was decided about the message")
         self._stack.__exit__(type(error), error, None)
+        if self._transaction is not None:
+            self._transaction.rollback()
+
+    def _commit_with_body(self, transaction: ActorTransaction) -> None:
+        if self.verdict.reason is not None:
+            # A hook has failed the message after all: what is among the dead letters has had no effect.
+            transaction.rollback()
+            self._submit(self.verdict)
+            return
+        try:
+            transaction.commit(self._write_with_body)
+        except LeaseLost:
+            report_lost(self.verdict)
+            self._give_back()
+        except Exception as error:
+            if is_about_a_value(error):
+                self._submit(unrecordable(self.verdict, error))
+                return
+            logger.exception("Message %s could not be settled; it runs again.", self.verdict.message_id)
+            self._give_back()
+        else:
+            self._settled()
+
+    def _write_with_body(self, conn: Connection) -> None:
+        assert self._transaction is not None  # noqa: S101  # it calls this
+        if not self._accepted(conn):
+            # Its lease may lie in another slot by now; held, it stays where it is.
+            self._hold(conn)
+            self._write(conn)
 
     def _commit_here(self, conn: Connection) -> None:
         try:
@@ -119,17 +181,24 @@ class Settlement:
             logger.exception("Message %s could not be settled; it runs again.", self.verdict.message_id)
             self._give_back()
         else:
-            self._session.leases.count_off([self.verdict.message])
-            self._session.leases.drop([self.verdict.message])
-            self._intake.settled()
+            self._settled()
+
+    def _settled(self) -> None:
+        self._session.settled([self.verdict])
+        self._intake.settled()
 
     def _write(self, conn: Connection) -> None:
-        database = self._session.database
-        accepted = write_verdicts(
-            conn, database, owner=self.verdict.message.lease.owner, verdicts=[self.verdict]
-        )
-        if not accepted:
+        if not self._accepted(conn):
             raise LeaseLost(f"Message {self.verdict.message_id} was given to another worker.")
+
+    def _accepted(self, conn: Connection) -> bool:
+        sent_to = () if self._transaction is None else self._transaction.queue_names
+        owner = self.verdict.message.lease.owner
+        return bool(
+            write_verdicts(
+                conn, self._session.database, owner=owner, verdicts=[self.verdict], sent_to=sent_to
+            )
+        )
 
     def _give_back(self) -> None:
         try:

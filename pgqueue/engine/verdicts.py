@@ -11,22 +11,28 @@ from uuid import UUID
 
 from ..storage import messages, rate_limits
 from ..storage.database import Connection, Database
-from ..storage.messages import Arrival, NewMessage, Verdict
+from ..storage.messages import Arrival, Verdict
 from ..storage.registers import channel, idle_register
 
 
 def write_verdicts(
-    conn: Connection, database: Database, *, owner: UUID, verdicts: Sequence[Verdict]
+    conn: Connection,
+    database: Database,
+    *,
+    owner: UUID,
+    verdicts: Sequence[Verdict],
+    sent_to: Collection[str] = (),
 ) -> set[int]:
     """Record verdicts on messages of one owner; return the ids of those that were accepted.
 
     Parameters:
       conn: In autocommit mode, or inside the transaction that is to hold the verdicts.
+      sent_to: Queues to which the transaction has sent messages before; their idle workers are told, too.
     """
     if not any(verdict.arrivals for verdict in verdicts):
-        return _settle(conn, database, owner, verdicts)
+        return _settle(conn, database, owner, verdicts, sent_to)
     with conn.transaction():
-        accepted = _settle(conn, database, owner, verdicts)
+        accepted = _settle(conn, database, owner, verdicts, sent_to)
         arrived = [
             arrival
             for verdict in verdicts
@@ -37,14 +43,17 @@ def write_verdicts(
         return accepted
 
 
-def _settle(conn: Connection, database: Database, owner: UUID, verdicts: Sequence[Verdict]) -> set[int]:
+def _settle(
+    conn: Connection, database: Database, owner: UUID, verdicts: Sequence[Verdict], sent_to: Collection[str]
+) -> set[int]:
+    queue_names = {new.queue_name for verdict in verdicts for new in verdict.follow_ups}
     return messages.settle(
         conn, database.statements, owner=owner,
         verdicts=verdicts,
         closes=[True] * len(verdicts),
         slots=sorted({verdict.message.lease.slot for verdict in verdicts}),
         channel=channel(database.schema),
-        registers=_registers(database, [new for verdict in verdicts for new in verdict.follow_ups]),
+        registers=_registers(database, queue_names.union(sent_to)),
     )  # fmt: skip
 
 
@@ -65,9 +74,9 @@ def _arrive(conn: Connection, database: Database, arrived: Sequence[Arrival]) ->
             database.statements,
             messages=new,
             channel=channel(database.schema),
-            registers=_registers(database, new),
+            registers=_registers(database, {message.queue_name for message in new}),
         )
 
 
-def _registers(database: Database, new: Collection[NewMessage]) -> list[str]:
-    return sorted({idle_register(message.queue_name, schema=database.schema) for message in new})
+def _registers(database: Database, queue_names: Collection[str]) -> list[str]:
+    return sorted({idle_register(queue_name, schema=database.schema) for queue_name in queue_names})

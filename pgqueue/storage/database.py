@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import psycopg
 from psycopg import conninfo, errors
 from psycopg.pq import Conninfo, Format
+from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import (
@@ -56,6 +57,7 @@ class Database:
       schema: The schema that holds the tables.
       max_connections: The most connections of the own pool.
       prepare_threshold: As psycopg's; None behind a pooler that can't prepare statements.
+      application_name: What the server lists the own pool's connections as.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Database:
         schema: str = "pgqueue",
         max_connections: int = 10,
         prepare_threshold: int | None = 5,
+        application_name: str = "pgqueue",
     ) -> None:
         self.statements = Statements(schema)
         self.schema = schema
@@ -76,6 +79,7 @@ class Database:
         self._own_pool_pid = 0
         self._max_connections = max_connections
         self.prepare_threshold = prepare_threshold
+        self._application_name = application_name
         self._lock = threading.Lock()
 
     @property
@@ -92,6 +96,16 @@ class Database:
         if callable(self._url):
             self._url = self._url()
         return self._url
+
+    def apart(self, *, application_name: str, max_connections: int) -> "Database":
+        """The same database with a pool of its own, from which nobody else takes."""
+        return Database(
+            lambda: self.url,
+            schema=self.schema,
+            max_connections=max_connections,
+            prepare_threshold=self.prepare_threshold,
+            application_name=application_name,
+        )
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -172,20 +186,20 @@ class Database:
 
     def _open_pool(self) -> "ConnectionPool[Any]":
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
-        psycopg.connect(self.url, **self.options(application_name="pgqueue")).close()
+        psycopg.connect(self.url, **self.options(application_name=self._application_name)).close()
         return ConnectionPool(
             self.url,
             min_size=0,
             max_size=self._max_connections,
             num_workers=1,
             open=True,
-            name="pgqueue",
+            name=self._application_name,
             timeout=CONNECT_TIMEOUT_S,
             reconnect_timeout=CONNECT_TIMEOUT_S,
             kwargs={
                 "autocommit": True,
                 "prepare_threshold": self.prepare_threshold,
-                **self.options(application_name="pgqueue"),
+                **self.options(application_name=self._application_name),
             },
         )
 
@@ -198,7 +212,7 @@ class Database:
 
 def fetch(conn: Connection, statement: Compiled, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
     """Run a compiled statement; rows come in the server's binary form."""
-    with psycopg.RawCursor(conn) as cursor:
+    with psycopg.RawCursor(conn, row_factory=tuple_row) as cursor:
         cursor.format = Format.BINARY
         return cursor.execute(statement.text, [parameters[name] for name in statement.names]).fetchall()
 

@@ -140,7 +140,7 @@ class WorkerThread(Thread):
             self.broker.emit_before("process_message", message)
             if message.failed:
                 return _NO_RESULT
-            result = self._run_actor(message)
+            result = self._run_actor(message, consumer)
             return _NO_RESULT if result is None else Outcome(result=result)
         except SkipMessage as error:
             message.stuff_exception(error)
@@ -151,19 +151,22 @@ class WorkerThread(Thread):
             self._log_failure(message, error)
             return Outcome(exception=error)
 
-    def _run_actor(self, message: MessageProxy) -> Any:
+    def _run_actor(self, message: MessageProxy, consumer: Consumer) -> Any:
         actor = self.broker.get_actor(message.actor_name)
-        try:
-            self._shield.lower()
-            result = actor(*message.args, **message.kwargs)
-        finally:
-            # In line, not in a method: the call of one would be another place in which an interrupt can land.
-            while True:
-                try:
-                    self._shield.raise_()
-                    break
-                except Interrupt as error:
-                    self.logger.info("%r came too late for message %s.", error, message)
+        with consumer.running(message, actor) as finish:
+            try:
+                self._shield.lower()
+                result = actor(*message.args, **message.kwargs)
+                if finish is not None:
+                    finish()
+            finally:
+                # In line, not in a method: the call of one would be another place in which an interrupt can land.
+                while True:
+                    try:
+                        self._shield.raise_()
+                        break
+                    except Interrupt as error:
+                        self.logger.info("%r came too late for message %s.", error, message)
         if result is not None:
             self._warn_if_discarded(message)
         return result

@@ -34,6 +34,18 @@ async def fetch_later(url: str) -> bytes:
 def nothing() -> None: ...
 
 
+@pgqueue.actor(transactional=True, transaction_warning_s=5.0)
+def charge(order_id: int) -> str:
+    current = pgqueue.current_transaction()
+    current.connection.execute("UPDATE orders SET charged = true WHERE id = %s", (order_id,))
+    current.session(autoflush=False).flush()
+    return current.message_id
+
+
+def transactional_actors_keep_their_signatures() -> None:
+    assert_type(charge.send(1), Message[str])
+
+
 def actors_keep_their_signatures() -> None:
     assert_type(add(1, y=2), int)
     assert_type(add.send(1), Message[int])

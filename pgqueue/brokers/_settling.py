@@ -1,0 +1,75 @@
+"""What a broker does for those whose doings commit with an acknowledgement: results and rate limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..broker import Broker
+from ..errors import BrokerConnectionError
+from ..storage.messages import Arrival, NewMessage
+from ._outgoing import Encoded
+from ._postgres_consumer import running_owner
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ..engine.settlement import OpenSettlements
+    from ..message import Message
+    from ..storage.database import Connection
+    from ..storage.results import StoredResult
+    from ._sending import Sender
+
+__all__ = ["SettlingBroker"]
+
+
+class SettlingBroker(Broker):
+    """A broker that collects what belongs to the end of a message. From all threads."""
+
+    _settlements: OpenSettlements
+    _sender: Sender
+
+    def store_with_ack(self, result: StoredResult) -> bool:
+        """Store a result with the ack of the message that this thread settles; False if it settles none."""
+        settlement = self._settlements.current
+        if settlement is None:
+            return False
+        settlement.add_result(result)
+        return True
+
+    def arrive_with_ack(self, key: str, ttl: int, messages: Sequence[Message[Any]]) -> bool:
+        """Count a barrier down with the ack of the message that this thread settles; False if it settles none.
+
+        Parameters:
+          key: The barrier's, as the rate limits in this database store it.
+          ttl: Milliseconds for which the barrier lives on.
+          messages: Sent in the same commit, if it lets the last party through.
+        """
+        settlement = self._settlements.current
+        if settlement is None:
+            return False
+        settlement.add_arrival(Arrival(key, ttl, lambda: self._follow_ups(messages)))
+        return True
+
+    def _follow_ups(self, messages: Sequence[Message[Any]]) -> list[NewMessage]:
+        """The rows of messages that are about to be sent, with their hooks called; one that can't be is left out."""
+        rows: list[NewMessage] = []
+        for message in messages:
+            try:
+                self.emit_before("enqueue", message, None)
+                rows += self._sender.rows([Encoded(message, actors=self.actors)], None)
+                self.emit_after("enqueue", message, None)
+            except BrokerConnectionError:
+                raise
+            except Exception:
+                self.logger.exception("Message %s could not be sent.", message)
+        return rows
+
+    def owner_of_this_run(self) -> UUID | None:
+        """In whose name the message is held that runs in this context; None outside of messages."""
+        return running_owner.get()
+
+    def settlement_connection(self) -> Connection | None:
+        """The connection in whose transaction the ack of this thread's message will be; None if it settles none."""
+        settlement = self._settlements.current
+        return None if settlement is None else settlement.connection()

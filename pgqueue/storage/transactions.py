@@ -1,0 +1,41 @@
+"""Typed doors to the transaction in which a transactional actor runs. No table is theirs."""
+
+from dataclasses import dataclass
+
+from psycopg import Transaction
+from psycopg.rows import tuple_row
+
+from .database import Connection
+from .statements import Statements
+
+#: The setting that carries the id of the message whose run a transaction is; gone once the transaction is.
+MARK = "pgqueue.message_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a transaction says of itself: whose run it is, and whether it may write."""
+
+    message_id: str | None
+    read_only: bool
+
+
+def begin(conn: Connection, statements: Statements, *, message_id: str) -> Transaction:
+    """Begin a transaction that carries a message's id, in one round trip; psycopg refuses commit() inside of it."""
+    # The class, not conn.transaction(): inside a pipeline that would stay in the pipeline for as long as it lasts.
+    transaction = Transaction(conn)
+    with conn.pipeline():
+        transaction.__enter__()
+        conn.execute(statements["transactions/mark"], {"name": MARK, "message_id": message_id})
+    return transaction
+
+
+def check(conn: Connection, statements: Statements) -> Look:
+    """Check the deferred constraints, look at the transaction, and give it the settings of an acknowledgement."""
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        with conn.pipeline():
+            conn.execute(statements["transactions/check_constraints"])
+            cursor.execute(statements["transactions/look"], {"name": MARK})
+        row = cursor.fetchone()
+    assert row is not None  # noqa: S101  (a SELECT without FROM always answers)
+    return Look(row[0] or None, row[1])

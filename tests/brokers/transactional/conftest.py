@@ -1,0 +1,14 @@
+"""The engine's statements at hand, on a database of the test's own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ...support.queue import Queue, open_queue
+
+
+@pytest.fixture
+def queue(database_url: str) -> Iterator[Queue]:
+    """A migrated database and the engine's statements on it."""
+    with open_queue(database_url) as opened:
+        yield opened
