@@ -4,32 +4,22 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from types import FrameType
 
 from ..logging import get_logger
 from .home import Booted, Failed, Home
 from .loading import explain, import_object
 from .settings import Settings
-from .signals import unblock
+from .signals import on_term, unblock
 
 __all__ = ["run_fork"]
 
 
-class _Stop:
-    """TERM: the first raises SystemExit in the function, the second ends the process."""
-
-    def __init__(self) -> None:
-        self._requested = False
-        for ignored in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(ignored, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, self._on_term)
-
-    def _on_term(self, _number: int, _frame: FrameType | None) -> None:
-        if self._requested:
-            os._exit(1)
-        self._requested = True
-        sys.exit(0)
+def _let_term_stop_us() -> None:
+    """Let TERM raise SystemExit in the function."""
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    on_term(lambda: sys.exit(0))
 
 
 def run_fork(
@@ -40,7 +30,7 @@ def run_fork(
     Parameters:
       environment: Variables that are set unless they are already.
     """
-    _Stop()
+    _let_term_stop_us()
     unblock()
     for name, text in (environment or {}).items():
         os.environ.setdefault(name, text)

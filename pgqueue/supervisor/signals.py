@@ -3,18 +3,22 @@
 import os
 import select
 import signal
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Self
 
-__all__ = ["SUPERVISOR_SIGNALS", "SignalPipe", "StopRequest", "blocked", "unblock"]
+__all__ = ["SUPERVISOR_SIGNALS", "SignalPipe", "StopRequest", "blocked", "on_term", "unblock"]
 
 #: Signals that ask a program to do something.
 REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 #: What the main process listens to.
 SUPERVISOR_SIGNALS = (*REQUESTS, signal.SIGCHLD)
+
+#: Seconds within which a child takes another TERM for an echo of the first, as it may come by a busy main process.
+ECHO_S = 1.0
 
 #: Seconds after which a child looks whether its main process still lives.
 TICK_S = 1.0
@@ -62,8 +66,26 @@ class SignalPipe:
         self.close()
 
 
+def on_term(stop: Callable[[], None]) -> None:
+    """Let a child's first TERM call ``stop``; a later one ends it with exit code 1, and so does QUIT at once.
+
+    Launchers signal whole groups, and the main process passes on what it gets: an echo is no second request.
+    """
+    asked_at: list[float] = []
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if not asked_at:
+            asked_at.append(time.monotonic())
+            stop()
+        elif time.monotonic() - asked_at[0] > ECHO_S:
+            os._exit(1)
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGQUIT, lambda *_: os._exit(1))
+
+
 class StopRequest:
-    """TERM in a child process: the first asks it to stop, the second ends it at once with exit code 1.
+    """TERM in a child process asks it to stop; see `on_term`.
 
     A child whose main process is gone is asked to stop as well. INT and HUP, which a terminal sends to the
     whole group, are the main process's business.
@@ -76,7 +98,7 @@ class StopRequest:
         for ignored in (signal.SIGINT, signal.SIGHUP):
             signal.signal(ignored, signal.SIG_IGN)
         self._pipe = SignalPipe(())
-        signal.signal(signal.SIGTERM, self._on_term)
+        on_term(self._request)
 
     def wait(self) -> None:
         """Return once the process is to stop."""
@@ -90,9 +112,7 @@ class StopRequest:
         """Whether the main process has died."""
         return os.getppid() != self._parent
 
-    def _on_term(self, _number: int, _frame: FrameType | None) -> None:
-        if self.requested:
-            os._exit(1)
+    def _request(self) -> None:
         self.requested = True
 
 

@@ -233,7 +233,7 @@ class Supervisor:
             logger.warning("%s again: ending at once.", number.name)
             self._ending = Ending(1)
             self._kill_at = min(self._kill_at, time.monotonic() + KILL_AFTER_S)
-            self._signal_all(signal.SIGTERM)
+            self._signal_all(signal.SIGQUIT)
             return
         logger.info("%s: stopping gracefully; once more to end at once.", number.name)
         self._asked_by = number

@@ -1,5 +1,6 @@
 """A program of workers as a whole: real processes, real signals."""
 
+import contextlib
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.eventually import eventually
 from tests.support.project import Project, stop, wait_for_workers, wait_until_dead, worker_pids
 
 #: An actor that tells when it starts and ends, and ends when the test says so; one message for each process.
@@ -22,6 +24,22 @@ def block():
     print("the actor is done")
 
 block.send()
+"""
+
+
+#: A fork function that takes its time to clean up.
+BESIDE = """
+import pathlib, time
+
+def run():
+    print("beside")
+    try:
+        time.sleep(60)
+    finally:
+        print("cleaning up")
+        while not pathlib.Path("go").exists():
+            time.sleep(0.01)
+        print("cleaned up")
 """
 
 
@@ -74,6 +92,35 @@ class TestStopping:
         for _ in range(5):
             program.send(signal.SIGTERM)
         assert program.wait() == 0
+
+    def test_a_term_to_the_whole_group_cuts_nothing_short(self, project: Project) -> None:
+        """As from systemd, `timeout` and `kill -- -PID`: each child gets one directly and one from the main process."""
+        project.stub(BLOCKING_ACTOR)
+        project.write("beside.py", BESIDE)
+        program = project.start_workers("--fork", "beside:run")
+        program.wait_for("the actor runs")
+        program.wait_for("beside")
+        os.killpg(program.pid, signal.SIGTERM)
+        program.wait_for("stopping gracefully")
+        program.wait_for("Stopping worker process")
+        program.wait_for("cleaning up")
+        project.write("go", "")
+        assert program.wait() == 0, program.output
+        assert "the actor is done" in program.output
+        assert "cleaned up" in program.output
+
+    @pytest.mark.slow
+    def test_a_worker_that_is_told_again_later_ends_at_once(self, project: Project) -> None:
+        project.stub(BLOCKING_ACTOR)
+        program = project.start_workers()
+        program.wait_for("the actor runs")
+
+        def tell() -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker_pids(program)[0], signal.SIGTERM)
+            assert "exited with code 1; restarting it" in program.output
+
+        eventually(tell, within_s=15.0)
 
     def test_workers_stop_and_tidy_up_when_the_main_process_is_killed(
         self, project: Project, tmp_path: Path
