@@ -1,6 +1,10 @@
 """The Django app: sees to it that actors find their broker, and that workers find the actors."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from django.apps import AppConfig
+from django.conf import settings
 from django.utils.module_loading import autodiscover_modules
 
 from ..._registry import get_broker, set_default_factory
@@ -10,6 +14,8 @@ from .conf import read
 from .transactions import open_transaction
 
 __all__ = ["PgQueueConfig"]
+
+PACKAGE = __package__
 
 
 class PgQueueConfig(AppConfig):
@@ -29,3 +35,13 @@ class PgQueueConfig(AppConfig):
         """Import the modules that define actors."""
         get_broker()
         autodiscover_modules(*read().autodiscover)
+        if any(str(backend.get("BACKEND", "")).startswith(PACKAGE) for backend in _task_backends()):
+            # Imported here: Django has Tasks from release 6 on only.
+            from .task_backend import declare_all  # noqa: PLC0415
+
+            declare_all()
+
+
+def _task_backends() -> Iterable[Mapping[str, Any]]:
+    found: Mapping[str, Mapping[str, Any]] = getattr(settings, "TASKS", {})
+    return found.values()

@@ -3,6 +3,8 @@
 import json
 import os
 
+import django
+
 from .aliases import database
 
 SECRET_KEY = "not so secret"
@@ -14,3 +16,12 @@ DATABASES = {
 }
 DATABASE_ROUTERS = json.loads(os.environ.get("SHOP_ROUTERS", "[]"))
 PGQUEUE = json.loads(os.environ.get("SHOP_PGQUEUE", "{}"))
+
+BACKEND = "pgqueue.integrations.django.task_backend.TaskBackend"
+TASKS = {
+    "default": {"BACKEND": BACKEND, "QUEUES": ["default", "slow"]},
+    "persistent": {"BACKEND": BACKEND, "QUEUES": [], "OPTIONS": {"MAX_RETRIES": 2, "RESULT_TTL": 60}},
+    "after_commit": {"BACKEND": BACKEND, "OPTIONS": {"ENQUEUE_ON_COMMIT": True}},
+}
+if django.VERSION < (6,):
+    INSTALLED_APPS.append("django_tasks")
