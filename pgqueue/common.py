@@ -16,6 +16,7 @@ __all__ = [
     "compute_backoff",
     "current_millis",
     "dq_name",
+    "error_text",
     "getenv_int",
     "iter_queue",
     "join_all",
@@ -77,6 +78,14 @@ def to_millis(duration: int | timedelta) -> int:
     if not isinstance(duration, int | float):
         raise TypeError(f"A delay is {duration!r}: a number of milliseconds or a timedelta is expected.")
     return duration
+
+
+def error_text(error: BaseException) -> str:
+    """Return what an exception says, and of one that fails to say anything, that it does."""
+    try:
+        return str(error)
+    except Exception as fault:  # noqa: BLE001  # an application's class may do anything
+        return f"<no text: its __str__ raised {type(fault).__name__}>"
 
 
 def q_name(queue_name: str) -> str:

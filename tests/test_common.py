@@ -60,6 +60,15 @@ def test_current_millis_is_the_time_of_day() -> None:
     assert abs(common.current_millis() - time.time() * 1000) < 1000
 
 
+def test_an_error_that_has_no_text_is_named() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise AttributeError("nothing to say")
+
+    assert common.error_text(Mute()) == "<no text: its __str__ raised AttributeError>"
+    assert common.error_text(ValueError("no")) == "no"
+
+
 def test_durations_become_milliseconds() -> None:
     assert common.to_millis(1500) == 1500
     assert common.to_millis(timedelta(seconds=1.5)) == 1500

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from ..broker import Consumer, MessageProxy
+from ..common import error_text
 from ..engine.settlement import OpenSettlements, Settlement
 from ..errors import ActorNotFound, DecodeError, SkipMessage
 from ..logging import get_logger
@@ -284,7 +285,7 @@ def _complete(verdict: Verdict, message: ClaimedProxy, *, failed: bool) -> None:
         verdict.status = "f"
     if failed:
         verdict.reason = "unknown actor" if isinstance(error, ActorNotFound) else "failed"
-        verdict.error = None if error is None else _text(f"{type(error).__name__}: {error}")
+        verdict.error = None if error is None else _text(f"{type(error).__name__}: {error_text(error)}")
         traceback = message.options.get("traceback")
         verdict.traceback = None if traceback is None else _text(str(traceback))
 

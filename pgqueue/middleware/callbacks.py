@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgqueue.common import error_text
+
 from .middleware import Middleware
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Callbacks(Middleware):
         if not callback:
             return
         if exception is not None:
-            failure = {"type": type(exception).__name__, "message": str(exception)}
+            failure = {"type": type(exception).__name__, "message": error_text(exception)}
             broker.get_actor(callback).send(message.asdict(), failure)
         elif not message.failed:
             # A hook may have failed the message without an exception; its actor did not run, so nothing

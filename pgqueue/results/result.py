@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pgqueue.common import error_text
 from pgqueue.errors import ResultFailure
 
 __all__ = ["unwrap_result", "wrap_exception", "wrap_result"]
@@ -22,7 +23,7 @@ def wrap_result(result: Any) -> Any:
 
 def wrap_exception(exception: BaseException) -> dict[str, Any]:
     """Return what is stored for a failure."""
-    failure = {"type": type(exception).__name__, "msg": str(exception)}
+    failure = {"type": type(exception).__name__, "msg": error_text(exception)}
     return {TYPE_KEY: FAILURE_TYPE, "exn": failure}
 
 

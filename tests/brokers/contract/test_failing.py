@@ -105,6 +105,37 @@ def test_a_success_is_told_with_its_result(broker: Broker, worker_for: WorkerFor
     assert told == [(sent.message_id, 3)]
 
 
+class Mute(Exception):
+    """Fails to say what went wrong, as classes do whose __str__ relies on what was never set."""
+
+    def __str__(self) -> str:
+        raise AttributeError("nothing to say")
+
+
+@pytest.mark.parametrize("options", [{}, {"throws": Mute}])
+def test_an_error_without_a_text_is_one_like_any_other(
+    broker: Broker, worker_for: WorkerFor, settlements: Settlements, options: dict[str, Any]
+) -> None:
+    told: list[dict[str, str]] = []
+
+    @pgqueue.actor(broker=broker, queue_name="told")
+    def failed(message: dict[str, Any], what: dict[str, str]) -> None:
+        told.append(what)
+
+    @pgqueue.actor(broker=broker, max_retries=0, on_failure="failed", **options)
+    def fail() -> None:
+        raise Mute
+
+    fail.send()
+    worker = worker_for(broker, worker_threads=1)
+    join(broker)
+    join(broker, "told")
+    assert [what["type"] for what in told] == ["Mute"]
+    assert dead_letter_count(broker) == 1
+    assert [call[0] for call in settlements.calls] == ["nack", "ack"]
+    assert worker.workers[0].is_alive()
+
+
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, Interrupt, GeneratorExit])
 def test_whatever_an_actor_raises_is_tried_again(
     broker: Broker, worker_for: WorkerFor, settlements: Settlements, kind: type[BaseException]
