@@ -24,15 +24,13 @@ class Fleet:
     ) -> None:
         self._env = {"DRILL_URL": url, "DRILL_LEDGER": str(ledger.path), **(env or {})}
         self._ledger = ledger
-        self._threads = threads
+        self.threads = threads
         self.started: list[Process] = []
         self.workers: list[Process] = []
 
     def start(self, count: int = 1) -> list[Process]:
         """Start workers and wait until they are up."""
-        new = [
-            Process(["-m", "tests.drills.worker", str(self._threads)], env=self._env) for _ in range(count)
-        ]
+        new = [Process(["-m", "tests.drills.worker", str(self.threads)], env=self._env) for _ in range(count)]
         self.started += new
         self.workers += new
         for worker in new:

@@ -56,8 +56,14 @@ def test_graceful_stops_under_load(
 def stop_one(fleet: Fleet, url: str, ledger: Ledger, dice: random.Random) -> list[float]:
     """Stop a worker; return how long after its end each message began that it had held and not begun."""
     worker = dice.choice(fleet.workers)
-    with psycopg.connect(url) as conn:
-        held = {row[0] for row in conn.execute(HELD, (worker.pid,))}
+    with psycopg.connect(url, autocommit=True) as conn:
+
+        def more_than_it_runs() -> set[str]:
+            found = {row[0] for row in conn.execute(HELD, (worker.pid,))}
+            assert len(found) > fleet.threads
+            return found
+
+        held = eventually(more_than_it_runs, within_s=20.0)
     fleet.workers.remove(worker)
     worker.send(signal.SIGTERM)
     assert worker.wait() == 0, worker.output

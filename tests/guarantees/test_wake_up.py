@@ -100,7 +100,11 @@ def test_a_dead_listen_connection_is_noticed_replaced_and_reported(
             assert listener_pid(queue) not in {dead, None}
 
         eventually(replaced)
-    assert any("lost its connection" in text for text in caplog.messages)
+
+    def reported() -> None:
+        assert any("lost its connection" in text for text in caplog.messages)
+
+    eventually(reported)
 
     def locked_again() -> None:
         locks = queue.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted")
