@@ -232,6 +232,9 @@ class WorkerThread(Thread):
 
     def pause(self) -> None:
         """Begin no message until `resume`; `wait_until_idle` waits until that is so."""
+        if self.paused:
+            # It is idle already, or will be; nothing would set that again.
+            return
         self._idle.clear()
         self._resumed.clear()
         self.paused = True

@@ -49,6 +49,27 @@ def test_each_worker_thread_waits_for_its_coroutine(broker: Broker, worker_for: 
     assert get_event_loop_thread() is None
 
 
+def test_a_worker_that_stops_leaves_the_loop_to_the_others(broker: Broker, worker_for: WorkerFor) -> None:
+    broker.add_middleware(AsyncIO())
+    ran: list[int] = []
+
+    @pgqueue.actor(broker=broker, max_retries=0)
+    async def work() -> None:
+        ran.append(1)
+
+    first, second = worker_for(broker), worker_for(broker)
+    thread = get_event_loop_thread()
+    first.stop()
+    work.send()
+    join(broker)
+    assert ran == [1]
+    assert get_event_loop_thread() is thread
+    second.stop()
+    assert get_event_loop_thread() is None
+    assert thread is not None
+    assert not thread.is_alive()
+
+
 def test_a_coroutine_may_fail_with_a_timeout_of_its_own(broker: Broker, worker_for: WorkerFor) -> None:
     broker.add_middleware(AsyncIO())
 

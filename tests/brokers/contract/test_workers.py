@@ -92,6 +92,30 @@ def test_a_pause_begins_when_the_running_message_has_ended(broker: Broker, worke
     thread.join()
 
 
+def test_a_worker_may_be_paused_and_resumed_twice(broker: Broker, worker_for: WorkerFor) -> None:
+    ran = threading.Event()
+
+    @actor(broker=broker)
+    def work() -> None:
+        ran.set()
+
+    def pause_twice() -> None:
+        worker.pause()
+        worker.pause()
+
+    worker = worker_for(broker)
+    thread = threading.Thread(target=pause_twice, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    work.send()
+    assert not ran.wait(0.05)
+    worker.resume()
+    worker.resume()
+    assert ran.wait(10)
+    join(broker)
+
+
 def test_a_worker_may_be_stopped_twice_and_without_a_start(broker: Broker, worker_for: WorkerFor) -> None:
     Worker(broker).stop()
     worker = worker_for(broker)
