@@ -3,6 +3,26 @@
 
 CREATE SCHEMA pgqueue;
 
+CREATE FUNCTION pgqueue.wake_idle_workers() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+        BEGIN
+            IF pg_sequence_last_value(format('%I.idle_%s', TG_TABLE_SCHEMA, NEW.idle_cell)::regclass)
+                > extract(epoch FROM clock_timestamp()) * 1000
+            THEN
+                -- The workers' channel: <schema>, a colon, ready. A name that is too long for that has a checksum.
+                PERFORM pg_notify(
+                    CASE
+                        WHEN length(TG_TABLE_SCHEMA) < 58 THEN concat_ws(chr(58), TG_TABLE_SCHEMA, 'ready')
+                        ELSE concat_ws(chr(58), left(TG_TABLE_SCHEMA, 48), TG_ARGV[0], 'ready')
+                    END,
+                    ''
+                );
+            END IF;
+            RETURN NULL;
+        END
+        $$;
+
 CREATE TABLE pgqueue.alembic_version (
     version_num character varying(32) NOT NULL
 );
@@ -249,17 +269,21 @@ CREATE TABLE pgqueue.ready (
     xid bigint NOT NULL,
     id bigint NOT NULL,
     lane integer NOT NULL,
-    slot smallint NOT NULL
+    slot smallint NOT NULL,
+    idle_cell smallint
 )
 PARTITION BY LIST (slot);
 
 COMMENT ON TABLE pgqueue.ready IS 'Messages that may be claimed; the claim deletes the row.';
 
+COMMENT ON COLUMN pgqueue.ready.idle_cell IS 'The idle register to look at when the transaction commits; in one row of each queue at most.';
+
 CREATE TABLE pgqueue.ready_0 (
     xid bigint CONSTRAINT ready_xid_not_null NOT NULL,
     id bigint CONSTRAINT ready_id_not_null NOT NULL,
     lane integer CONSTRAINT ready_lane_not_null NOT NULL,
-    slot smallint CONSTRAINT ready_slot_not_null NOT NULL
+    slot smallint CONSTRAINT ready_slot_not_null NOT NULL,
+    idle_cell smallint
 )
 WITH (autovacuum_enabled=off, vacuum_truncate=off);
 
@@ -420,6 +444,8 @@ CREATE INDEX scheduled_message_id ON pgqueue.scheduled USING btree (message_id);
 CREATE INDEX scheduled_xid ON pgqueue.scheduled USING btree (xid);
 
 CREATE INDEX waits_key ON pgqueue.waits USING btree (key);
+
+CREATE CONSTRAINT TRIGGER wake_idle_workers AFTER INSERT ON pgqueue.ready DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.idle_cell IS NOT NULL)) EXECUTE FUNCTION pgqueue.wake_idle_workers('dd2ab8c9');
 
 ALTER TABLE ONLY pgqueue.worker_states
     ADD CONSTRAINT worker_states_owner_fkey FOREIGN KEY (owner) REFERENCES pgqueue.workers(owner) ON DELETE CASCADE;

@@ -12,7 +12,7 @@ from ..logging import get_logger
 from ..storage import messages
 from ..storage.calls import Call, perform_async, run, run_async
 from ..storage.messages import NewMessage
-from ..storage.registers import channel, idle_register
+from ..storage.registers import channel, idle_cell, idle_register
 from ..transactions.joining import Joiner
 from ._outgoing import Encoded, announcement
 
@@ -28,8 +28,8 @@ __all__ = ["Sender"]
 #: How often a send is tried over lost connections, and the seconds between two tries.
 SEND_ATTEMPTS, SEND_RETRY_S = 6, 0.25
 
-#: Messages written in one statement.
-ENQUEUE_BATCH = 5_000
+#: The most messages, and bytes of them, of one statement. More are several statements, in one transaction.
+MOST_MESSAGES, MOST_BYTES = 100_000, 128 * 1024 * 1024
 
 logger = get_logger(__name__)
 
@@ -110,7 +110,7 @@ class Sender:
         """Write messages in the transaction of ``target``, which was admitted."""
         rows = self.rows(encoded, delay)
         try:
-            for call in self._calls(rows, announcement(delay)):
+            for call in self._calls_for_later(rows, announcement(delay)):
                 self.joiner.write(target, call)
         except SchemaOutdated:
             self.forget()
@@ -122,7 +122,7 @@ class Sender:
         """The same, for a coroutine."""
         rows = await self.rows_async(encoded, delay)
         try:
-            for call in self._calls(rows, announcement(delay)):
+            for call in self._calls_for_later(rows, announcement(delay)):
                 await self.joiner.write_async(target, call)
         except SchemaOutdated:
             self.forget()
@@ -153,16 +153,21 @@ class Sender:
         return _rows(await self._catalog.lanes_of_async({one.lane for one in encoded}), encoded, delay)
 
     def _calls(self, rows: Sequence[NewMessage], announce: str | None) -> list[Call]:
+        """The statements for a transaction that commits at once: they look for idle workers themselves."""
         schema = self._database.schema
         cells = sorted({idle_register(row.queue_name, schema=schema) for row in rows})
         return [
+            messages.enqueue_call(part, channel=channel(schema), registers=cells, announce=announce)
+            for part in _parts(rows)
+        ]
+
+    def _calls_for_later(self, rows: Sequence[NewMessage], announce: str | None) -> list[Call]:
+        """The statements for a transaction that may be open for long: idle workers are looked for as it commits."""
+        return [
             messages.enqueue_call(
-                rows[start : start + ENQUEUE_BATCH],
-                channel=channel(schema),
-                registers=cells,
-                announce=announce,
+                part, channel=channel(self._database.schema), idle_cells=_idle_cells(part), announce=announce
             )
-            for start in range(0, len(rows), ENQUEUE_BATCH)
+            for part in _parts(rows)
         ]
 
     def forget(self) -> None:
@@ -192,6 +197,33 @@ def _rows(
         )
         for one in encoded
     ]  # fmt: skip
+
+
+def _parts(rows: Sequence[NewMessage]) -> list[Sequence[NewMessage]]:
+    if len(rows) <= MOST_MESSAGES and sum(len(row.payload) for row in rows) <= MOST_BYTES:
+        return [rows]
+    parts: list[list[NewMessage]] = [[]]
+    size = 0
+    for row in rows:
+        size += len(row.payload)
+        if parts[-1] and (size > MOST_BYTES or len(parts[-1]) >= MOST_MESSAGES):
+            parts.append([])
+            size = len(row.payload)
+        parts[-1].append(row)
+    return list(parts)
+
+
+def _idle_cells(rows: Sequence[NewMessage]) -> list[int | None]:
+    """For one message of each idle register its number: one that is due at once, if there is any."""
+    chosen: dict[int, int] = {}
+    for place, row in enumerate(rows):
+        cell = idle_cell(row.queue_name)
+        if cell not in chosen or (rows[chosen[cell]].eta_ms is not None and row.eta_ms is None):
+            chosen[cell] = place
+    cells: list[int | None] = [None] * len(rows)
+    for cell, place in chosen.items():
+        cells[place] = cell
+    return cells
 
 
 def _pause_after(error: BrokerConnectionError, attempt: int) -> float:

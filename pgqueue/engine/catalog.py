@@ -97,6 +97,8 @@ def _missing(known: Collection[Pair], wanted: Collection[Pair]) -> list[Pair]:
 
 def _own_place(schema: str) -> Procedure[str]:
     place = yield from find_place(schema)
+    if place.is_migrated and not place.may_read_revision:
+        return place.name  # a producer's role: that the schema is too old shows when it sends
     found = yield from find_revision(schema)
     if found is None or found < REQUIRED_REVISION:
         raise SchemaOutdated(found=found, required=REQUIRED_REVISION)

@@ -25,7 +25,7 @@ from .statements import Compiled, Statements
 Connection: TypeAlias = "psycopg.Connection[Any]"
 
 #: The revision that this release needs; the newest of ``migrations/versions``.
-REQUIRED_REVISION = "pgqueue_0004"
+REQUIRED_REVISION = "pgqueue_0005"
 
 #: Seconds to wait for a connection of the pool, or for the server to take a new one.
 CONNECT_TIMEOUT_S = 10

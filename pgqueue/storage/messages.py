@@ -150,17 +150,20 @@ def enqueue_call(
     messages: Sequence[NewMessage],
     *,
     channel: str,
-    registers: Sequence[str],
+    registers: Sequence[str] = (),
+    idle_cells: Sequence[int | None] = (),
     announce: str | None = None,
 ) -> Call:
     """The statement that writes ``messages``; workers are told if one is idle on ``registers``.
 
     Parameters:
+      idle_cells: For each message the number of a register to look at when the transaction commits, or None.
       announce: Tell them in any case: in how many milliseconds these messages are due.
     """
     parameters: dict[str, Value] = {
         "channel": channel,
         "registers": Texts(registers),
+        "idle_cells": plain(idle_cells),
         "announce": announce,
         **_columns(messages),
     }

@@ -22,7 +22,12 @@ LONGEST_CHANNEL = 63
 
 def idle_register(queue_name: str, *, schema: str) -> str:
     """The cell in which idle workers of a queue leave word."""
-    return f'"{schema}".idle_{crc32(queue_name.encode()) % IDLE_REGISTERS}'
+    return f'"{schema}".idle_{idle_cell(queue_name)}'
+
+
+def idle_cell(queue_name: str) -> int:
+    """The number of that cell."""
+    return crc32(queue_name.encode()) % IDLE_REGISTERS
 
 
 def channel(schema: str) -> str:

@@ -15,17 +15,19 @@ class Place:
       name: The same for all connections to the same schema, database and server.
       is_migrated: There is a schema of ours.
       may_send: The connection's role may write messages.
+      may_read_revision: It may also ask for the schema's revision.
     """
 
     name: str
     is_migrated: bool
     may_send: bool
+    may_read_revision: bool
 
 
 def find_place(schema: str) -> Procedure[Place]:
     """Ask where a connection is."""
-    ((name, is_migrated, may_send),) = yield Call("schema/place", {"schema": schema})
-    return Place(name, is_migrated, may_send)
+    (row,) = yield Call("schema/place", {"schema": schema})
+    return Place(*row)
 
 
 def find_revision(schema: str) -> Procedure[str | None]:

@@ -5,7 +5,10 @@ SELECT
     versions.oid IS NOT NULL AS is_migrated,
     coalesce(
         has_schema_privilege(namespace.oid, 'USAGE') AND has_table_privilege(messages.oid, 'INSERT'), false
-    ) AS may_send
+    ) AS may_send,
+    coalesce(
+        has_schema_privilege(namespace.oid, 'USAGE') AND has_table_privilege(versions.oid, 'SELECT'), false
+    ) AS may_read_revision
 FROM pg_catalog.pg_control_system() AS control
 CROSS JOIN pg_catalog.pg_database AS database
 LEFT JOIN pg_catalog.pg_namespace AS namespace ON namespace.nspname = %(schema)s::text
