@@ -187,8 +187,8 @@ class TestForks:
             """
             import time
             def beside():
-                print("beside")
                 try:
+                    print("beside")
                     while True: time.sleep(60)
                 finally:
                     print("cleaned up")

@@ -32,8 +32,8 @@ BESIDE = """
 import pathlib, time
 
 def run():
-    print("beside")
     try:
+        print("beside")
         time.sleep(60)
     finally:
         print("cleaning up")
