@@ -35,6 +35,7 @@ class QueueFigures:
 
     Attributes:
       oldest_age_s: For how long the oldest ready message could have been run; None if none is ready.
+      parked: Messages of paused actors that workers have put aside.
     """
 
     queue_name: str
@@ -43,6 +44,7 @@ class QueueFigures:
     scheduled: int
     dead: int
     oldest_age_s: float | None
+    parked: int
 
 
 def counts(conn: Connection, statements: Statements, *, queue_name: str) -> QueueCounts:

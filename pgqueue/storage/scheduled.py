@@ -47,6 +47,12 @@ def promote(
     return Promoted(snapshot, row[1], row[2], row[3], last, undecided)
 
 
+def hasten(conn: Connection, statements: Statements, *, key: str) -> int:
+    """Make a scheduled message ready now, by the key of its id; return how many rows of it there were."""
+    row = conn.execute(statements["scheduled/hasten"], {"key": key}).fetchone()
+    return int(row[0]) if row else 0
+
+
 def next_due_in(
     conn: Connection, statements: Statements, *, after: tuple[datetime, int]
 ) -> tuple[Snapshot, float | None]:

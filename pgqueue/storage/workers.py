@@ -5,7 +5,10 @@ Owns the tables workers and worker_states.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
+
+from psycopg.rows import class_row
 
 from .database import Connection
 from .statements import Statements
@@ -28,6 +31,32 @@ class DeadWorker:
     host: str
     pid: int
     gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """An owner who claims, and what he has said of himself.
+
+    Attributes:
+      silent_s: Seconds since the last heartbeat, which comes every two.
+      held: How many messages he holds, claimed ahead ones included.
+      queues: What he serves; None if he has not said so (yet).
+      running: The numbers of the messages that he has been running for more than a second.
+    """
+
+    owner: UUID
+    host: str
+    pid: int
+    threads: int
+    started_at: datetime
+    seen_at: datetime
+    silent_s: float
+    up_s: float
+    held: int
+    queues: list[str] | None
+    actors: list[str] | None
+    running: list[int]
+    running_since: list[datetime]
 
 
 def lock_key(owner: UUID) -> int:
@@ -82,6 +111,12 @@ def publish(
         "running_ms": list(running_ms.values()),
     }
     conn.execute(statements["worker_states/publish"], parameters)
+
+
+def list_workers(conn: Connection, statements: Statements) -> list[WorkerRow]:
+    """Everybody who claims, by host and process."""
+    with conn.cursor(row_factory=class_row(WorkerRow)) as cursor:
+        return cursor.execute(statements["workers/list"]).fetchall()
 
 
 def find_lost(

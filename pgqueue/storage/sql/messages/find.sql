@@ -18,6 +18,10 @@ found AS (
     JOIN pgqueue.ready
         ON ready.slot = message.slot AND ready.lane = message.lane AND ready.xid = message.xid AND ready.id = message.id
     UNION ALL
+    SELECT 2, payload, 'queued', NULL, NULL, NULL
+    FROM pgqueue.parked
+    WHERE message_id = %(key)s::uuid
+    UNION ALL
     SELECT 3, payload, 'scheduled', NULL, NULL, NULL
     FROM pgqueue.scheduled
     WHERE message_id = %(key)s::uuid

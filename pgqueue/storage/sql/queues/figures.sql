@@ -17,6 +17,11 @@ leased AS MATERIALIZED (
     WHERE id = ANY ((SELECT ids FROM held)::bigint[])
     GROUP BY lane
 ),
+parked AS MATERIALIZED (
+    SELECT first.lane, count(*) AS count
+    FROM (SELECT lane FROM pgqueue.parked ORDER BY actor_name, id LIMIT %(most)s) AS first
+    GROUP BY first.lane
+),
 scheduled AS MATERIALIZED (
     SELECT next.lane, count(*) AS count
     FROM (SELECT lane FROM pgqueue.scheduled ORDER BY due_at, id LIMIT %(most)s) AS next
@@ -41,6 +46,8 @@ SELECT
             SELECT id FROM pgqueue.ready WHERE lane = lane.id ORDER BY xid, id LIMIT 1
         ) AS first
         JOIN pgqueue.messages AS message ON message.id = first.id
-    ) AS oldest_age_s
+        HAVING count(*) > 0
+    ) AS oldest_age_s,
+    (SELECT coalesce(sum(count), 0)::bigint FROM parked WHERE lane = ANY (queue.lanes)) AS parked
 FROM queue
 ORDER BY queue.queue_name

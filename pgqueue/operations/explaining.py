@@ -1,0 +1,250 @@
+"""Why a message is not running: what is known of it, and what follows from that in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ..storage import health, orders, pauses, whereabouts
+from ..storage.database import Database
+from ..storage.dead_letters import DeadLetter
+from ..storage.health import Session
+from ..storage.messages import keys_of
+from ..storage.pauses import Pause
+from ..storage.whereabouts import Ahead, End, LiveRow
+from .crew import Crew, crew_of
+from .wording import ago, more, span
+
+#: How far messages ahead are counted.
+MOST_AHEAD = 10_000
+
+_REASONS = {
+    "failed": "its actor failed, and no retry was left",
+    "undecodable": "its bytes are not those of a message",
+    "poison": "it was running in three workers when they were lost",
+    "unknown actor": "the worker that took it declares no such actor",
+    "unrecordable": "what became of it could not be written",
+}
+
+
+_NOWHERE = (
+    "No message of this id is known. It was never sent, its transaction is open or was rolled back, it was deleted, "
+    "or it ended long ago: outcomes are kept for a day, dead letters for seven."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that is known of a message: its rows, ends and dead letters, and what stands in its way."""
+
+    message_id: str
+    live: list[LiveRow]
+    ends: list[End]
+    letters: list[DeadLetter]
+    crew: list[Crew]
+    pauses: list[Pause]
+    ahead: Ahead | None = None
+    cancelling: bool = False
+    writers: list[Session] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a message is where it is.
+
+    Attributes:
+      status: As `MessageStatus`, from the most alive of its rows.
+      because: The reasons, the weightiest first; the others hold as well.
+      remedy: What would change it, if anybody can.
+    """
+
+    status: str
+    because: list[str]
+    remedy: str | None = None
+
+
+def find(database: Database, message_id: str) -> Found:
+    """Gather what is known of a message."""
+    statements = database.statements
+    with database.bounded() as conn:
+        live = whereabouts.find_live(conn, statements, message_id=message_id)
+        ends = whereabouts.find_ends(conn, statements, message_id=message_id)
+        letters = whereabouts.find_dead(conn, statements, message_id=message_id)
+        waiting = next((row for row in live if row.state == "queued"), None)
+        return Found(
+            message_id, live, ends, letters,
+            crew=crew_of(conn, database),
+            pauses=pauses.list_pauses(conn, statements),
+            ahead=None if waiting is None else whereabouts.count_ahead(
+                conn, statements, row=waiting, most=MOST_AHEAD
+            ),
+            cancelling=orders.answer_to(conn, statements, key=keys_of(message_id)[0]) in {"asked", "accepted"},
+            writers=[] if live or ends or letters else health.writers(conn, statements),
+        )  # fmt: skip
+
+
+def explain(found: Found) -> Explanation:
+    """Say why a message is not running, or what became of it."""
+    for state, tell in _TELLERS.items():
+        row = next((row for row in found.live if row.state == state), None)
+        if row is not None:
+            return tell(found, row)
+    if found.letters and (not found.ends or found.ends[0].status == "f"):
+        return _dead(found.letters[0])
+    if found.ends:
+        return _ended(found.ends[0])
+    return _unknown(found)
+
+
+def _running(found: Found, row: LiveRow) -> Explanation:
+    holder = next((crew for crew in found.crew if crew.owner == row.owner), None)
+    asked = ["It was to be cancelled; its worker has been asked."] if found.cancelling else []
+    if holder is None:
+        because = [
+            f"It was claimed {ago(row.now - row.since)} by a worker that is not registered (any more)."
+        ]
+        return Explanation("running", [*because, *asked, "Another worker takes it over within 15 seconds."])
+    because = _held(found, row, holder)
+    if not holder.alive:
+        because.append(
+            f"That worker has been silent for {span(holder.silent_s)}. If it is lost, another takes over."
+        )
+    if row.attempts:
+        because.append(f"{more(row.attempts, 'worker')} had been lost while running it.")
+    remedy = None if asked else f"pgqueue messages cancel {found.message_id}"
+    return Explanation("running", [*because, *asked], remedy)
+
+
+def _held(found: Found, row: LiveRow, holder: Crew) -> list[str]:
+    since = next((run.since for run in holder.running if run.message_id == found.message_id), None)
+    if since is not None:
+        return [f"It is running: worker {holder.name} began {ago(row.now - since)}."]
+    waits = f"It has just begun, or was claimed ahead and waits for one of {holder.threads} threads."
+    others = [
+        f"That worker has been running {run.actor_name} for {_for(row.now - run.since)}."
+        for run in holder.running[:3]
+    ]
+    return [f"Worker {holder.name} claimed it {ago(row.now - row.since)}. {waits}", *others]
+
+
+def _queued(found: Found, row: LiveRow) -> Explanation:
+    reasons, remedy = _obstacles(found, row)
+    if found.ahead is not None:
+        reasons += _in_front(found.ahead)
+    if not reasons:
+        serving = sum(crew.alive and crew.serves(row.queue_name) for crew in found.crew)
+        workers = more(serving, "worker") + f" serving {row.queue_name!r}"
+        reasons = [f"It is the next of its queue: {workers} will claim it at once, or when a thread is free."]
+    return Explanation("queued", [*reasons, f"It has been ready for {_for(row.now - row.since)}."], remedy)
+
+
+def _obstacles(found: Found, row: LiveRow) -> tuple[list[str], str | None]:
+    """What keeps a message from being begun as things are, and what would help."""
+    obstacles: list[tuple[str, str | None]] = []
+    for pause in found.pauses:
+        lasting = f"has been paused for {_for(row.now - pause.paused_at)}."
+        if (pause.kind, pause.name) == ("queue", row.queue_name):
+            obstacles.append((f"Queue {pause.name!r} {lasting}", f"pgqueue queues resume {pause.name}"))
+        if (pause.kind, pause.name) == ("actor", row.actor_name):
+            obstacles.append(
+                (f"Actor {pause.name!r} {lasting}", f"pgqueue queues resume --actor {pause.name}")
+            )
+    obstacles += _without_workers(found, row)
+    return [reason for reason, _ in obstacles], next((remedy for _, remedy in obstacles if remedy), None)
+
+
+def _without_workers(found: Found, row: LiveRow) -> list[tuple[str, str | None]]:
+    alive = [crew for crew in found.crew if crew.alive]
+    if not alive:
+        silent = f" ({more(len(found.crew), 'worker')} silent)" if found.crew else ""
+        return [(f"No worker is alive{silent}.", "pgqueue MODULE")]
+    serving = [crew for crew in alive if crew.serves(row.queue_name)]
+    if not serving:
+        served = sorted({name for crew in alive for name in crew.queues or ()})
+        names = ", ".join(map(repr, served[:10])) or "none"
+        reason = f"No worker serves queue {row.queue_name!r}; those alive serve {names}."
+        return [(reason, f"pgqueue MODULE --queues {row.queue_name}")]
+    if not any(crew.declares(row.actor_name) for crew in serving):
+        workers = f"No worker that serves queue {row.queue_name!r} declares actor {row.actor_name!r}"
+        return [(f"{workers}: whoever claims the message makes it a dead letter.", None)]
+    return []
+
+
+def _in_front(ahead: Ahead) -> list[str]:
+    reasons = []
+    if ahead.more_urgent:
+        reasons.append(
+            f"It is behind {more(ahead.more_urgent, 'message', most=MOST_AHEAD)} of higher priority."
+        )
+    if ahead.earlier:
+        number = more(ahead.earlier, "message", most=MOST_AHEAD)
+        reasons.append(f"It is behind {number} of the same priority that came before it.")
+    return reasons
+
+
+def _parked(found: Found, row: LiveRow) -> Explanation:
+    since = next(
+        (pause.paused_at for pause in found.pauses if (pause.kind, pause.name) == ("actor", row.actor_name)),
+        None,
+    )
+    actor = f"Actor {row.actor_name!r}"
+    if since is not None:
+        because = f"{actor} has been paused for {_for(row.now - since)}; a worker put the message aside."
+        return Explanation("queued", [because], f"pgqueue queues resume --actor {row.actor_name}")
+    because = f"{actor} was paused and has been resumed: a worker brings the message back within a second."
+    others, remedy = _obstacles(found, row)
+    return Explanation("queued", [because, *others], remedy)
+
+
+def _scheduled(found: Found, row: LiveRow) -> Explanation:
+    left = row.since - row.now
+    if left > timedelta(0):
+        because = [f"It is not due: it will be {_at(row.since)}, in {span(left.total_seconds())}."]
+        others, _ = _obstacles(found, row)
+        return Explanation("scheduled", [*because, *others], f"pgqueue messages retry {found.message_id}")
+    because = [f"It has been due for {_for(-left)} and was not made ready."]
+    if any(crew.alive for crew in found.crew):
+        return Explanation("scheduled", [*because, "Workers are alive and do that within a second."])
+    return Explanation(
+        "scheduled", [*because, "That is the work of workers, and none is alive."], "pgqueue MODULE"
+    )
+
+
+def _dead(letter: DeadLetter) -> Explanation:
+    because = [
+        f"It is a dead letter since {_at(letter.died_at)}: {_REASONS.get(letter.reason, letter.reason)}."
+    ]
+    if letter.error:
+        because.append(f"The error: {letter.error.splitlines()[0][:300]}")
+    return Explanation("failed", because, f"pgqueue dead requeue {letter.name}")
+
+
+def _ended(end: End) -> Explanation:
+    took = f"It waited for {span(end.wait_ms / 1000)} and ran for {span(end.run_ms / 1000)}."
+    if end.status == "c":
+        took = f"It had waited for {span(end.wait_ms / 1000)}."
+    what = {"d": "done", "c": "cancelled", "f": "failed"}[end.status]
+    because = [f"It is over: {what} {_at(end.finished_at)}.", took]
+    if end.status == "f":
+        because.append("Its dead letter was purged, or has been requeued and ended since.")
+    return Explanation(what, because)
+
+
+def _unknown(found: Found) -> Explanation:
+    because = [_NOWHERE]
+    because += [
+        f"Session {session.pid} ({session.detail}) has written something and not committed for {span(session.seconds)}."
+        for session in found.writers
+    ]
+    return Explanation("unknown", because)
+
+
+def _for(time: timedelta) -> str:
+    return span(max(0.0, time.total_seconds()))
+
+
+def _at(instant: datetime) -> str:
+    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
+_TELLERS = {"running": _running, "queued": _queued, "parked": _parked, "scheduled": _scheduled}

@@ -1,0 +1,186 @@
+"""Lists messages page by page: whatever the size of the queue, a page costs what it shows, or stops at a bound.
+
+A page's end is told as a cursor, an opaque word that names the place. Pages stay right while messages come and go.
+"""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ..errors import PgQueueError
+from ..storage import lanes, listings, retention
+from ..storage.database import Connection, Database
+from ..storage.listings import Listed, Place, Row
+from ..storage.statements import Statements
+
+#: What can be asked for, in the order in which a list has it.
+STATES = ("running", "queued", "parked", "scheduled", "done", "failed", "cancelled")
+
+#: The states in which a message can still run: what a list shows unless told otherwise.
+LIVE = STATES[:4]
+
+#: Rows read at once, and the most that are looked at for a page in which few of them fit.
+CHUNK, MOST_LOOKED_AT = 500, 20_000
+
+#: Blocks of outcomes that are read at once, some 80 rows each, and how many windows of two hours are kept.
+BLOCKS, WINDOWS = 64, retention.OUTCOME_SLICES - 1
+
+_STATUS = {"done": "d", "failed": "f", "cancelled": "c"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).isoformat()
+
+Fetch = Callable[[Place, int], list[Row]]
+
+
+class BadCursor(PgQueueError):
+    """A cursor is none that a list has given out."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """Which messages are meant: all those that fit everything that is given."""
+
+    states: tuple[str, ...] = LIVE
+    queue_name: str | None = None
+    actor_name: str | None = None
+
+    def fits(self, message: Listed) -> bool:
+        """Whether a message of one of the states is meant."""
+        return (self.queue_name is None or message.queue_name == self.queue_name) and (
+            self.actor_name is None or message.actor_name == self.actor_name
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list; ``cursor`` leads to the next, None: this is the last.
+
+    A page may be short, or even empty, and not the last: few of many messages fitted.
+    """
+
+    messages: list[Listed]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A part of a list with an order of its own: where it begins, and how to go on after a place of it."""
+
+    name: str
+    start: Place
+    fetch: Fetch
+
+
+def list_messages(
+    database: Database, which: MessageFilter, *, limit: int = 50, cursor: str | None = None
+) -> Page:
+    """A page of messages: held ones, ready ones in the order in which they run, parked, scheduled, ended ones.
+
+    Raises:
+      BadCursor: ``cursor`` was not given out by a list of these states.
+    """
+    with database.bounded() as conn:
+        sources = list(_sources(conn, database.statements, which))
+        first, place = _read(cursor, sources)
+        return _fill(sources[first:], place, which, limit)
+
+
+def _fill(sources: list[_Source], place: Place | None, which: MessageFilter, limit: int) -> Page:
+    found: list[Listed] = []
+    looked_at = 0
+    for source in sources:
+        at = source.start if place is None else place
+        place = None
+        while rows := source.fetch(at, CHUNK):
+            for message, at in rows:  # the place of the last row that was looked at
+                if which.fits(message):
+                    found.append(message)
+                if len(found) == limit:
+                    return Page(found, _write(source, at))
+            looked_at += len(rows)
+            if looked_at >= MOST_LOOKED_AT:
+                return Page(found, _write(source, at))
+    return Page(found, None)
+
+
+def _sources(conn: Connection, statements: Statements, which: MessageFilter) -> Iterator[_Source]:
+    if "running" in which.states:
+        yield _Source("running", (0,), lambda at, n: listings.list_held(conn, statements, after=at, limit=n))
+    if "queued" in which.states:
+        yield from _ready(conn, statements, which)
+    if "parked" in which.states:
+        yield _Source(
+            "parked", ("", 0), lambda at, n: listings.list_parked(conn, statements, after=at, limit=n)
+        )
+    if "scheduled" in which.states:
+        yield _Source(
+            "scheduled",
+            (_EPOCH, 0),
+            lambda at, n: listings.list_scheduled(conn, statements, after=at, limit=n),
+        )
+    statuses = [_STATUS[state] for state in which.states if state in _STATUS]
+    if statuses:
+        yield from _ended(conn, statements, which, statuses)
+
+
+def _ready(conn: Connection, statements: Statements, which: MessageFilter) -> Iterator[_Source]:
+    known = lanes.list_lanes(conn, statements)
+    wanted = [lane for lane in known if which.queue_name in {None, lane.queue_name}]
+    for lane in sorted(wanted, key=lambda lane: (lane.priority, lane.queue_name)):
+        key = (lane.id, lane.queue_name, lane.priority)
+
+        def fetch(at: Place, n: int, lane: tuple[int, str, int] = key) -> list[Row]:
+            return listings.list_ready(conn, statements, lane=lane, after=at, limit=n)
+
+        yield _Source(f"queued {lane.id}", (0, 0), fetch)
+
+
+def _ended(
+    conn: Connection, statements: Statements, which: MessageFilter, statuses: list[str]
+) -> Iterator[_Source]:
+    newest = retention.now_s(conn, statements) // retention.OUTCOME_WIDTH_S
+    for window in range(newest, newest - WINDOWS, -1):
+        slice_ = window % retention.OUTCOME_SLICES
+        blocks = listings.outcome_blocks(conn, statements, slice_=slice_)
+        if not blocks:
+            continue
+
+        def fetch(at: Place, n: int, slice_: int = slice_) -> list[Row]:
+            until = (int(at[0]), int(at[1]))
+            while until > (0, 0):
+                # What stands before line 0 of a block lies in the blocks before it.
+                from_block = max(0, until[0] - BLOCKS)
+                rows = listings.list_outcomes(
+                    conn, statements, slice_=slice_, from_block=from_block, until=until, statuses=statuses,
+                    queue_name=which.queue_name, actor_name=which.actor_name, limit=n,
+                )  # fmt: skip
+                if rows:
+                    return rows
+                until = (from_block, 0)
+            return []
+
+        yield _Source(f"ended {window}", (blocks, 0), fetch)
+
+
+def _write(source: _Source, at: Place) -> str:
+    return urlsafe_b64encode(json.dumps([source.name, *at]).encode()).decode().rstrip("=")
+
+
+def _read(cursor: str | None, sources: list[_Source]) -> tuple[int, Place | None]:
+    """Which source a cursor leads to, and the place in it."""
+    if cursor is None:
+        return 0, None
+    try:
+        name, *at = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        number = next(n for n, source in enumerate(sources) if source.name == name)
+        start = sources[number].start
+        if [type(part) for part in at] != [type(part) for part in start]:
+            raise ValueError(at)
+        if isinstance(start[0], str) and name == "scheduled":
+            datetime.fromisoformat(at[0])
+    except (ValueError, TypeError, StopIteration) as error:
+        raise BadCursor(
+            f"{cursor!r} is no place in this list: begin without it, or take the one that the page before has given."
+        ) from error
+    return number, tuple(at)

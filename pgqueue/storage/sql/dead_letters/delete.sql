@@ -1,0 +1,2 @@
+DELETE FROM pgqueue.dead_letters
+WHERE id = ANY (%(ids)s::bigint[])

@@ -1,0 +1,15 @@
+-- Messages that workers hold, in the order of their ids; running_since only of those that have run for a moment.
+SELECT
+    part.id, message.message_id::text AS message_id, message.foreign_id, lane.queue_name, lane.priority,
+    message.actor_name, message.attempts::integer AS attempts, lease.claimed_at,
+    state.running_since[array_position(state.running, part.id)] AS running_since,
+    worker.host, worker.pid
+FROM pgqueue.leases AS lease
+CROSS JOIN LATERAL unnest(lease.ids) AS part (id)
+JOIN pgqueue.messages AS message ON message.slot = lease.slot AND message.id = part.id
+JOIN pgqueue.lanes AS lane ON lane.id = message.lane
+LEFT JOIN pgqueue.workers AS worker ON worker.owner = lease.owner
+LEFT JOIN pgqueue.worker_states AS state ON part.id = ANY (state.running)
+WHERE part.id <> ALL (lease.done) AND part.id > %(after_id)s
+ORDER BY part.id
+LIMIT %(limit)s

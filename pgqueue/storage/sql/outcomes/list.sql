@@ -1,0 +1,16 @@
+-- Ends of messages in some blocks of a slice, the youngest first: rows lie in the order of their commits, near enough,
+-- and there is no index by time, which every ack would have to pay for.
+SELECT
+    (outcome.ctid::text::point)[0]::bigint AS block, (outcome.ctid::text::point)[1]::integer AS line,
+    outcome.message_id::text AS message_id, outcome.foreign_id, lane.queue_name, lane.priority, outcome.actor_name,
+    outcome.attempts::integer AS attempts, outcome.status::text AS status, outcome.finished_at, outcome.wait_ms,
+    outcome.run_ms, outcome.error
+FROM pgqueue.outcomes_0 AS outcome
+JOIN pgqueue.lanes AS lane ON lane.id = outcome.lane
+WHERE outcome.ctid >= %(from)s::tid
+    AND outcome.ctid < %(until)s::tid
+    AND outcome.status = ANY (%(statuses)s::"char"[])
+    AND (%(queue_name)s::text IS NULL OR lane.queue_name = %(queue_name)s)
+    AND (%(actor_name)s::text IS NULL OR outcome.actor_name = %(actor_name)s)
+ORDER BY outcome.ctid DESC
+LIMIT %(limit)s

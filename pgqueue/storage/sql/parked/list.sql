@@ -1,0 +1,9 @@
+-- Messages of paused actors, actor by actor.
+SELECT
+    parked.actor_name, parked.id, parked.message_id::text AS message_id, parked.foreign_id, lane.queue_name,
+    lane.priority, parked.attempts::integer AS attempts, parked.parked_at
+FROM pgqueue.parked
+JOIN pgqueue.lanes AS lane ON lane.id = parked.lane
+WHERE (parked.actor_name, parked.id) > (%(after_actor)s, %(after_id)s)
+ORDER BY parked.actor_name, parked.id
+LIMIT %(limit)s

@@ -1,0 +1,206 @@
+"""What the doctor finds wrong, and what he says mends it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pgqueue import schema
+from pgqueue.actor import actor
+from pgqueue.brokers.postgres import PostgresBroker
+from pgqueue.operations import checking
+from pgqueue.operations.checking import Check
+from pgqueue.storage import health
+from pgqueue.storage.database import Database
+from tests.conftest import WorkerFor
+from tests.support.eventually import eventually
+from tests.support.postgres import with_database
+from tests.support.queue import Queue
+
+
+def checks(database: Database) -> dict[str, Check]:
+    return {check.name: check for check in checking.check(database)}
+
+
+def found(queue: Queue, name: str) -> Check:
+    return checks(queue.database)[name]
+
+
+def test_an_empty_schema_without_workers_is_only_warned_of(queue: Queue) -> None:
+    results = checks(queue.database)
+    assert [name for name, check in results.items() if check.verdict == "failure"] in ([], ["durability"])
+    assert results["workers"] == Check("workers", "warning", "no worker is alive", "pgqueue MODULE")
+    assert {"reachable", "version", "schema", "slots", "notifications", "connections"} <= set(results)
+
+
+def test_a_busy_deployment_is_well(
+    postgres_broker: PostgresBroker, worker_for: WorkerFor, queue: Queue
+) -> None:
+    @actor
+    def work() -> None: ...
+
+    worker_for(postgres_broker)
+    work.send()
+    postgres_broker.join("default", timeout=10_000)
+
+    def look() -> None:
+        results = checks(queue.database)
+        assert {name for name, check in results.items() if check.verdict != "ok"} <= {"durability"}
+        assert results["workers"].found == "1 worker alive with 8 threads"
+
+    eventually(look)
+
+
+def test_a_server_that_can_not_be_reached_ends_the_visit() -> None:
+    database = Database("postgresql://user:secret@127.0.0.1:1/nothing?connect_timeout=2")
+    results = checks(database)
+    assert list(results) == ["reachable"]
+    assert results["reachable"].verdict == "failure"
+    assert "secret" not in results["reachable"].found
+
+
+def test_a_schema_that_is_missing_or_old_ends_the_visit(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
+    assert checks(database)["schema"] == Check(
+        "schema", "failure", "there is no schema 'pgqueue' of ours", "pgqueue migrate"
+    )
+    schema.upgrade(empty_database_url, revision="pgqueue_0001")
+    results = checks(database)
+    assert results["schema"].found.startswith("pgqueue_0001; this release needs")
+    assert list(results)[-1] == "schema"
+    database.close()
+
+
+def test_a_newer_schema_is_worked_with(queue: Queue) -> None:
+    queue.conn.execute("UPDATE pgqueue.alembic_version SET version_num = 'pgqueue_9999'")
+    assert found(queue, "schema").verdict == "ok"
+    assert "newer than this release" in found(queue, "schema").found
+
+
+def test_messages_without_workers_fail(queue: Queue) -> None:
+    queue.send("x")
+    assert found(queue, "workers").verdict == "failure"
+    assert found(queue, "workers").found == "no worker is alive, and messages wait"
+
+
+def test_a_queue_that_nobody_serves_fails_unless_it_is_paused(
+    postgres_broker: PostgresBroker, worker_for: WorkerFor, queue: Queue
+) -> None:
+    @actor(queue_name="mail")
+    def letter() -> None: ...
+
+    worker_for(postgres_broker)
+    queue.send("x", queue_name="reports")
+
+    def look() -> None:
+        assert found(queue, "queues") == Check(
+            "queues",
+            "failure",
+            "messages wait in reports, which no worker serves",
+            "pgqueue MODULE --queues reports",
+        )
+
+    eventually(look)
+    postgres_broker.pause_queue("reports")
+    assert found(queue, "queues").verdict == "ok"
+    assert found(queue, "pauses").found == "paused: queue reports"
+
+
+def test_a_silent_worker_is_named(queue: Queue) -> None:
+    queue.owner()
+    queue.conn.execute("UPDATE pgqueue.workers SET seen_at = now() - interval '20 seconds'")
+    queue.owner()
+    assert found(queue, "workers").verdict == "warning"
+    assert "here:1 has been silent for 20 s" in found(queue, "workers").found
+
+
+def test_overdue_messages_fail(queue: Queue) -> None:
+    queue.send("x", "y", delay_ms=3_600_000)
+    assert found(queue, "scheduled").verdict == "ok"
+    queue.conn.execute("UPDATE pgqueue.scheduled SET due_at = now() - interval '90 seconds'")
+    assert found(queue, "scheduled").found == "2 messages due and not made ready, the first for 1 min 30 s"
+
+
+def test_fresh_dead_letters_are_warned_of(queue: Queue) -> None:
+    insert = """INSERT INTO pgqueue.dead_letters
+        (died_at, message_id, queue_name, priority, actor_name, attempts, reason, payload)
+        VALUES (now() - %s::interval, gen_random_uuid(), 'default', 0, 'work', 0, 'failed', '')"""
+    queue.conn.execute(insert, ("2 days",))
+    assert found(queue, "dead letters") == Check("dead letters", "ok", "none in the last day, 1 in all")
+    queue.conn.execute(insert, ("1 hour",))
+    assert found(queue, "dead letters").verdict == "warning"
+
+
+def test_an_old_transaction_and_its_session_are_named(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "OLD_SNAPSHOT_S", 0.0)
+    monkeypatch.setattr(checking, "OLD_IDLE_S", 0.0)
+    with queue.connect() as holder:
+        holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT pg_current_xact_id()")
+        pid = holder.info.backend_pid
+
+        def look() -> None:
+            results = checks(queue.database)
+            assert results["snapshots"].remedy == f'psql -c "SELECT pg_terminate_backend({pid})"'
+            assert "pg_current_xact_id" in results["snapshots"].found
+            assert f"session {pid} has been idle in a transaction" in results["idle transactions"].found
+
+        eventually(look)
+        holder.execute("ROLLBACK")
+
+
+def test_what_else_keeps_snapshots_is_told_how_to_end(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    holders = [
+        health.SnapshotHolder("replication slot", "standby", "not active", None, 2_000_000),
+        health.SnapshotHolder("prepared transaction", "two-phase", "app", 1_000.0, 10),
+    ]
+    monkeypatch.setattr(health, "snapshot_holders", lambda *_: holders)
+    assert found(queue, "snapshots").remedy == "psql -c \"SELECT pg_drop_replication_slot('standby')\""
+    del holders[0]
+    assert found(queue, "snapshots").remedy == "psql -c \"ROLLBACK PREPARED 'two-phase'\""
+
+
+def test_a_slot_that_is_not_emptied_and_a_full_ring_are_told(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.conn.execute(
+        "UPDATE pgqueue.slots SET state = 'closing', changed_at = now() - interval '1 hour' WHERE slot = 1"
+    )
+    assert found(queue, "slots").verdict == "warning"
+    assert "1 being emptied, 6 free, one for 1 h" in found(queue, "slots").found
+    monkeypatch.setattr(checking, "MOST_SLOTS", 8)
+    queue.conn.execute("UPDATE pgqueue.slots SET state = 'closing' WHERE state = 'free'")
+    assert found(queue, "slots").verdict == "failure"
+
+
+WELL = health.Server(
+    version=180_000, version_text="18.0", fsync=True, full_page_writes=True, synchronous_commit="on",
+    notify_usage=0.0, connections=10, max_connections=100,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("server", "name", "verdict", "text"),
+    [
+        (WELL, "durability", "ok", "fsync is on, synchronous_commit is on"),
+        (replace(WELL, version=140_000, version_text="14.9"), "version", "failure", "PostgreSQL 14.9"),
+        (replace(WELL, fsync=False), "durability", "failure", "fsync is off"),
+        (replace(WELL, full_page_writes=False), "durability", "failure", "full_page_writes is off"),
+        (replace(WELL, synchronous_commit="off"), "durability", "warning", "synchronous_commit is off"),
+        (replace(WELL, notify_usage=0.75), "notifications", "failure", "75% full"),
+        (replace(WELL, connections=90), "connections", "warning", "90 of 100 in use"),
+    ],
+)
+def test_the_servers_settings_are_judged(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, server: health.Server, name: str, verdict: str, text: str
+) -> None:
+    monkeypatch.setattr(health, "server", lambda *_: server)
+    assert found(queue, name).verdict == verdict
+    assert text in found(queue, name).found
+
+
+def test_a_database_that_does_not_exist_is_one_line(postgres_url: str) -> None:
+    results = checks(Database(with_database(postgres_url, "no_such_database")))
+    assert "no_such_database" in results["reachable"].found
+    assert "\n" not in results["reachable"].found
