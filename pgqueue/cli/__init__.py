@@ -34,6 +34,13 @@ COMMANDS = {
     "migrate": Command("pgqueue.cli.migrate", "create the database schema or bring it up to date"),
     "demo": Command("pgqueue.cli.demo", "see it work: count words, and kill a worker in mid-run"),
     "bench": Command("pgqueue.cli.bench", "measure it, each figure beside a reference of the same run"),
+    "queues": Command("pgqueue.cli.queues", "depths and ages of the queues; pause and resume"),
+    "messages": Command("pgqueue.cli.messages", "list, show, retry, cancel, delete messages"),
+    "dead": Command("pgqueue.cli.dead", "dead letters: what died of what; requeue, purge"),
+    "workers": Command("pgqueue.cli.workers", "who works, and on what"),
+    "why": Command("pgqueue.cli.why", "explain why a message is not running"),
+    "doctor": Command("pgqueue.cli.doctor", "look for what is wrong, and say what mends it"),
+    "top": Command("pgqueue.cli.top", "queues and workers, live"),
     "dev": Command("pgqueue.cli.dev", "bundled server, schema and reloading workers, in one"),
 }
 

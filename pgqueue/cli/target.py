@@ -2,13 +2,16 @@
 
 import argparse
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .. import embedded
-from ..errors import BrokerNotConfigured
+from ..errors import BrokerNotConfigured, SchemaOutdated
+from ..storage.database import REQUIRED_REVISION, Database
+from ..storage.revision import current_revision
 
-__all__ = ["add_target_arguments", "running", "target_schema", "target_url"]
+__all__ = ["add_target_arguments", "opened", "running", "target_schema", "target_url"]
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,3 +53,32 @@ def running(url: str) -> Iterator[str]:
 def target_schema(arguments: argparse.Namespace) -> str:
     """Return the schema that a command line asks for."""
     return arguments.schema or os.environ.get("PGQUEUE_SCHEMA") or "pgqueue"
+
+
+@contextmanager
+def opened(arguments: argparse.Namespace, *, check: bool = True) -> Iterator[Database]:
+    """Give the database that a command line asks for, closed afterwards.
+
+    Parameters:
+      check: See first whether this release can work on it.
+
+    Raises:
+      DatabaseUnavailable: It can't be reached.
+      SchemaOutdated: ``pgqueue migrate`` has to be run first.
+    """
+    with running(target_url(arguments)) as url:
+        plain = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
+        database = Database(plain, schema=target_schema(arguments), max_connections=2)
+        try:
+            if check:
+                _check(database)
+            yield database
+        finally:
+            database.close()
+
+
+def _check(database: Database) -> None:
+    with database.bounded() as conn:
+        found = current_revision(conn, database.statements)
+    if found is None or found < REQUIRED_REVISION:
+        raise SchemaOutdated(found=found, required=REQUIRED_REVISION)
