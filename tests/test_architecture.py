@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
-from itertools import count
+from itertools import combinations, count
 from pathlib import Path
 
 import psycopg
@@ -176,6 +176,14 @@ def test_the_server_accepts_every_statement(
         return
     result = migrated.pgconn.prepare(b"", _with_numbered_parameters(text).encode())
     assert result.status == psycopg.pq.ExecStatus.COMMAND_OK, f"{result.error_message.decode()}\n{text}"
+
+
+@pytest.mark.parametrize("size", range(4))
+def test_the_server_accepts_acks_with_every_choice_of_parts(migrated: psycopg.Connection, size: int) -> None:
+    for parts in combinations(("dead_letters", "results", "follow_ups"), size):
+        compiled = Statements().compiled("messages/settle", (0, 1), parts=frozenset(parts))
+        result = migrated.pgconn.prepare(b"", compiled.text)
+        assert result.status == psycopg.pq.ExecStatus.COMMAND_OK, f"{parts}: {result.error_message.decode()}"
 
 
 def _is_script(text: str) -> bool:

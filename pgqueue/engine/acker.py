@@ -1,7 +1,7 @@
 """The acker: one durable commit for all that the threads of a process finish while the commit before is under way."""
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -29,15 +29,18 @@ SETTINGS = {
     "statement_timeout": "60s",
 }
 
+#: What groups of verdicts usually need of their statement: nothing but acks, results, retries and next steps.
+USUAL_PARTS = (frozenset[str](), frozenset({"results"}), frozenset({"follow_ups"}))
+
 logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A verdict on its way; ``released`` is called once nothing of it is left to do."""
+    """A verdict on its way; ``released`` is called with the number of verdicts of which nothing is left to do."""
 
     verdict: Verdict
-    released: Callable[[], None]
+    released: Callable[[int], None]
 
 
 class GivenUp(Exception):
@@ -97,10 +100,11 @@ class Acker(threading.Thread):
         try:
             conn = self._connected(again=False)
             _, seen = registers.read(conn, self._database.statements)
-            messages.settle(
-                conn, self._database.statements, owner=uuid4(), verdicts=[], closes=[], slots=[seen.open_slot],
-                channel=channel(self._database.schema), registers=[],
-            )  # fmt: skip
+            for parts in USUAL_PARTS:
+                messages.settle(
+                    conn, self._database.statements, owner=uuid4(), verdicts=[], closes=[], slots=[seen.open_slot],
+                    channel=channel(self._database.schema), registers=[], parts=parts,
+                )  # fmt: skip
         except Exception as error:  # noqa: BLE001  # the first verdict will meet it again
             logger.debug("The acker could not be warmed up: %s", error)
 
@@ -134,8 +138,8 @@ class Acker(threading.Thread):
                 logger.exception(
                     "%d acks could not be written; their messages will run again.", len(verdicts)
                 )
-        for settled in batch:
-            settled.released()
+        for released, number in Counter(settled.released for settled in batch).items():
+            released(number)
 
     def _settle(self, owner: UUID, verdicts: list[Verdict]) -> None:
         self._settle_all(owner, verdicts)

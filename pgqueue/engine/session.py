@@ -98,8 +98,8 @@ class Session:
         self._acker.stop(LAST_ACKS_S)
         self._listener.stop()
 
-    def submit(self, verdict: Verdict, released: Callable[[], None]) -> None:
-        """Record a verdict soon; ``released`` is called when it is durable."""
+    def submit(self, verdict: Verdict, released: Callable[[int], None]) -> None:
+        """Record a verdict soon; ``released`` is called with a number when that many are durable."""
         self._acker.submit(Settled(verdict, released))
 
     def settled(self, verdicts: Sequence[Verdict]) -> None:

@@ -250,19 +250,32 @@ def settle(
     slots: Sequence[int],
     channel: str,
     registers: Sequence[str],
+    parts: frozenset[str] | None = None,
 ) -> set[int]:
     """Record verdicts on messages of one owner; return the ids of those that were accepted.
 
     Parameters:
       closes: For each verdict, whether its lease holds nothing else that is not settled (here or before).
       slots: Where the leases lie.
+      parts: Those of the statement to run; None for those that the verdicts need.
     """
     parameters = {
         "owner": owner, "channel": channel, "registers": list(registers), "closes": plain(closes),
         **_settled_columns(verdicts), **_dead_columns(verdicts), **_result_columns(verdicts),
         **_follow_up_columns(verdicts),
     }  # fmt: skip
-    return {row[1] for row in fetch(conn, statements.compiled("messages/settle", slots), parameters)}
+    parts = _parts_for(verdicts) if parts is None else parts
+    statement = statements.compiled("messages/settle", slots, parts=parts)
+    return {row[1] for row in fetch(conn, statement, parameters)}
+
+
+def _parts_for(verdicts: Sequence[Verdict]) -> frozenset[str]:
+    needed = {
+        "dead_letters": any(verdict.reason is not None for verdict in verdicts),
+        "results": any(verdict.results for verdict in verdicts),
+        "follow_ups": any(verdict.follow_ups for verdict in verdicts),
+    }
+    return frozenset(part for part, is_needed in needed.items() if is_needed)
 
 
 def requeue(

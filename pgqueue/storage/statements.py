@@ -1,7 +1,7 @@
 """Loads the SQL files: fills in the schema and repeats what is written for slot 0 for the slots in use."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -14,6 +14,9 @@ _HERE = Path(__file__).parent / "sql"
 _BLOCK = re.compile(
     r"^[ ]*--\[ each slot: (?P<joint>.+)\n(?P<body>(?:.*\n)*?)[ ]*--\](?P<rest>.*)$", re.MULTILINE
 )
+
+#: ``--[ with results`` … ``--]``: the text between is left out where a caller says that he needs no results.
+_PART = re.compile(r"^[ ]*--\[ with (?P<name>\w+)\n(?P<body>(?:.*\n)*?)[ ]*--\]\n", re.MULTILINE)
 
 #: What may name a schema: it is written into statements, so nothing that would need a second thought there.
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
@@ -49,7 +52,7 @@ class Statements:
             )
         self.schema = schema
         self._texts: dict[tuple[str, tuple[int, ...]], bytes] = {}
-        self._compiled: dict[tuple[str, tuple[int, ...]], Compiled] = {}
+        self._compiled: dict[tuple[str, tuple[int, ...], frozenset[str] | None], Compiled] = {}
         self._portable: dict[tuple[str, Placeholder], Compiled] = {}
 
     def __getitem__(self, name: str) -> bytes:
@@ -63,11 +66,18 @@ class Statements:
             self._texts[key] = self._fill_in(expand(_read(name), slots))
         return self._texts[key]
 
-    def compiled(self, name: str, slots: Sequence[int] = (0,)) -> Compiled:
-        """The same as `for_slots`, for the statements that run all the time."""
-        key = (name, tuple(slots))
+    def compiled(
+        self, name: str, slots: Sequence[int] = (0,), *, parts: frozenset[str] | None = None
+    ) -> Compiled:
+        """The same as `for_slots`, for the statements that run all the time.
+
+        Parameters:
+          parts: The marked parts to keep; None for all.
+        """
+        key = (name, tuple(slots), parts)
         if key not in self._compiled:
-            self._compiled[key] = _number(self.for_slots(name, slots).decode())
+            text = expand(keep_parts(_read(name), parts), slots)
+            self._compiled[key] = _number(self._fill_in(text).decode())
         return self._compiled[key]
 
     def portable(self, name: str, placeholder: Placeholder) -> Compiled:
@@ -105,8 +115,14 @@ def _mark(text: str, placeholder: Placeholder) -> Compiled:
     return Compiled(marked.replace("%%", "%").encode(), tuple(names))
 
 
+def keep_parts(text: str, parts: Collection[str] | None) -> str:
+    """Leave out of ``text`` the marked parts that are not among ``parts``; None keeps all."""
+    return _PART.sub(lambda part: part["body"] if parts is None or part["name"] in parts else "", text)
+
+
 def expand(text: str, slots: Sequence[int]) -> str:
     """Repeat the marked blocks of ``text`` for each slot; a text without marks is for a single slot."""
+    text = keep_parts(text, None)
     if not _BLOCK.search(text):
         return _for_slot(text, slots[0])
 

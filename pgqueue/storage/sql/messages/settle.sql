@@ -8,6 +8,12 @@
 --
 -- Whoever waits for one of the results is told with the commit, each process once, with its tickets.
 --
+-- Most groups are acks alone. The parts for the rest are left out of the statement where nothing needs them: with all of
+-- them, the server takes a millisecond to begin, which is what it takes for 200 acks.
+--
+-- A lease's arrays are joined to an empty one where they are read: a long one is stored compressed, and would be
+-- unpacked again for each message that is looked up in it.
+--
 -- The caller's word that a lease holds nothing else (closes) is only a hint: of another's settlement he believes in,
 -- the transaction may have failed since. What decides is how many of its ids are done. And a group that is sent again
 -- after a lost connection may be under way still: it waits for the row's lock and then finds its first id done, which
@@ -35,7 +41,7 @@ closed_0 AS (
         AND lease.owner = %(owner)s::uuid
         AND part.ids[1] <> ALL (lease.done)
         AND cardinality(lease.ids) = cardinality(lease.done) + cardinality(part.ids)
-    RETURNING lease.slot, lease.lid, lease.ids, lease.done
+    RETURNING lease.slot, lease.lid, lease.ids || '{}' AS ids, lease.done || '{}' AS done
 ),
 marked_0 AS (
     UPDATE pgqueue.leases_0 AS lease
@@ -46,7 +52,7 @@ marked_0 AS (
         AND lease.owner = %(owner)s::uuid
         AND part.ids[1] <> ALL (lease.done)
         AND NOT (part.closes AND cardinality(lease.ids) = cardinality(lease.done) + cardinality(part.ids))
-    RETURNING lease.slot, lease.lid, lease.ids, '{}'::bigint[] AS done
+    RETURNING lease.slot, lease.lid, lease.ids || '{}' AS ids, '{}'::bigint[] AS done
 )
 --],
 held AS (
@@ -66,16 +72,7 @@ present AS MATERIALIZED (
         (extract(epoch FROM clock_timestamp())::bigint / 7200 %% 16)::smallint AS slice
     FROM pgqueue.open_slot
 ),
-finished AS (
-    INSERT INTO pgqueue.outcomes
-        (id, finished_at, message_id, lane, wait_ms, run_ms, slice, attempts, status, foreign_id, actor_name, error)
-    SELECT
-        accepted.id, present.instant, accepted.message_id, accepted.lane, accepted.wait_ms, accepted.run_ms,
-        present.slice, accepted.attempts, accepted.status::"char", accepted.foreign_id, accepted.actor_name,
-        accepted.error
-    FROM accepted, present
-    WHERE accepted.status IS NOT NULL
-),
+--[ with dead_letters
 buried AS (
     INSERT INTO pgqueue.dead_letters
         (enqueued_at, message_id, foreign_id, queue_name, priority, actor_name, attempts, reason, error, traceback,
@@ -89,6 +86,8 @@ buried AS (
     JOIN pgqueue.messages AS message ON message.slot = accepted.slot AND message.id = accepted.id
     JOIN pgqueue.lanes AS lane ON lane.id = message.lane
 ),
+--]
+--[ with results
 stored AS (
     INSERT INTO pgqueue.results (stored_at, expires_at, slice, key, value)
     SELECT
@@ -113,6 +112,8 @@ called AS (
     JOIN pgqueue.waits AS wait ON wait.key = result.key
     GROUP BY wait.channel
 ),
+--]
+--[ with follow_ups
 new AS MATERIALIZED (
     SELECT
         message.lane, message.key::uuid AS message_id, message.foreign_id, message.actor_name, message.payload,
@@ -157,6 +158,24 @@ told AS (
         FROM unnest(%(registers)s::text[]) AS register (name)
         WHERE pg_sequence_last_value(register.name::regclass) > extract(epoch FROM clock_timestamp()) * 1000
     )
+),
+--]
+finished AS (
+    INSERT INTO pgqueue.outcomes
+        (id, finished_at, message_id, lane, wait_ms, run_ms, slice, attempts, status, foreign_id, actor_name, error)
+    SELECT
+        accepted.id, present.instant, accepted.message_id, accepted.lane, accepted.wait_ms, accepted.run_ms,
+        present.slice, accepted.attempts, accepted.status::"char", accepted.foreign_id, accepted.actor_name,
+        accepted.error
+    FROM accepted, present
+    WHERE accepted.status IS NOT NULL
 )
-SELECT lid, id, (SELECT count(*) FROM told) AS told, (SELECT count(*) FROM called) AS called
+SELECT
+    lid, id
+    --[ with results
+    , (SELECT count(*) FROM called) AS called
+    --]
+    --[ with follow_ups
+    , (SELECT count(*) FROM told) AS told
+    --]
 FROM accepted
