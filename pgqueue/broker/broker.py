@@ -206,6 +206,13 @@ class Broker:
         """
         raise NotImplementedError
 
+    def limit_run(self, until: float) -> None:
+        """Take note, in a worker thread, by when its message must have ended at the latest; most brokers need not.
+
+        Parameters:
+          until: On the monotonic clock; 0.0 for no matter when.
+        """
+
     def consume_many(
         self,
         queue_names: Collection[str],  # noqa: ARG002

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -61,12 +60,6 @@ class ClaimedProxy(MessageProxy):
         return self.attempts > 0
 
 
-class _Threads(threading.local):
-    """A number for each worker thread, its place on the running board."""
-
-    number: int | None = None
-
-
 class PostgresConsumer(Consumer):
     """A view of the process's session: messages of some queues.
 
@@ -89,8 +82,6 @@ class PostgresConsumer(Consumer):
         self._open = open_settlements
         self._timeout_s = timeout_s
         self._on_close: Callable[[], None] | None = on_close
-        self._threads = _Threads()
-        self._numbers = iter(range(2**31))
 
     def __next__(self) -> MessageProxy | None:
         while (claimed := self._intake.next(self._timeout_s)) is not None:
@@ -128,13 +119,13 @@ class PostgresConsumer(Consumer):
             if not message.failed and not self._may_begin(message):
                 message.withheld = True
                 raise SkipMessage("It is paused.")
-            self._note(message.claimed.id)
+            self._session.note(message.claimed.id)
             running_owner.set(message.claimed.lease.owner)
             self._session.running.begin(message.claimed.id, message)
 
     def finished(self, message: MessageProxy) -> None:
         """Note that this thread runs nothing."""
-        self._note(0)
+        self._session.note(0)
         self._session.running.end()
         running_owner.set(None)
         if isinstance(message, ClaimedProxy) and message.transaction is not None:
@@ -242,13 +233,6 @@ class PostgresConsumer(Consumer):
             self._intake.close()
         finally:
             on_close()
-
-    def _note(self, message: int) -> None:
-        if self._session.board is None:
-            return
-        if self._threads.number is None:
-            self._threads.number = next(self._numbers)
-        self._session.board.note(self._threads.number, message)
 
     def _bury_undecodable(self, claimed: ClaimedMessage, error: DecodeError) -> None:
         logger.error("A message can't be decoded and goes to the dead letters as it is: %s", error)

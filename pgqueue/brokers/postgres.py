@@ -338,6 +338,12 @@ class PostgresBroker(QueueControl, SettlingBroker):
         actor = self.actors.get(message.actor_name)
         return bool((actor and actor.options.get("cancellable")) if own is None else own)
 
+    def limit_run(self, until: float) -> None:
+        """Note by when the message must have ended that this thread runs, for the supervisor."""
+        session = self._session
+        if session is not None:
+            session.limit(until)
+
     def _leave_session(self) -> None:
         with self._lock:
             self._consumers -= 1

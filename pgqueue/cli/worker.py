@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from ..common import getenv_int
 from ..supervisor.log_pipe import LogSink, configure_logging
 from ..supervisor.pidfile import PidFile, PidFileError
 from ..supervisor.reload import reexecute
@@ -34,12 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_workers(parser)
     _add_files(parser)
     _add_processes(parser)
+    _add_limits(parser)
     _add_watching(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run workers until a signal ends them; return the exit code."""
-    settings = _settings(arguments)
+    try:
+        settings = _settings(arguments)
+    except ValueError as error:
+        return _fail(str(error), EXIT_USAGE)
     problem = _problem(settings)
     if problem:
         return _fail(problem, EXIT_USAGE)
@@ -114,6 +119,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         forks=tuple(arguments.forks),
         fork_timeout_ms=arguments.worker_fork_timeout,
         shutdown_timeout_ms=arguments.worker_shutdown_timeout,
+        max_messages=_limit(arguments, "max_messages_per_process"),
+        max_memory_mb=_limit(arguments, "max_memory_per_process"),
         pid_file=arguments.pid_file,
         log_file=arguments.log_file,
         skip_logging=arguments.skip_logging,
@@ -124,6 +131,14 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         watch_exclude=tuple(arguments.exclude_patterns),
         reloaded=os.environ.pop(RELOADED, None) is not None and watch is not None,
     )
+
+
+def _limit(arguments: argparse.Namespace, name: str) -> int | None:
+    """A limit of a process's life: from the command line, or from the environment."""
+    given: int | None = getattr(arguments, name)
+    if given is None and (given := getenv_int(f"pgqueue_{name}")) is not None and given < 1:
+        raise ValueError(f"Environment variable 'pgqueue_{name}' must be above 0, not {given}.")
+    return given
 
 
 # ── Arguments ─────────────────────────────────────────────────────────────────────────────────────
@@ -200,6 +215,22 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
         default=600_000,
         metavar="MS",
         help="how long running messages may take when workers stop (default: 600000)",
+    )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-messages-per-process",
+        type=positive,
+        metavar="N",
+        help="replace a worker process after so many messages (default: $pgqueue_max_messages_per_process, or never)",
+    )
+    parser.add_argument(
+        "--max-memory-per-process",
+        type=positive,
+        metavar="MB",
+        help="replace a worker process that holds more memory after a message "
+        "(default: $pgqueue_max_memory_per_process, or never)",
     )
 
 

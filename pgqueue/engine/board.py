@@ -3,10 +3,11 @@
 Those who take over from a dead process read it. A write is one store of eight bytes: no lock, no system call.
 """
 
+import enum
 import mmap
 import signal
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,28 @@ from uuid import UUID
 #: Owners that a process may have had; a new one comes with each new claim connection, the oldest is overwritten.
 OWNERS = 16
 
-#: Threads, owners written so far, how the process ended (its exit code, negative for a signal's number).
-_HEADER = struct.Struct("<IIq")
+#: Threads, owners written so far, how the process ended (its exit code, negative for a signal's number), and why.
+_HEADER = struct.Struct("<IIqq")
 _OWNER_BYTES = 16
 _FIRST_THREAD = _HEADER.size + OWNERS * _OWNER_BYTES
 
 #: How the boards of dead processes are called.
 _DEAD = ".dead"
+
+
+class Cause(enum.IntEnum):
+    """Why a process was killed, as far as its supervisor can tell."""
+
+    UNKNOWN = 0
+    OUT_OF_MEMORY = 1
+    TIME_LIMIT = 2
+
+
+_BECAUSE = {
+    Cause.UNKNOWN: "",
+    Cause.OUT_OF_MEMORY: ", most likely because the system was out of memory",
+    Cause.TIME_LIMIT: ", because a message was far beyond its time limit in code that can't be interrupted",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +56,20 @@ class Noted:
 
 
 class Board:
-    """One eight-byte cell for each worker thread and a ring of owners, in a file of the supervisor's."""
+    """Two eight-byte cells for each worker thread and a ring of owners, in a file of the supervisor's."""
 
     def __init__(self, path: Path, memory: mmap.mmap) -> None:
         self.path = path
         self._memory = memory
-        self._cells = memoryview(memory)[_FIRST_THREAD:].cast("q")
+        threads = _HEADER.unpack_from(memory)[0]
+        second = _FIRST_THREAD + 8 * threads
+        self._cells = memoryview(memory)[_FIRST_THREAD:second].cast("q")
+        self._limits = memoryview(memory)[second : second + 8 * threads].cast("d")
 
     @classmethod
     def create(cls, path: Path, threads: int) -> "Board":
         """Make an empty board in a new file."""
-        path.write_bytes(_HEADER.pack(threads, 0, 0).ljust(_FIRST_THREAD, b"\0") + bytes(8 * threads))
+        path.write_bytes(_HEADER.pack(threads, 0, 0, 0).ljust(_FIRST_THREAD, b"\0") + bytes(16 * threads))
         return cls.open(path)
 
     @classmethod
@@ -61,36 +80,54 @@ class Board:
 
     def add_owner(self, owner: UUID) -> None:
         """Note that messages are claimed in this name from now on."""
-        threads, written, end = _HEADER.unpack_from(self._memory)
+        threads, written, code, cause = _HEADER.unpack_from(self._memory)
         place = _HEADER.size + (written % OWNERS) * _OWNER_BYTES
         self._memory[place : place + _OWNER_BYTES] = owner.bytes
-        _HEADER.pack_into(self._memory, 0, threads, written + 1, end)
+        _HEADER.pack_into(self._memory, 0, threads, written + 1, code, cause)
 
     def note(self, thread: int, message: int) -> None:
         """Note the message that a thread runs; 0 for none. Threads beyond the board's are not noted."""
         if thread < len(self._cells):
             self._cells[thread] = message
 
+    def limit(self, thread: int, until: float) -> None:
+        """Note by when, on the monotonic clock, the message of a thread must have ended; 0.0 for no matter when."""
+        if thread < len(self._limits):
+            self._limits[thread] = until
+
+    def overdue(self, now: float) -> list[int]:
+        """The messages that should have ended before ``now``."""
+        # The message first: if its thread goes on to another meanwhile, the limit that is read is 0 or the other's.
+        pairs = [(self._cells[n], self._limits[n]) for n in range(len(self._cells))]
+        return [message for message, until in pairs if message and 0.0 < until < now]
+
     def read(self) -> Noted:
         """What the board holds."""
-        _, written, code = _HEADER.unpack_from(self._memory)
+        _, written, code, cause = _HEADER.unpack_from(self._memory)
         places = [_HEADER.size + n * _OWNER_BYTES for n in range(min(written, OWNERS))]
         owners = [UUID(bytes=self._memory[place : place + _OWNER_BYTES]) for place in places]
-        return Noted(owners, [cell for cell in self._cells if cell], how_it_ended(code))
+        return Noted(owners, [cell for cell in self._cells if cell], how_it_ended(code, Cause(cause)))
 
-    def bequeath(self, *, code: int) -> None:
+    def bequeath(
+        self, *, code: int, cause: Cause = Cause.UNKNOWN, culprits: Collection[int] | None = None
+    ) -> None:
         """Leave the board of a dead process to those who look for such: see `dead_boards`.
 
         Parameters:
           code: The process's exit code, negative for a signal's number.
+          culprits: Of the messages that it was running, those that it died of; None if that can't be told.
         """
-        threads, written, _ = _HEADER.unpack_from(self._memory)
-        _HEADER.pack_into(self._memory, 0, threads, written, code)
+        threads, written, _, _ = _HEADER.unpack_from(self._memory)
+        _HEADER.pack_into(self._memory, 0, threads, written, code, cause)
+        for thread, message in enumerate(self._cells):
+            if culprits is not None and message not in culprits:
+                self._cells[thread] = 0
         self.path.rename(self.path.with_suffix(_DEAD))
 
     def close(self) -> None:
         """Unmap the board."""
         self._cells.release()
+        self._limits.release()
         with suppress(BufferError):
             self._memory.close()
 
@@ -105,11 +142,12 @@ def dead_boards(directory: Path) -> Iterator[tuple[Path, Noted]]:
             yield path, noted
 
 
-def how_it_ended(code: int) -> str:
+def how_it_ended(code: int, cause: Cause = Cause.UNKNOWN) -> str:
     """Say how a process ended, in words that follow its name."""
     if code >= 0:
         return f"exited with code {code}"
     try:
-        return f"was killed by {signal.Signals(-code).name}"
+        killed = f"was killed by {signal.Signals(-code).name}"
     except ValueError:
-        return f"was killed by signal {-code}"
+        killed = f"was killed by signal {-code}"
+    return killed + _BECAUSE[cause]

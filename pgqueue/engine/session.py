@@ -6,6 +6,7 @@ worker has one.
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import count
 
 from ..maintenance.duty import Duty
 from ..maintenance.promoter import Promoter
@@ -24,6 +25,13 @@ from .listener import Listener
 from .presence import Presence
 from .publication import Publication
 from .running import Running
+
+
+class _Threads(threading.local):
+    """A number for each worker thread, its place on the running board."""
+
+    number: int | None = None
+
 
 #: Seconds that a closing session waits for its last acks.
 LAST_ACKS_S = 30.0
@@ -54,6 +62,8 @@ class Session:
         self.board = board
         self.standing = Standing()
         self.running = running or Running()
+        self._threads = _Threads()
+        self._numbers = count()
         self._queue_names: frozenset[str] = frozenset()
         self.transactions = transactions or ActorTransactions(database)
         self._wakes: list[Callable[[], None]] = []
@@ -114,6 +124,22 @@ class Session:
         """Take note that these queues are consumed, too."""
         self._queue_names = self._queue_names | set(queue_names)
         self._listener.nudge(Publication)
+
+    def note(self, message: int) -> None:
+        """Note, for whoever finds the process dead, what this thread runs; 0 for nothing."""
+        if self.board is not None:
+            self.board.note(self._thread_number(), message)
+
+    def limit(self, until: float) -> None:
+        """Note by when, on the monotonic clock, what this thread runs must have ended; 0.0 for no matter when."""
+        if self.board is not None:
+            self.board.limit(self._thread_number(), until)
+
+    def _thread_number(self) -> int:
+        number = self._threads.number
+        if number is None:
+            number = self._threads.number = next(self._numbers)
+        return number
 
     def need_name(self) -> None:
         """Ask for a new name to claim under."""

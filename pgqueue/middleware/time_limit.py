@@ -32,6 +32,9 @@ __all__ = ["DEFAULT_TIME_LIMIT", "TimeLimit", "TimeLimitExceeded"]
 #: Milliseconds that a message may run unless told otherwise: ten minutes.
 DEFAULT_TIME_LIMIT = 600_000
 
+#: Milliseconds beyond its limit after which the process of an actor that can't be interrupted is replaced.
+DEFAULT_GRACE = 30_000
+
 #: Milliseconds between two looks at the deadlines; an actor may overrun its limit by that much.
 DEFAULT_INTERVAL = 1000
 
@@ -43,18 +46,29 @@ class TimeLimitExceeded(Interrupt):
 class TimeLimit(Middleware):
     """Raises `TimeLimitExceeded` in actors that overrun their ``time_limit``.
 
-    Only Python code can be interrupted: an actor that waits in a system call is when it returns from it.
+    Only Python code can be interrupted: an actor that waits in a system call is when it returns from it. If it does
+    not, the supervisor replaces the whole process: the message is charged an attempt, whatever else the process was
+    running or had fetched is not and runs elsewhere. After three such attempts the message goes to the dead letters.
     Nothing is interrupted in a process that has not called ``process_boot``.
 
     Parameters:
       time_limit: Milliseconds; infinity for none. A message's or an actor's own option comes first.
       interval: Milliseconds between two looks at the deadlines.
+      grace: Milliseconds beyond the limit after which the process is replaced, by the workers of ``pgqueue MODULE``
+        and with a broker that keeps account of what runs, as PostgreSQL's does; None for never.
     """
 
-    def __init__(self, *, time_limit: float = DEFAULT_TIME_LIMIT, interval: int = DEFAULT_INTERVAL) -> None:
+    def __init__(
+        self,
+        *,
+        time_limit: float = DEFAULT_TIME_LIMIT,
+        interval: int = DEFAULT_INTERVAL,
+        grace: float | None = DEFAULT_GRACE,
+    ) -> None:
         self.logger = get_logger(__name__, type(self))
         self.time_limit = time_limit
         self.interval = interval
+        self.grace = grace
         self._timers: ThreadTimers | GeventTimers = (
             GeventTimers(self) if is_gevent_active() else ThreadTimers(self)
         )
@@ -83,6 +97,8 @@ class TimeLimit(Middleware):
             or self.time_limit
         )
         self._timers.arm(limit_ms / 1000)
+        if self.grace is not None and limit_ms != float("inf"):
+            broker.limit_run(monotonic() + (limit_ms + self.grace) / 1000)
 
     def after_process_message(
         self,
@@ -94,10 +110,12 @@ class TimeLimit(Middleware):
     ) -> None:
         """Drop this thread's deadline."""
         self._timers.disarm()
+        broker.limit_run(0.0)
 
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
         """Drop this thread's deadline."""
         self._timers.disarm()
+        broker.limit_run(0.0)
 
 
 class ThreadTimers:

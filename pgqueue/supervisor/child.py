@@ -4,15 +4,15 @@ import enum
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkContext, ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import TypeAlias
 
-from ..engine.board import Board, how_it_ended
+from ..engine.board import Board, Cause, how_it_ended
 from ..logging import get_logger
-from .home import Body, Booted, Failed, Home, enter
+from .home import Body, Booted, Failed, Home, Retired, enter
 from .log_pipe import LogPipe, LogSink
 from .settings import Settings
 
@@ -69,6 +69,7 @@ class Exit:
     """How a process ended: its exit code, negative for the signal that killed it."""
 
     code: int
+    cause: Cause = Cause.UNKNOWN
 
     @property
     def killed(self) -> bool:
@@ -76,7 +77,7 @@ class Exit:
         return self.code < 0
 
     def __str__(self) -> str:
-        return how_it_ended(self.code)
+        return how_it_ended(self.code, self.cause)
 
 
 class Outlook(enum.Enum):
@@ -119,6 +120,10 @@ class Child:
     Parameters:
       inherited: Descriptors of ours that a forked child must close.
       board: Where a worker process notes what it runs; None for others.
+
+    Attributes:
+      condemned_at: Since when, on the monotonic clock, a message in it is overdue; None if none was.
+      culprits: The messages for which it was killed; None if it was not.
     """
 
     def __init__(
@@ -132,7 +137,10 @@ class Child:
         board: Path | None = None,
     ) -> None:
         self.task = task
-        self.news: list[Booted | Failed] = []
+        self.news: list[Booted | Failed | Retired] = []
+        self.culprits: Collection[int] | None = None
+        self.condemned_at: float | None = None
+        self._asked = False
         self.board = None if board is None else Board.create(board, settings.threads)
         self._status, status = context.Pipe(duplex=False)
         reader, log = context.Pipe(duplex=False)
@@ -151,7 +159,10 @@ class Child:
     def exit(self) -> Exit | None:
         """How the process ended; None while it runs."""
         code = self._process.exitcode
-        return None if code is None else Exit(code)
+        if code is None:
+            return None
+        ours = self.culprits is not None and code == -signal.SIGKILL
+        return Exit(code, Cause.TIME_LIMIT if ours else Cause.UNKNOWN)
 
     @property
     def booted(self) -> bool:
@@ -162,6 +173,11 @@ class Child:
     def failure(self) -> str:
         """Why the child could not start, in its own words; empty if it has said nothing."""
         return next((news.text for news in self.news if isinstance(news, Failed)), "")
+
+    @property
+    def retired(self) -> str:
+        """Of what the child had done enough, when it ended for that; empty if it did not."""
+        return next((news.reason for news in self.news if isinstance(news, Retired)), "")
 
     @property
     def sound(self) -> bool:
@@ -186,6 +202,12 @@ class Child:
         """Send a signal, unless the process has ended."""
         if self.exit is None:
             os.kill(self.pid, number)
+
+    def ask_to_stop(self) -> None:
+        """Ask the process, once, to finish what it is doing."""
+        if not self._asked:
+            self._asked = True
+            self.signal(signal.SIGTERM)
 
     def bury(self) -> None:
         """Take what a dead child has left in its pipes, and close them."""
@@ -212,7 +234,7 @@ def on_child_death(child: Child, ended: Exit) -> None:
         return
     noted = child.board.read()
     if noted.owners:
-        child.board.bequeath(code=ended.code)
+        child.board.bequeath(code=ended.code, cause=ended.cause, culprits=child.culprits)
     if noted.running:
         logger.warning("%s was running %d messages.", child.task.name, len(noted.running))
 

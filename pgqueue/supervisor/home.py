@@ -11,7 +11,7 @@ from pathlib import Path
 from .log_pipe import configure_logging, redirect_output
 from .settings import Settings
 
-__all__ = ["Body", "Booted", "Failed", "Home", "enter"]
+__all__ = ["Body", "Booted", "Failed", "Home", "Retired", "enter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Retired:
+    """The child ends because it has done enough, and says why, as the rest of a sentence about it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """The lines to the main process.
 
@@ -51,7 +58,7 @@ class Home:
     board: Path | None = None
     inherited: tuple[int, ...] = ()
 
-    def report(self, news: Booted | Failed) -> None:
+    def report(self, news: Booted | Failed | Retired) -> None:
         """Tell the main process; it may be gone."""
         try:
             self.status.send(news)

@@ -18,6 +18,8 @@ class Settings:
       forks: Functions (``module:name``), each run in a process of its own.
       fork_timeout_ms: How long workers may take to boot before the forks start without them.
       shutdown_timeout_ms: How long a worker may take over its running messages when it stops.
+      max_messages: A worker process is replaced after so many messages; None for never.
+      max_memory_mb: And when it holds more memory than that.
       log_file: Where all output goes, appended; None means standard error.
       watch: Directory whose changes restart everything.
       reloaded: A change of the watched files has started this run; one that breaks it waits for the next.
@@ -33,6 +35,8 @@ class Settings:
     forks: tuple[str, ...] = ()
     fork_timeout_ms: int = 30_000
     shutdown_timeout_ms: int = 600_000
+    max_messages: int | None = None
+    max_memory_mb: int | None = None
     pid_file: Path | None = None
     log_file: Path | None = None
     skip_logging: bool = False

@@ -53,6 +53,11 @@ class SignalPipe:
             return [signal.Signals(number) for number in os.read(self._reader, 4096)]
         return []
 
+    def wake(self) -> None:
+        """Make the descriptor readable without a signal; from any thread."""
+        with suppress(BlockingIOError, OSError):
+            os.write(self._writer, bytes([signal.SIGCHLD]))
+
     def close(self) -> None:
         """Stop collecting; the handlers stay, and do nothing."""
         signal.set_wakeup_fd(-1)
@@ -100,13 +105,17 @@ class StopRequest:
         self._pipe = SignalPipe(())
         on_term(self._request)
 
-    def wait(self) -> None:
-        """Return once the process is to stop."""
-        while not self.requested:
+    def wait(self, until: Callable[[], bool] = lambda: False, *, tick_s: float = TICK_S) -> None:
+        """Return once the process is to stop or ``until`` is true, which is asked each tick and after `wake`."""
+        while not (self.requested or until()):
             # The tick also finds a request whose byte went elsewhere: user code may take the wake-up pipe.
-            select.select([self._pipe], [], [], TICK_S)
+            select.select([self._pipe], [], [], tick_s)
             self._pipe.read()
             self.requested = self.requested or self.orphaned()
+
+    def wake(self) -> None:
+        """Have `wait` ask its question at once; from any thread."""
+        self._pipe.wake()
 
     def orphaned(self) -> bool:
         """Whether the main process has died."""

@@ -11,15 +11,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from .. import __version__
+from ..engine.board import Cause
 from ..logging import get_logger
 from .child import Child, Context, Exit, Kind, Outlook, Task, on_child_death, outlook
 from .fork_process import run_fork
 from .log_pipe import LogSink
+from .memory import MemoryKills
+from .overruns import end_overdue
 from .posts import Nursery, Post
 from .reload import run_watch
 from .settings import Settings
@@ -73,6 +76,8 @@ class Supervisor:
         self._middleware_forks_known = False
         self._fork_environment: Mapping[str, str] = {}
         self._fork_deadline = time.monotonic() + settings.fork_timeout_ms / 1000
+        self._memory_kills = MemoryKills()
+        self._look_at = 0.0
         self._stopping = False
         self._asked_by: signal.Signals | None = None
         self._asked_at = 0.0
@@ -108,11 +113,21 @@ class Supervisor:
         for post in self._posts:
             self._tend(post)
         self._start_forks()
+        self._look_after_workers()
         if time.monotonic() > self._kill_at:
             self._kill_the_rest()
         for key, _events in self._selector.select(self._patience_s()):
             if not key.data():
                 self._selector.unregister(key.fd)
+
+    def _look_after_workers(self) -> None:
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + TICK_S / 2
+        self._memory_kills.look()
+        for post in self._posts:
+            if post.child is not None:
+                end_overdue(post.child)
 
     def _patience_s(self) -> float:
         waits = [wait_s for post in self._posts if (wait_s := post.wait_s()) is not None]
@@ -149,6 +164,7 @@ class Supervisor:
         first = post.first
         child.bury()
         post.vacate()
+        ended = self._explained(ended)
         on_child_death(child, ended)
         match self._outlook(child, ended, first=first):
             case Outlook.RESTART:
@@ -160,6 +176,11 @@ class Supervisor:
             case Outlook.GONE:
                 self._note_end(child, ended)
         child.forget()
+
+    def _explained(self, ended: Exit) -> Exit:
+        """Tell a kill for want of memory from others."""
+        suspect = ended.code == -signal.SIGKILL and ended.cause is Cause.UNKNOWN
+        return replace(ended, cause=Cause.OUT_OF_MEMORY) if suspect and self._memory_kills.lately() else ended
 
     def _outlook(self, child: Child, ended: Exit, *, first: bool) -> Outlook:
         return outlook(
@@ -174,6 +195,10 @@ class Supervisor:
     def _restart_later(self, post: Post, child: Child, ended: Exit) -> None:
         if child.failure:
             logger.error("%s", child.failure)
+        if child.retired and ended.code == 0:
+            post.restart_later(sound=True)
+            logger.info("%s (PID %d) %s and is replaced.", child.task.name, child.pid, child.retired)
+            return
         delay_s = post.restart_later(sound=child.sound)
         logger.warning("%s (PID %d) %s; restarting it in %.1f s.", child.task.name, child.pid, ended, delay_s)
 
@@ -250,7 +275,8 @@ class Supervisor:
         for post in self._posts:
             if post.child is None:
                 post.vacate()
-        self._signal_all(signal.SIGTERM)
+            else:
+                post.child.ask_to_stop()
 
     def _kill_the_rest(self) -> None:
         logger.error("Killing the processes that have not stopped.")

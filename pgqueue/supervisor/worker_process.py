@@ -9,12 +9,16 @@ from ..broker import Broker
 from ..errors import BrokerConnectionError, PgQueueError
 from ..logging import get_logger
 from ..worker import Worker
-from .home import Booted, Failed, Home
+from .home import Booted, Failed, Home, Retired
 from .loading import explain, import_broker, shown
+from .retirement import Retirement
 from .settings import Settings
 from .signals import StopRequest, unblock
 
 __all__ = ["run_worker"]
+
+#: Seconds between two looks whether the last messages of a process that retires have ended.
+WINDING_DOWN_S = 0.05
 
 
 class _CannotStart(Exception):
@@ -33,6 +37,7 @@ def run_worker(home: Home, settings: Settings, *, index: int) -> int:
     try:
         broker = _load(settings)
         _spare_the_collector()
+        retirement = _add_retirement(broker, stop, settings)
         worker = _start(broker, settings) if not stop.requested else None
     except _CannotStart as error:
         home.report(Failed(str(error)))
@@ -40,7 +45,10 @@ def run_worker(home: Home, settings: Settings, *, index: int) -> int:
     if worker is not None:
         home.report(Booted(_fork_names(broker), _fork_environment(broker)))
         logger.info("Worker process is ready for action.")
-        _serve(worker, stop, settings, logger)
+        _work(worker, stop, retirement)
+        if not stop.requested:
+            home.report(Retired(retirement.reason))
+        _stop(worker, stop, settings, logger)
     broker.close()
     if stop.orphaned():
         _tidy_up(home)
@@ -85,8 +93,22 @@ def _start(broker: Broker, settings: Settings) -> Worker:
     return worker
 
 
-def _serve(worker: Worker, stop: StopRequest, settings: Settings, logger: logging.Logger) -> None:
-    stop.wait()
+def _add_retirement(broker: Broker, stop: StopRequest, settings: Settings) -> Retirement:
+    retirement = Retirement(
+        max_messages=settings.max_messages, max_memory_mb=settings.max_memory_mb, on_due=stop.wake
+    )
+    if settings.max_messages is not None or settings.max_memory_mb is not None:
+        broker.add_middleware(retirement)
+    return retirement
+
+
+def _work(worker: Worker, stop: StopRequest, retirement: Retirement) -> None:
+    """Return when the process is to stop, or when it has done enough and what it was running then has ended."""
+    stop.wait(lambda: retirement.due)
+    stop.wait(worker.wind_down, tick_s=WINDING_DOWN_S)
+
+
+def _stop(worker: Worker, stop: StopRequest, settings: Settings, logger: logging.Logger) -> None:
     if stop.orphaned():
         logger.warning("The main process is gone.")
     logger.info("Stopping worker process...")

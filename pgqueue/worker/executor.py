@@ -244,6 +244,11 @@ class WorkerThread(Thread):
         while self.is_alive() and not self._idle.wait(timeout=0.1):
             pass
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether a pause has begun, or the thread has ended."""
+        return self._idle.is_set() or not self.is_alive()
+
     def resume(self) -> None:
         """Go on after a pause."""
         self.paused = False

@@ -98,6 +98,24 @@ class Worker:
         for consumer in self._consumer_threads():
             consumer.flush()
 
+    def begin_no_more(self) -> None:
+        """Fetch and begin no more messages; returns at once, and nothing is interrupted."""
+        for consumer in self._consumer_threads():
+            consumer.drain()
+        for thread in self.workers:
+            if not thread.paused:
+                thread.pause()
+        self.work_queue.wake_all()
+
+    def wind_down(self) -> bool:
+        """Begin no more messages, hand back what was fetched, and return whether all that ran has ended.
+
+        Ask again until it has, and then `stop`. Nothing is interrupted.
+        """
+        self.begin_no_more()
+        self._hand_back_unstarted()
+        return all(thread.is_idle for thread in self.workers)
+
     def stop(self, timeout: int = 600_000) -> None:
         """Let running messages end, hand back the others, and end all threads; a second call does nothing.
 
@@ -222,11 +240,16 @@ class Worker:
 
     def _hand_back(self, consumers: list[ConsumerThread]) -> None:
         """Give the broker everything that was fetched and not begun, in the order in which it came."""
-        unstarted: dict[int, list[MessageProxy]] = {id(consumer): [] for consumer in consumers}
-        for _, _, message, consumer in self.work_queue.take_all():
-            unstarted[id(consumer)].append(message)
+        self._hand_back_unstarted()
         for consumer in consumers:
-            consumer.requeue_messages(unstarted[id(consumer)] + consumer.delay_queue.take_all())
+            consumer.requeue_messages(consumer.delay_queue.take_all())
+
+    def _hand_back_unstarted(self) -> None:
+        unstarted: dict[ConsumerThread, list[MessageProxy]] = {}
+        for _, _, message, consumer in self.work_queue.take_all():
+            unstarted.setdefault(consumer, []).append(message)
+        for consumer, messages in unstarted.items():
+            consumer.requeue_messages(messages)
 
 
 class _WorkerMiddleware(Middleware):

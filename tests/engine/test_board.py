@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import given, strategies as st
 
-from pgqueue.engine.board import OWNERS, Board, how_it_ended
+from pgqueue.engine.board import OWNERS, Board, Cause, dead_boards, how_it_ended
 
 
 def test_threads_and_owners_are_read_by_another_mapping(tmp_path: Path) -> None:
@@ -39,6 +39,31 @@ def test_the_youngest_owners_are_kept(tmp_path_factory: pytest.TempPathFactory, 
         board.add_owner(owner)
     assert set(board.read().owners) == set(owners[-OWNERS:])
     board.close()
+
+
+def test_the_overdue_are_those_that_run_beyond_their_limits(tmp_path: Path) -> None:
+    board = Board.create(tmp_path / "board", 5)
+    for thread, (message, until) in enumerate([(11, 99.0), (12, 101.0), (13, 0.0), (0, 50.0), (14, 10.0)]):
+        board.note(thread, message)
+        board.limit(thread, until)
+    board.limit(5, 1.0)
+    assert board.overdue(100.0) == [11, 14]
+    assert board.read().running == [11, 12, 13, 14]
+    board.close()
+
+
+def test_of_a_process_that_was_killed_for_some_messages_only_those_are_left_as_running(
+    tmp_path: Path,
+) -> None:
+    board = Board.create(tmp_path / "board", 3)
+    board.add_owner(owner := uuid4())
+    board.note(0, 11)
+    board.note(1, 12)
+    board.bequeath(code=-9, cause=Cause.TIME_LIMIT, culprits=[12, 13])
+    board.close()
+    ((_, noted),) = dead_boards(tmp_path)
+    assert (noted.owners, noted.running) == ([owner], [12])
+    assert noted.end.startswith("was killed by SIGKILL, because a message was far beyond its time limit")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ def poison():
     os.kill(os.getpid(), signal.SIGKILL)
 
 @pgqueue.actor(max_retries=0)
+def leave():
+    os._exit(7)
+
+@pgqueue.actor(max_retries=0)
 def die_once(path):
     if not os.path.exists(path):
         open(path, "w").close()
@@ -94,6 +98,21 @@ def test_a_poison_message_kills_three_processes_and_charges_nobody_else(
 
     eventually(all_ran, within_s=5.0)
     assert {attempts for _, attempts in outcomes(database_url, "note")} == {0}, program.output
+    assert stop(program) == 0
+
+
+@pytest.mark.slow
+def test_a_dead_letter_names_the_exit_status(project: Project, database_url: str) -> None:
+    send(project, database_url, "app.leave.message()")
+    program = project.start_workers("-t", "1", processes=2, env={"PGQUEUE_URL": database_url})
+
+    def look() -> str:
+        with psycopg.connect(database_url) as conn:
+            rows = conn.execute("SELECT error FROM pgqueue.dead_letters").fetchall()
+        assert len(rows) == 1, program.output
+        return str(rows[0][0])
+
+    assert eventually(look, within_s=20.0).endswith("which exited with code 7")
     assert stop(program) == 0
 
 
