@@ -1,0 +1,36 @@
+"""Settlements torn between any two of their steps, by the death of the process and by that of the connection."""
+
+import random
+
+import psycopg
+import pytest
+
+from tests.support.processes import Process
+
+from .conftest import Scale
+from .torn_checks import SCENARIOS, TABLES
+
+#: The steps of which a settlement has at least so many: one of the acker's, or the body's begin, check, verdict and
+#: commit; and those of what follows.
+LEAST = {"plain": 3, "transactional": 6}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("how", ["kill", "terminate"])
+def test_a_settlement_is_whole_or_not_there(
+    database_url: str, dice: random.Random, scale: Scale, how: str, scenario: str
+) -> None:
+    """Never an ack without its follow-ups, never a follow-up without the ack, never either of them twice.
+
+    The short version tears at every eighth step, from a first that is random.
+    """
+    stride = scale(8, 1)
+    arguments = [how, scenario, str(dice.randrange(stride)), str(stride)]
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute(TABLES.encode())
+    with Process(["-m", "tests.drills.torn", *arguments], env={"DRILL_URL": database_url}) as program:
+        assert program.wait(timeout_s=280) == 0, program.output
+        steps = int(program.output.strip().splitlines()[-1])
+    assert steps >= LEAST[scenario.split(maxsplit=1)[0]], program.output
