@@ -67,9 +67,31 @@ def make_broker(url: str, schema: str, *, results: bool, queues: int = 1) -> Pos
     def short(milliseconds: float) -> None:
         time.sleep(milliseconds / 1000)
 
+    _add_writers(broker)
     for number in range(1, queues):
         pgqueue.actor(broker=broker, actor_name=f"nothing_{number}", queue_name=f"queue_{number}")(nothing.fn)
     return broker
+
+
+def _add_writers(broker: PostgresBroker) -> None:
+    """Actors that write one row, or nothing, in the transaction of their ack, and one that does so in its own."""
+    insert = f'INSERT INTO "{broker.database.schema}".bench_effects VALUES (%s)'.encode()
+
+    @pgqueue.actor(broker=broker, transactional=True)
+    def untouched(_: int) -> None: ...
+
+    @pgqueue.actor(broker=broker, transactional=True)
+    def begun(_: int) -> None:
+        pgqueue.current_transaction().connection.info  # noqa: B018  # to ask is to begin
+
+    @pgqueue.actor(broker=broker, transactional=True)
+    def write_with_ack(number: int) -> None:
+        pgqueue.current_transaction().connection.execute(insert, (number,))
+
+    @pgqueue.actor(broker=broker)
+    def write_before_ack(number: int) -> None:
+        with broker.database.connection() as conn:
+            conn.execute(insert, (number,))
 
 
 def _from_environment() -> PostgresBroker | None:

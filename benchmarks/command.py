@@ -16,7 +16,7 @@ from rich.console import Console
 
 from pgqueue import __version__
 
-from . import cost, drain, enqueue, flat, latency, overhead, page, shapes, table
+from . import cost, drain, enqueue, flat, latency, overhead, page, shapes, table, transactional
 from .figures import Report
 from .server import Bench, server
 
@@ -26,6 +26,7 @@ __all__ = ["MEASUREMENTS", "add_arguments", "run"]
 MEASUREMENTS: dict[str, Callable[[Bench], Report]] = {
     "overhead": overhead.measure,
     "drain": drain.measure,
+    "transactional": transactional.measure,
     "enqueue": enqueue.measure,
     "latency": latency.measure,
     "flat": flat.measure,

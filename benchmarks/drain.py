@@ -70,10 +70,16 @@ def drain_rate(
     results: bool = False,
     queues: int = 1,
     priorities: int = 1,
+    actor: str = "nothing",
 ) -> float:
-    """Messages a second, from the word to begin until the last outcome is committed."""
+    """Messages a second, from the word to begin until the last outcome is committed.
+
+    Parameters:
+      actor: What runs, from the first queue at least.
+    """
     with fresh_schema(bench.url) as schema, psycopg.connect(bench.url, autocommit=True) as conn:
-        fill(bench, schema, messages=messages, queues=queues, priorities=priorities)
+        conn.execute(f'CREATE TABLE "{schema}".bench_effects (number integer)')
+        fill(bench, schema, messages=messages, queues=queues, priorities=priorities, actor=actor)
         with Workers(
             bench.url, schema, processes=processes, threads=bench.threads, results=results, queues=queues
         ) as workers:
@@ -84,10 +90,12 @@ def drain_rate(
         return messages / (ended - began)
 
 
-def fill(bench: Bench, schema: str, *, messages: int, queues: int = 1, priorities: int = 1) -> float:
+def fill(
+    bench: Bench, schema: str, *, messages: int, queues: int = 1, priorities: int = 1, actor: str = "nothing"
+) -> float:
     """Send no-op messages, spread over queues and priorities; return how many a second, by the median of the calls."""
     broker = make_broker(bench.url, schema, results=False, queues=queues)
-    names = ["nothing", *(f"nothing_{number}" for number in range(1, queues))]
+    names = [actor, *(f"nothing_{number}" for number in range(1, queues))]
     actors = [broker.get_actor(name) for name in names]
     rates = []
     with psycopg.connect(bench.url, autocommit=True) as conn:

@@ -213,10 +213,11 @@ class Database:
 
 
 def fetch(conn: Connection, statement: Compiled, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
-    """Run a compiled statement; rows come in the server's binary form."""
+    """Run a compiled statement, prepared at its first use; rows come in the server's binary form."""
     with psycopg.RawCursor(conn, row_factory=tuple_row) as cursor:
         cursor.format = Format.BINARY
-        return cursor.execute(statement.text, [parameters[name] for name in statement.names]).fetchall()
+        arguments = [parameters[name] for name in statement.names]
+        return cursor.execute(statement.text, arguments, prepare=True).fetchall()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,16 +31,25 @@ def mixture(dice: random.Random, size: int) -> list[Message[Any]]:
 
 
 class Load:
-    """Sends about ``rate`` messages a second while it is entered.
+    """Sends about ``rate`` messages a second, as ``draw`` draws them, while it is entered.
 
     What a send that failed has written is unknown: its messages may run and need not.
     """
 
-    def __init__(self, url: str, ledger: Ledger, dice: random.Random, *, rate: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        ledger: Ledger,
+        dice: random.Random,
+        *,
+        rate: int,
+        draw: Callable[[random.Random, int], list[Message[Any]]] = mixture,
+    ) -> None:
         self._broker = PostgresBroker(url)
         self._ledger = ledger
         self._dice = dice
         self._rate = rate
+        self._draw = draw
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._send, daemon=True)
         self.failures = 0
@@ -62,7 +72,7 @@ class Load:
             while not self._stopping.wait(max(0.0, next_at - time.monotonic())):
                 size = self._dice.choice([1, 1, 5, 20, 60])
                 next_at = max(next_at, time.monotonic() - 1.0) + size / self._rate
-                self.send(mixture(self._dice, size))
+                self.send(self._draw(self._dice, size))
         except BaseException as error:  # noqa: BLE001  # told at the end
             self.error = error
 

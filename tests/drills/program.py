@@ -11,7 +11,7 @@ from pgqueue.brokers._postgres_consumer import ClaimedProxy
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine import presence
 from pgqueue.maintenance import reaper
-from pgqueue.middleware import CurrentMessage, Middleware
+from pgqueue.middleware import AsyncIO, CurrentMessage, Middleware
 from pgqueue.results import Results
 from pgqueue.results.backends import PostgresBackend
 
@@ -53,6 +53,10 @@ def _impatient() -> None:
     """Shorten the engine's patience where a drill asks for it."""
     if "DRILL_GRACE_S" in os.environ:
         reaper.GRACE_S = float(os.environ["DRILL_GRACE_S"])
+    if "DRILL_CALM_S" in os.environ:
+        reaper.CALM_S = float(os.environ["DRILL_CALM_S"])
+    if "DRILL_MAX_ATTEMPTS" in os.environ:
+        reaper.MAX_ATTEMPTS = int(os.environ["DRILL_MAX_ATTEMPTS"])
     if "DRILL_SILENT_S" in os.environ:
         reaper.SILENT_S = float(os.environ["DRILL_SILENT_S"])
         presence.INTERVAL_S = reaper.INTERVAL_S = reaper.SILENT_S / 6
@@ -60,6 +64,7 @@ def _impatient() -> None:
 
 def _made() -> PostgresBroker:
     made = PostgresBroker(os.environ["DRILL_URL"])
+    made.add_middleware(AsyncIO())
     made.add_middleware(CurrentMessage())
     made.add_middleware(Results(backend=PostgresBackend(broker=made)))
     made.add_middleware(Bookkeeper(Ledger(Path(os.environ["DRILL_LEDGER"]))))

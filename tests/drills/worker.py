@@ -8,6 +8,7 @@ import threading
 
 from pgqueue.worker import Worker
 
+from . import charges
 from .program import broker
 
 
@@ -19,6 +20,7 @@ def main() -> None:
     asked, parent = threading.Event(), os.getppid()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
     broker.emit_after("process_boot")
+    assert set(charges.NAMES) <= broker.get_declared_actors()
     worker = Worker(broker, worker_threads=int(sys.argv[1]))
     worker.start()
     print("up", flush=True)
