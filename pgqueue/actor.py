@@ -268,7 +268,7 @@ def _check_queue_name(queue_name: str) -> None:
 
 
 def _transactional_option(broker: Broker, actor_name: str, *, transactional: bool | None) -> dict[str, Any]:
-    if "transactional" in broker.actor_options:
+    if "transactional" in broker.own_actor_options:
         return {} if transactional is None else {"transactional": transactional}
     if transactional:
         raise ValueError(
@@ -280,7 +280,7 @@ def _transactional_option(broker: Broker, actor_name: str, *, transactional: boo
 
 
 def _check_options(broker: Broker, options: dict[str, Any]) -> None:
-    unknown = sorted(options.keys() - broker.actor_options)
+    unknown = sorted(options.keys() - broker.actor_options - broker.own_actor_options)
     if unknown:
         raise ValueError(
             f"The broker knows no actor option {', '.join(map(repr, unknown))}. "

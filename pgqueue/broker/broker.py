@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from pgqueue.errors import ActorNotFound, MiddlewareError
 from pgqueue.logging import get_logger
@@ -37,6 +37,9 @@ class Broker:
 
     #: The names of the declared queues; a broker may keep more than the names.
     queues: Collection[str]
+
+    #: Options of actors that the broker itself understands, beside ``actor_options``, which are its middleware's.
+    own_actor_options: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, middleware: Iterable[Middleware] | None = None) -> None:
         self.logger = get_logger("pgqueue.broker", type(self))

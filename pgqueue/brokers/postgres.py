@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ..broker import Consumer
 from ..common import dq_name, getenv_int, q_name
@@ -80,6 +80,10 @@ class PostgresBroker(QueueControl, SettlingBroker):
 
     queues: set[str]
 
+    own_actor_options: ClassVar[frozenset[str]] = frozenset(
+        {"cancellable", "transactional", "transaction_warning_s"}
+    )
+
     def __init__(
         self,
         url: str | Callable[[], str] | None = None,
@@ -93,7 +97,6 @@ class PostgresBroker(QueueControl, SettlingBroker):
         transaction_warning_s: float = WARN_AFTER_S,
     ) -> None:
         super().__init__(middleware)
-        self.actor_options |= {"cancellable", "transactional", "transaction_warning_s"}
         self.queues = set()
         self.database = Database(
             None if pool is not None and url is None else resolve(url),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from threading import Lock
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from weakref import WeakSet
 
 from .._queue import Queue
@@ -31,13 +31,14 @@ class StubBroker(Broker):
 
     queues: dict[str, Queue[bytes]]
 
+    # So that programs for PostgreSQL can be tested here; nobody cancels a message of this broker's.
+    own_actor_options: ClassVar[frozenset[str]] = frozenset({"cancellable"})
+
     def __init__(
         self, middleware: Iterable[Middleware] | None = None, *, fail_fast_default: bool = True
     ) -> None:
         super().__init__(middleware)
         self.queues = {}
-        # So that programs for PostgreSQL can be tested here; nobody cancels a message of this broker's.
-        self.actor_options.add("cancellable")
         self.fail_fast_default = fail_fast_default
         #: Rejected messages, with the exceptions that they failed with, by the name of their queue.
         self.dead_letters_by_queue: dict[str, list[MessageProxy]] = {}

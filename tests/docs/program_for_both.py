@@ -31,13 +31,6 @@ DECLARATION_HOOKS = (
 )  # fmt: skip
 
 
-#: The options of actors that programs may rely on.
-OPTIONS = {
-    "max_age", "max_backoff", "max_retries", "min_backoff", "notify_shutdown", "on_failure", "on_retry_exhausted",
-    "on_success", "pipe_ignore", "pipe_target", "result_ttl", "retry_when", "store_results", "throws", "time_limit",
-}  # fmt: skip
-
-
 class Hooks(dramatiq.Middleware):
     """Notes each hook of a message by the name of its actor, and each declaration."""
 
@@ -142,7 +135,7 @@ def kind_of_outcome(call: Callable[..., Any], *arguments: Any, **keywords: Any) 
 
 def tell_of_declarations() -> None:
     print(hooks.declarations)
-    print(str(add), repr(add).partition(", ")[2], sorted(add.options), sorted(OPTIONS & broker.actor_options))
+    print(str(add), repr(add).partition(", ")[2], sorted(add.options), sorted(broker.actor_options))
     print(sorted(broker.queues), sorted(broker.delay_queues), sorted(broker.get_declared_actors()))
     print(sorted(broker.get_declared_queues()), sorted(broker.get_declared_delay_queues()))
     print([type(each).__name__ for each in broker.middleware])

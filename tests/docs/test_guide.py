@@ -50,7 +50,7 @@ def test_the_commands_are_understood(words: list[str]) -> None:
 
 def test_every_option_of_actors_is_named(stub_broker: pgqueue.Broker) -> None:
     text = GUIDE.read_text()
-    options = stub_broker.actor_options | {"store_results", "result_ttl"}
+    options = stub_broker.actor_options | stub_broker.own_actor_options | {"store_results", "result_ttl"}
     assert {name for name in options if f"`{name}`" not in text} == {"pipe_target"}
 
 

@@ -69,7 +69,6 @@ def test_the_default_middleware_in_its_order() -> None:
 
 def test_the_options_of_the_default_middleware() -> None:
     assert StubBroker().actor_options == {
-        "cancellable",
         "max_age",
         "time_limit",
         "notify_shutdown",

@@ -27,6 +27,13 @@ def test_a_broker_shows_what_is_declared(broker: Broker) -> None:
     assert broker.logger.name.startswith("pgqueue.")
 
 
+def test_the_options_that_a_broker_lists_are_its_middlewares(broker: Broker) -> None:
+    assert broker.actor_options == set().union(*(each.actor_options for each in broker.middleware))
+    assert len(broker.actor_options) == 13
+    actor = pgqueue.actor(broker=broker, cancellable=True)(print)
+    assert actor.options == {"cancellable": True}
+
+
 def test_names_are_handed_out_as_copies(broker: Broker) -> None:
     @pgqueue.actor(broker=broker, queue_name="letters")
     def work() -> None: ...
