@@ -1,7 +1,8 @@
 """pgqueue beside an application's own SQLAlchemy and Alembic.
 
-For the ``env.py`` of an application with a history of its own: `include_name` keeps autogenerate away from our
-tables, `record_version` lets our revisions be part of that history.
+`bind` has messages sent by the commit of the session that the sender works with. For the ``env.py`` of an application
+with a history of its own, `include_name` keeps autogenerate away from our tables, `record_version` lets our revisions
+be part of that history.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Column, MetaData, String, Table
 from sqlalchemy.schema import CreateTable
 
+from ._sessions import bind
+
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, MigrationInfo
 
-__all__ = ["include_name", "record_version"]
+__all__ = ["bind", "include_name", "record_version"]
 
 #: How the names of our revisions begin; those of an application don't.
 REVISION_PREFIX = "pgqueue_"

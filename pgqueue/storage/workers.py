@@ -144,3 +144,9 @@ def find_unowned(conn: Connection, statements: Statements, *, grace_s: float) ->
     """An owner who is not registered and for ``grace_s`` has held a lease; None is as it should be."""
     row = conn.execute(statements["workers/find_unowned"], {"grace_s": grace_s}).fetchone()
     return row[0] if row else None
+
+
+def count_alive(conn: Connection, statements: Statements, *, silent_s: float) -> int:
+    """How many worker processes have given a sign of life in the last ``silent_s`` seconds."""
+    row = conn.execute(statements["workers/count_alive"], {"silent_s": silent_s}).fetchone()
+    return int(row[0]) if row else 0

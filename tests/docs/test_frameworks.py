@@ -1,11 +1,16 @@
 """The page about frameworks says what is so: its examples run."""
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pgqueue import schema
+from pgqueue.integrations.django.conf import Settings
+from tests.integrations.django.aliases import BACKEND
 from tests.integrations.host import HostApplication
+from tests.support.processes import ROOT
 
 from .pages import blocks_of, page, sections
 
@@ -14,9 +19,33 @@ FRAMEWORKS = page("frameworks.md")
 
 def test_every_section_is_in_the_contents() -> None:
     text = FRAMEWORKS.read_text()
+    titles = [line[3:].lower() for line in text.splitlines() if line.startswith("## ")]
     assert [
-        title for title in sections(FRAMEWORKS) if f"(#{title.lower().replace(' ', '-')})" not in text
+        title for title in titles if f"(#{title.replace(' ', '-').replace(chr(39), '')})" not in text
     ] == []
+
+
+def test_the_examples_are_parts_of_programs_that_are_tested() -> None:
+    programs = [path.read_text() for path in (ROOT / "examples").rglob("*.py")]
+    shown = [
+        block
+        for title, blocks in sections(FRAMEWORKS).items()
+        for block in blocks
+        if block.language == "python" and title not in {"Alembic", "Django's Tasks"}
+    ]
+    assert len(shown) >= 7
+    assert [block.line for block in shown if not any(block.text in program for program in programs)] == []
+
+
+def test_every_setting_of_django_is_named() -> None:
+    text = FRAMEWORKS.read_text()
+    assert [item.name for item in fields(Settings) if f"| `{item.name.upper()}` |" not in text] == []
+
+
+def test_the_task_backend_is_found_where_the_page_says() -> None:
+    names: dict[str, Any] = {}
+    exec(blocks_of(FRAMEWORKS, "Django's Tasks", "python")[0].text, names)  # noqa: S102 - our own page
+    assert names["TASKS"]["default"]["BACKEND"] == BACKEND
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import pytest
 from tests.support.processes import Process
 
 
-@pytest.mark.parametrize("name", ["django"])
+@pytest.mark.parametrize("name", ["django", "flask", "fastapi"])
 def test_a_framework_that_is_missing_is_named_with_its_extra(name: str) -> None:
     source = f"""
         import sys

@@ -11,7 +11,7 @@ from ..._registry import get_broker, set_default_factory
 from ...transactions import register_ambient
 from .broker import make_broker
 from .conf import read
-from .transactions import open_transaction
+from .transactions import DjangoBroker, close_before_destroying, open_transaction
 
 __all__ = ["PgQueueConfig"]
 
@@ -33,7 +33,9 @@ class PgQueueConfig(AppConfig):
 
     def ready(self) -> None:
         """Import the modules that define actors."""
-        get_broker()
+        broker = get_broker()
+        if isinstance(broker, DjangoBroker) and broker.alias is not None:
+            close_before_destroying(broker, broker.alias)
         autodiscover_modules(*read().autodiscover)
         if any(str(backend.get("BACKEND", "")).startswith(PACKAGE) for backend in _task_backends()):
             # Imported here: Django has Tasks from release 6 on only.

@@ -31,7 +31,8 @@ def make_broker() -> DjangoBroker:
     middleware = None if settings.middleware is None else [_middleware(one) for one in settings.middleware]
     broker = DjangoBroker(
         settings.url or (lambda: conninfo_of_alias(settings.database)),
-        alias=settings.database if settings.join_atomic and settings.url is None else None,
+        alias=settings.database if settings.url is None else None,
+        joins=settings.join_atomic,
         schema=settings.schema,
         middleware=middleware,
         **settings.options,

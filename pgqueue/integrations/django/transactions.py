@@ -9,19 +9,21 @@ from django.db import connections
 from ...broker import Broker
 from ...brokers.postgres import PostgresBroker
 
-__all__ = ["DjangoBroker", "open_transaction"]
+__all__ = ["DjangoBroker", "close_before_destroying", "open_transaction"]
 
 
 class DjangoBroker(PostgresBroker):
     """A broker in one of Django's databases.
 
     Parameters:
-      alias: That database's; None if it is not one of Django's, and nothing is joined.
+      alias: That database's; None if it is not one of Django's.
+      joins: Whether what is sent inside of its transactions is sent by their commit.
     """
 
-    def __init__(self, *args: Any, alias: str | None, **options: Any) -> None:
+    def __init__(self, *args: Any, alias: str | None, joins: bool = True, **options: Any) -> None:
         super().__init__(*args, **options)
         self.alias = alias
+        self.joins = joins
 
 
 def open_transaction(broker: Broker) -> object:
@@ -29,9 +31,21 @@ def open_transaction(broker: Broker) -> object:
 
     That is inside of ``atomic()``, with ``ATOMIC_REQUESTS``, in a ``TestCase``, and after ``set_autocommit(False)``.
     """
-    if not isinstance(broker, DjangoBroker) or broker.alias is None:
+    if not isinstance(broker, DjangoBroker) or broker.alias is None or not broker.joins:
         return None
     connection = connections[broker.alias]
     if connection.in_atomic_block or (connection.connection is not None and not connection.autocommit):
         return connection
     return None
+
+
+def close_before_destroying(broker: PostgresBroker, alias: str) -> None:
+    """Have a broker let go of the test database before Django drops it, which no signal tells of."""
+    creation = connections[alias].creation
+    destroy = creation.destroy_test_db
+
+    def destroy_test_db(*args: Any, **options: Any) -> None:
+        broker.close()
+        destroy(*args, **options)
+
+    creation.destroy_test_db = destroy_test_db

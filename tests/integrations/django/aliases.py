@@ -1,6 +1,8 @@
-"""How Django is told of a database by its URL."""
+"""How Django is told of a database by its URL, and of our backend for its tasks."""
 
 from psycopg.conninfo import conninfo_to_dict
+
+BACKEND = "pgqueue.integrations.django.task_backend.TaskBackend"
 
 
 def database(url: str) -> dict[str, object]:

@@ -5,7 +5,7 @@ import os
 
 import django
 
-from .aliases import database
+from .aliases import BACKEND, database
 
 SECRET_KEY = "not so secret"
 USE_TZ = True
@@ -17,7 +17,6 @@ DATABASES = {
 DATABASE_ROUTERS = json.loads(os.environ.get("SHOP_ROUTERS", "[]"))
 PGQUEUE = json.loads(os.environ.get("SHOP_PGQUEUE", "{}"))
 
-BACKEND = "pgqueue.integrations.django.task_backend.TaskBackend"
 TASKS = {
     "default": {"BACKEND": BACKEND, "QUEUES": ["default", "slow"]},
     "persistent": {"BACKEND": BACKEND, "QUEUES": [], "OPTIONS": {"MAX_RETRIES": 2, "RESULT_TTL": 60}},
