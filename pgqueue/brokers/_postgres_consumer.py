@@ -121,7 +121,7 @@ class PostgresConsumer(Consumer):
                 raise SkipMessage("It is paused.")
             self._session.note(message.claimed.id)
             running_owner.set(message.claimed.lease.owner)
-            self._session.running.begin(message.claimed.id, message)
+            self._session.running.begin(message.claimed.id, message, message.started_at)
 
     def finished(self, message: MessageProxy) -> None:
         """Note that this thread runs nothing."""

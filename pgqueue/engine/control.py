@@ -34,7 +34,8 @@ class Standing:
 
     def may_begin(self, queue_name: str, actor_name: str) -> bool:
         """Whether neither the queue nor the actor is paused."""
-        return actor_name not in self.orders.actors and queue_name not in self.orders.queues
+        orders = self.orders
+        return actor_name not in orders.actors and queue_name not in orders.queues
 
 
 class Control(Duty):

@@ -24,13 +24,22 @@ LIVE = STATES[:4]
 #: Rows read at once, and the most that are looked at for a page in which few of them fit.
 CHUNK, MOST_LOOKED_AT = 500, 20_000
 
-#: Blocks of outcomes that are read at once, some 80 rows each, and how many windows of two hours are kept.
-BLOCKS, WINDOWS = 64, retention.OUTCOME_SLICES - 1
+#: Blocks of outcomes that are read at once, some 80 rows each; the most that are searched for the next message of a
+#: page; how many windows of two hours are kept.
+BLOCKS, MOST_BLOCKS, WINDOWS = 64, 4_096, retention.OUTCOME_SLICES - 1
 
 _STATUS = {"done": "d", "failed": "f", "cancelled": "c"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).isoformat()
 
 Fetch = Callable[[Place, int], list[Row]]
+
+
+class _Enough(Exception):
+    """So much was searched in vain that the page ends here; ``place`` is where to go on."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.place = place
 
 
 class BadCursor(PgQueueError):
@@ -92,7 +101,9 @@ def _fill(sources: list[_Source], place: Place | None, which: MessageFilter, lim
     for source in sources:
         at = source.start if place is None else place
         place = None
-        while rows := source.fetch(at, CHUNK):
+        while rows := _fetched(source, at):
+            if isinstance(rows, _Enough):
+                return Page(found, _write(source, rows.place))
             for message, at in rows:  # the place of the last row that was looked at
                 if which.fits(message):
                     found.append(message)
@@ -102,6 +113,13 @@ def _fill(sources: list[_Source], place: Place | None, which: MessageFilter, lim
             if looked_at >= MOST_LOOKED_AT:
                 return Page(found, _write(source, at))
     return Page(found, None)
+
+
+def _fetched(source: _Source, at: Place) -> "list[Row] | _Enough":
+    try:
+        return source.fetch(at, CHUNK)
+    except _Enough as enough:
+        return enough
 
 
 def _sources(conn: Connection, statements: Statements, which: MessageFilter) -> Iterator[_Source]:
@@ -148,7 +166,10 @@ def _ended(
 
         def fetch(at: Place, n: int, slice_: int = slice_) -> list[Row]:
             until = (int(at[0]), int(at[1]))
+            last = until[0] - MOST_BLOCKS
             while until > (0, 0):
+                if until[0] <= last:
+                    raise _Enough(until)
                 # What stands before line 0 of a block lies in the blocks before it.
                 from_block = max(0, until[0] - BLOCKS)
                 rows = listings.list_outcomes(

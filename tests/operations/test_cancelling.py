@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import pgqueue
 from pgqueue import Cancellation, Cancelled, MessageStatus, actor
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine import control
@@ -179,6 +180,25 @@ class TestRunning:
         assert begun.wait(10.0)
         assert postgres_broker.cancel(message.message_id, timeout=10_000) is Cancellation.CANCELLED
         assert cleaned == ["up"]
+
+    def test_what_a_transactional_actor_wrote_is_undone(
+        self, postgres_broker: PostgresBroker, worker_for: WorkerFor, queue: Queue, begun: threading.Event
+    ) -> None:
+        queue.conn.execute("CREATE TABLE written (number integer)")
+
+        @actor(cancellable=True, transactional=True)
+        def work() -> None:
+            pgqueue.current_transaction().connection.execute("INSERT INTO written VALUES (1)")
+            begun.set()
+            while True:
+                time.sleep(0.001)
+
+        worker_for(postgres_broker)
+        message = work.send()
+        assert begun.wait(10.0)
+        assert postgres_broker.cancel(message.message_id, timeout=10_000) is Cancellation.CANCELLED
+        assert queue.value("SELECT count(*) FROM written") == 0
+        assert message.status() is MessageStatus.CANCELLED
 
     def test_whoever_waits_for_its_result_hears_of_it(
         self, postgres_broker: PostgresBroker, worker_for: WorkerFor, begun: threading.Event

@@ -88,6 +88,28 @@ def test_a_page_in_which_little_fits_ends_all_the_same(queue: Queue, monkeypatch
     assert len(list(all_pages(queue, MessageFilter(), limit=7))) == 100
 
 
+def test_outcomes_that_do_not_fit_are_searched_in_parts(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgqueue.operations.listing.BLOCKS", 1)
+    monkeypatch.setattr("pgqueue.operations.listing.MOST_BLOCKS", 2)
+    queue.conn.execute(
+        """INSERT INTO pgqueue.outcomes
+            (id, finished_at, message_id, foreign_id, lane, wait_ms, run_ms, slice, attempts, status, actor_name)
+        SELECT
+            n, now(), gen_random_uuid(), n::text, %s, 0, 0, (extract(epoch FROM now())::bigint / 7200 %% 16)::smallint,
+            0, 'd', CASE WHEN n IN (1, 999) THEN 'seldom' ELSE 'often' END
+        FROM generate_series(1, 1000) AS n""",
+        (queue.lane(),),
+    )
+    which = MessageFilter(("done",), actor_name="seldom")
+    assert list(all_pages(queue, which, limit=5)) == ["999", "1"]
+    first = list_messages(queue.database, which, limit=5)
+    assert [message.message_id for message in first.messages] == ["999"]
+    assert first.cursor is not None
+    assert len(list(all_pages(queue, MessageFilter(("done",)), limit=300))) == 1000
+
+
 @pytest.mark.parametrize(
     "cursor",
     [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pgqueue.engine import acker, fetcher
-from pgqueue.storage import messages, queues
+from pgqueue.storage import messages, queues, removals, whereabouts
 from pgqueue.storage.database import Connection
 from pgqueue.storage.messages import NewMessage, StoredResult
 from pgqueue.storage.positions import Positions
@@ -132,3 +132,20 @@ def test_figures_of_queues_read_no_more_than_they_count(queue: Queue, situation:
         if str(node.get("Relation Name", "")).startswith(("ready", "scheduled", "dead_letters"))
     ]
     assert [(table, rows) for table, rows in read if rows > 50 * len(figures)] == []
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("what", ["remove", "find"])
+def test_operators_find_a_message_without_a_scan(queue: Queue, situation: Any, what: str) -> None:
+    situation(queue)
+    key = "00000000-0000-0000-0000-000000000000"
+
+    def look(conn: Connection) -> object:
+        if what == "remove":
+            return removals.remove(conn, queue.statements, keys=[key], record=True)
+        return whereabouts.find_live(conn, queue.statements, message_id=key)
+
+    with queue.database.bounded() as conn:
+        _, plan = explained(conn, lambda: look(conn))
+    for table in ("messages", "ready", "scheduled"):
+        assert all(kind != "Seq Scan" for kind, _ in scans(plan, table)), table

@@ -1,0 +1,105 @@
+"""A process says what it serves and runs, when that changes and not more often."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from pgqueue.engine.leases import Leases
+from pgqueue.engine.publication import Publication
+from pgqueue.engine.running import Running
+from pgqueue.storage import workers
+
+from ..support.queue import Queue
+
+
+class Process:
+    """What a publication asks, as a test wants it."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.leases = Leases()
+        self.owner = queue.owner()
+        self.leases.adopt(self.owner)
+        self.running = Running()
+        self.queues, self.actors = {"mail"}, {"letter"}
+        self.duty = Publication(
+            queue.statements,
+            self.leases,
+            self.running,
+            queues=lambda: self.queues,
+            actors=lambda: self.actors,
+        )
+
+    def said(self) -> tuple[Any, ...] | None:
+        row = self.queue.conn.execute(
+            "SELECT xmin::text, queues, actors, running FROM pgqueue.worker_states WHERE owner = %s",
+            (self.owner,),
+        ).fetchone()
+        return None if row is None else tuple(row)
+
+
+@pytest.fixture
+def process(queue: Queue) -> Process:
+    return Process(queue)
+
+
+def test_it_is_written_when_it_changes_and_not_more_often(process: Process, queue: Queue) -> None:
+    process.duty.run_once(queue.conn)
+    first = process.said()
+    assert first is not None
+    assert first[1:] == (["mail"], ["letter"], [])
+    process.duty.run_once(queue.conn)
+    assert process.said() == first
+
+    process.queues = {"mail", "reports"}
+    process.running.begin(7, object(), time.monotonic() - 10)
+    process.duty.run_once(queue.conn)
+    second = process.said()
+    assert second is not None
+    assert second[1:] == (["mail", "reports"], ["letter"], [7])
+    process.duty.run_once(queue.conn)
+    assert process.said() == second
+    process.running.end()
+
+
+def test_short_messages_are_not_told_of(process: Process, queue: Queue) -> None:
+    process.running.begin(7, object(), time.monotonic())
+    process.duty.run_once(queue.conn)
+    said = process.said()
+    assert said is not None
+    assert said[3] == []
+    process.running.end()
+
+
+def test_since_when_is_by_the_servers_clock(process: Process, queue: Queue) -> None:
+    process.running.begin(7, object(), time.monotonic() - 100)
+    process.duty.run_once(queue.conn)
+    age = queue.value("SELECT extract(epoch FROM now() - running_since[1]) FROM pgqueue.worker_states")
+    assert 99 < age < 200
+    process.running.end()
+
+
+def test_whoever_was_given_up_says_nothing_and_fails_at_nothing(process: Process, queue: Queue) -> None:
+    process.duty.run_once(queue.conn)
+    workers.remove(queue.conn, queue.statements, owner=process.owner)
+    assert process.said() is None
+    process.queues = set()
+    process.duty.run_once(queue.conn)
+    assert process.said() is None
+
+
+def test_without_a_name_nothing_is_said(process: Process, queue: Queue) -> None:
+    process.leases.renounce()
+    process.duty.run_once(queue.conn)
+    assert process.said() is None
+
+
+def test_after_a_lost_connection_it_is_said_again(process: Process, queue: Queue) -> None:
+    process.duty.run_once(queue.conn)
+    queue.conn.execute("DELETE FROM pgqueue.worker_states")
+    process.duty.reconnected()
+    process.duty.run_once(queue.conn)
+    assert process.said() is not None
