@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from psycopg import DataError, Error, errors
 
 from ..logging import get_logger
-from ..storage import messages, registers, workers
+from ..storage import leases, messages, registers, workers
 from ..storage.database import Connection, Database, is_lost, translated
 from ..storage.messages import ClaimedMessage, Verdict
 from ..storage.registers import channel
@@ -198,7 +198,7 @@ class Acker(threading.Thread):
         """Of the verdicts that were refused, those whose lease only lies in another slot now."""
         if not refused:
             return []
-        held = messages.find_leases(conn, self._database.statements, owner=owner)
+        held = leases.find_leases(conn, self._database.statements, owner=owner)
         moved = []
         for verdict in refused:
             slot, ids = held.get(verdict.message.lease.lid, (0, set()))
@@ -211,7 +211,7 @@ class Acker(threading.Thread):
 
     def _not_committed(self, conn: Connection, owner: UUID, group: list[Verdict]) -> list[Verdict]:
         """After a lost connection: what is still on its lease. The rest was committed, if the owner still exists."""
-        held = messages.find_leases(conn, self._database.statements, owner=owner)
+        held = leases.find_leases(conn, self._database.statements, owner=owner)
         open_, gone = [], []
         for verdict in group:
             slot, ids = held.get(verdict.message.lease.lid, (0, set()))

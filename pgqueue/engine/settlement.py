@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ..errors import DatabaseUnavailable, LeaseLost
 from ..logging import get_logger
-from ..storage import messages
+from ..storage import leases
 from ..storage.database import Connection, translated
 from ..storage.messages import Arrival, NewMessage, StoredResult, Verdict
 from .acker import is_about_a_value, report_lost, unrecordable
@@ -119,7 +119,7 @@ class Settlement:
             return conn
 
     def _hold(self, conn: Connection) -> None:
-        if not messages.hold(conn, self._session.database.statements, message=self.verdict.message):
+        if not leases.hold(conn, self._session.database.statements, message=self.verdict.message):
             raise LeaseLost(f"Message {self.verdict.message_id} was given to another worker.")
 
     def commit(self) -> None:

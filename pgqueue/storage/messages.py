@@ -11,6 +11,7 @@ from uuid import UUID
 from .arrays import Blobs, Texts, Value, blobs, integers, packed, plain, texts
 from .calls import Call, Procedure, perform, run
 from .database import Connection, fetch
+from .leases import drop_settled
 from .positions import Span
 from .snapshot import Snapshot
 from .statements import Statements
@@ -288,11 +289,6 @@ def requeue(
     return int(row[0]) if row else 0
 
 
-def drop_settled(conn: Connection, statements: Statements, *, owner: UUID) -> None:
-    """Delete the leases of an owner in which everything is settled."""
-    conn.execute(statements["leases/drop_settled"], {"owner": owner})
-
-
 @dataclass(frozen=True, slots=True)
 class Reclaimed:
     """How many messages of a lost worker went back to their queues and to the dead letters, and off how many leases."""
@@ -328,21 +324,6 @@ def reclaim(
     row = conn.execute(statements["messages/reclaim"], parameters).fetchone()
     assert row is not None  # noqa: S101  (an aggregate always answers)
     return Reclaimed(*row)
-
-
-def find_leases(conn: Connection, statements: Statements, *, owner: UUID) -> dict[int, tuple[int, set[int]]]:
-    """The leases of an owner: for each its slot now and the ids that it still holds."""
-    rows = conn.execute(statements["leases/find"], {"owner": owner})
-    return {lid: (slot, set(ids) - set(done)) for lid, slot, ids, done in rows}
-
-
-def hold(conn: Connection, statements: Statements, *, message: ClaimedMessage) -> bool:
-    """Lock a message's lease until the end of the transaction; False if it is not ours any more."""
-    parameters = {"lid": message.lease.lid, "owner": message.lease.owner, "id": message.id}
-    row = conn.execute(statements["leases/hold"], parameters).fetchone()
-    if row is not None:
-        message.lease.slot = row[0]
-    return row is not None
 
 
 def _columns(messages: Sequence[NewMessage], prefix: str = "") -> dict[str, Value]:

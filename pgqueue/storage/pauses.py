@@ -9,7 +9,8 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from .database import Connection
-from .messages import ClaimedMessage, drop_settled
+from .leases import drop_settled
+from .messages import ClaimedMessage
 from .statements import Statements
 
 Kind = Literal["queue", "actor"]

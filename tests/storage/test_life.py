@@ -19,7 +19,7 @@ from pgqueue.engine.leases import Leases
 from pgqueue.errors import DatabaseUnavailable
 from pgqueue.maintenance.promoter import Promoter
 from pgqueue.maintenance.rotator import Rotator
-from pgqueue.storage import messages, registers, results, workers
+from pgqueue.storage import leases, messages, registers, results, workers
 from pgqueue.storage.database import Connection
 from pgqueue.storage.messages import ClaimedMessage, NewMessage, StoredResult, Verdict
 
@@ -208,7 +208,7 @@ class Life(RuleBasedStateMachine):
             left = [verdict for verdict in left if verdict.message.id not in accepted]
             if not left:
                 return
-            held = messages.find_leases(self.acker, self.queue.statements, owner=owner)
+            held = leases.find_leases(self.acker, self.queue.statements, owner=owner)
             for verdict in left:
                 slot, ids = held[verdict.message.lease.lid]
                 assert verdict.message.id in ids

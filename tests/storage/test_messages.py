@@ -6,7 +6,7 @@ import pytest
 
 from pgqueue.engine.acker import give_back
 from pgqueue.engine.leases import Leases
-from pgqueue.storage import messages
+from pgqueue.storage import leases, messages
 from pgqueue.storage.database import Connection
 
 from ..support.eventually import eventually
@@ -50,7 +50,7 @@ class TestSettling:
         queue.send("one", "two")
         first, second = queue.claimed(owner := queue.owner())
         assert queue.settle([done(first)], closes=True) == {first.id}
-        held = messages.find_leases(queue.conn, queue.statements, owner=owner)
+        held = leases.find_leases(queue.conn, queue.statements, owner=owner)
         assert held == {second.lease.lid: (0, {second.id})}
         assert queue.settle([done(second)], closes=True) == {second.id}
         assert queue.value("SELECT count(*) FROM pgqueue.leases") == 0

@@ -1,6 +1,6 @@
 """The ring of slots, and the statements that turn it."""
 
-from pgqueue.storage import messages, slots
+from pgqueue.storage import leases, slots
 
 from ..support.queue import Queue, done
 
@@ -39,4 +39,4 @@ def test_evacuation_leaves_finished_leases_behind(queue: Queue) -> None:
     left = slots.evacuate(queue.conn, queue.statements, slot=0)
     assert left == slots.Left(0, 1)
     slots.truncate(queue.conn, queue.statements, slot=0)
-    assert messages.find_leases(queue.conn, queue.statements, owner=owner) == {held.lease.lid: (1, {held.id})}
+    assert leases.find_leases(queue.conn, queue.statements, owner=owner) == {held.lease.lid: (1, {held.id})}

@@ -1,0 +1,32 @@
+"""What owners hold. Owns the table leases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from .database import Connection
+from .statements import Statements
+
+if TYPE_CHECKING:
+    from .messages import ClaimedMessage
+
+
+def drop_settled(conn: Connection, statements: Statements, *, owner: UUID) -> None:
+    """Delete the leases of an owner in which everything is settled."""
+    conn.execute(statements["leases/drop_settled"], {"owner": owner})
+
+
+def find_leases(conn: Connection, statements: Statements, *, owner: UUID) -> dict[int, tuple[int, set[int]]]:
+    """The leases of an owner: for each its slot now and the ids that it still holds."""
+    rows = conn.execute(statements["leases/find"], {"owner": owner})
+    return {lid: (slot, set(ids) - set(done)) for lid, slot, ids, done in rows}
+
+
+def hold(conn: Connection, statements: Statements, *, message: ClaimedMessage) -> bool:
+    """Lock a message's lease until the end of the transaction; False if it is not ours any more."""
+    parameters = {"lid": message.lease.lid, "owner": message.lease.owner, "id": message.id}
+    row = conn.execute(statements["leases/hold"], parameters).fetchone()
+    if row is not None:
+        message.lease.slot = row[0]
+    return row is not None
