@@ -1,0 +1,109 @@
+"""What waits in the database makes neither claims nor sending nor promotion dearer, however much it is.
+
+With PGQUEUE_FLATNESS=full 5,000,000 messages wait and 1,000,000 are scheduled.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from pgqueue.storage import scheduled
+from pgqueue.storage.database import Connection
+
+from ..support.plans import buffers, explained
+from ..support.queue import Queue
+from .flat import CLAIM, FLAT, Consumer, check_flat, large
+
+#: Rows written by one statement.
+FILL = 5_000
+
+
+def fill(queue: Queue, total: int, *, delay_ms: float | None = None) -> None:
+    for _ in range(total // FILL):
+        queue.send(*[b"x" * 100] * FILL, delay_ms=delay_ms)
+
+
+def sending(queue: Queue, conn: Connection) -> float:
+    """Buffers a message that sending a hundred touches."""
+    _, plan = explained(conn, lambda: queue.send(*[b"x" * 100] * CLAIM, conn=conn))
+    return buffers(plan) / CLAIM
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_a_backlog_makes_neither_claims_nor_sending_dearer(queue: Queue) -> None:
+    slot, conn = large(60_000, otherwise=5_000), queue.connect()
+    consumer = Consumer(queue, slot=slot)
+    consumer.consume(3_000)
+    sent = sending(queue, conn)
+    before = len(consumer.costs)
+
+    for _ in range(large(5_000_000, otherwise=20_000) // FILL):
+        fill(queue, FILL)
+        consumer.rotate()
+    for _ in range(before):
+        claimed = consumer.look()
+        assert len(claimed) == CLAIM
+        consumer.settle(claimed)
+
+    check_flat(consumer.costs)
+    assert sending(queue, conn) <= sent * FLAT
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_scheduled_messages_make_neither_claims_nor_promotion_dearer(queue: Queue) -> None:
+    consumer, conn = Consumer(queue, slot=50_000), queue.connect(enable_seqscan="off")
+    consumer.consume(3_000)
+    before = len(consumer.costs)
+    start = (datetime(1970, 1, 1, tzinfo=UTC), 0)
+
+    def promotion() -> float:
+        """Buffers a message that promoting a hundred touches, which are due at once."""
+        queue.send(*[b"x" * 100] * CLAIM, delay_ms=1)
+        queue.conn.execute("SELECT pg_sleep(0.002)")
+        promoted, plan = explained(
+            conn, lambda: scheduled.promote(conn, queue.statements, after=start, xids=(), limit=CLAIM)
+        )
+        assert promoted.promoted == CLAIM
+        claimed = consumer.look()
+        assert len(claimed) == CLAIM
+        consumer.settle(claimed)
+        return buffers(plan) / CLAIM
+
+    promotion()  # the plan of the first is made without rows
+    few = promotion()
+    fill(queue, large(1_000_000, otherwise=20_000), delay_ms=3_600_000)
+    many = promotion()
+    print(f"{few:.2f} buffers a promoted message with none scheduled, {many:.2f} with many")
+    assert many <= few * FLAT
+    consumer.consume(before * 1_000)
+    check_flat(consumer.costs)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "lanes",
+    [[(f"queue{number}", 0) for number in range(200)], [("default", number) for number in range(20)]],
+    ids=["queues", "priorities"],
+)
+def test_claims_from_many_lanes_stay_flat_under_a_held_snapshot(
+    queue: Queue, lanes: list[tuple[str, int]]
+) -> None:
+    holder = queue.connect()
+    holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    holder.execute("SELECT pg_current_xact_id()")
+
+    def send(number: int) -> None:
+        spread = (lanes[n % len(lanes)] for n in range(number))
+        queue.send_all([queue.new(b"x" * 100, queue_name=name, priority=level) for name, level in spread])
+
+    consumer = Consumer(queue, slot=5_000, send=send)
+    consumer.consume(large(300_000, otherwise=12_000))
+
+    check_flat(consumer.costs)
+    # A lane that holds nothing new costs a probe of the index in each slot that is not emptied yet.
+    assert consumer.costs[-1] <= 5 + 3 * 3 * len(lanes) / CLAIM
