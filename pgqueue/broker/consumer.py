@@ -11,9 +11,16 @@ if TYPE_CHECKING:
 
     from .proxy import MessageProxy
 
-__all__ = ["Consumer"]
+__all__ = ["Consumer", "Withheld"]
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
+
+
+class Withheld(Exception):
+    """Raised by `Consumer.started`: the message must not begin here, and the consumer has taken it back.
+
+    No hook hears of the message, and it is not acknowledged: it was not skipped, it has yet to run.
+    """
 
 
 class Consumer:
@@ -65,7 +72,11 @@ class Consumer:
         return _NOTHING
 
     def started(self, message: MessageProxy) -> None:
-        """Told by a worker thread that it begins with a message."""
+        """Told by a worker thread that it begins with a message.
+
+        Raises:
+          Withheld: It must not; nothing is left to do with the message.
+        """
 
     def finished(self, message: MessageProxy) -> None:
         """Told by a worker thread that it is through with a message, whatever happened."""

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from ..broker import Consumer, MessageProxy
+from ..broker import Consumer, MessageProxy, Withheld
 from ..common import error_text
 from ..engine.settlement import OpenSettlements, Settlement
-from ..errors import ActorNotFound, DecodeError, SkipMessage
+from ..errors import ActorNotFound, DecodeError
 from ..logging import get_logger
 from ..message import Message
 from ..storage.messages import ClaimedMessage, Verdict
@@ -42,7 +42,6 @@ class ClaimedProxy(MessageProxy):
     Attributes:
       attempts: How many workers were lost while they held it.
       claimed: What the engine knows it as; None once it is settled or given back.
-      withheld: It was not begun, because the process had been declared lost, or because it is paused.
       transaction: That of its transactional actor.
     """
 
@@ -50,7 +49,6 @@ class ClaimedProxy(MessageProxy):
         super().__init__(message)
         self.attempts = claimed.attempts
         self.claimed: ClaimedMessage | None = claimed
-        self.withheld = False
         self.transaction: ActorTransaction | None = None
         self.claimed_at = self.started_at = time.monotonic()
 
@@ -108,20 +106,23 @@ class PostgresConsumer(Consumer):
         """Note what this thread runs, for whoever finds the process dead.
 
         Raises:
-          SkipMessage: The process was declared lost since it claimed the message, which runs elsewhere; or the
-            message's queue or actor was paused.
+          Withheld: The process was declared lost since it claimed the message, which runs elsewhere; or the message's
+            queue or actor was paused.
         """
         if isinstance(message, ClaimedProxy) and message.claimed is not None:
             message.started_at = time.monotonic()
             if not self._session.leases.is_ours(message.claimed.lease.owner):
-                message.withheld = True
-                raise SkipMessage("It was given to another worker.")
+                self._withhold(message, message.claimed, "it was given to another worker")
             if not message.failed and not self._may_begin(message):
-                message.withheld = True
-                raise SkipMessage("It is paused.")
+                self._withhold(message, message.claimed, "it is paused")
             self._session.note(message.claimed.id)
             running_owner.set(message.claimed.lease.owner)
             self._session.running.begin(message.claimed.id, message, message.started_at)
+
+    def _withhold(self, message: ClaimedProxy, claimed: ClaimedMessage, reason: str) -> NoReturn:
+        message.claimed = None
+        self._put_aside(message, claimed)
+        raise Withheld(reason)
 
     def finished(self, message: MessageProxy) -> None:
         """Note that this thread runs nothing."""
@@ -162,16 +163,11 @@ class PostgresConsumer(Consumer):
             yield
         finally:
             self._open.current = None
-            # What was withheld must not be acknowledged: claimed after the loss, but before we heard of it, it is ours.
-            if settlement.decided and not settlement.broken and not message.withheld:
+            if settlement.decided and not settlement.broken:
                 settlement.commit()
             else:
                 message.claimed = None
-                if message.withheld:
-                    settlement.undo()
-                    self._put_aside(message, settlement.verdict.message)
-                else:
-                    settlement.abandon()
+                settlement.abandon()
 
     def ack(self, message: MessageProxy) -> None:
         """Record that a message is done, or that a copy of it carries on."""

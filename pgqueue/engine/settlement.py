@@ -136,15 +136,11 @@ class Settlement:
 
     def abandon(self) -> None:
         """Undo everything; the message goes back to its queue."""
-        self.undo()
-        self._give_back()
-
-    def undo(self) -> None:
-        """Undo everything; what becomes of the message is the caller's business."""
         error = RuntimeError("nothing was decided about the message")
         self._stack.__exit__(type(error), error, None)
         if self._transaction is not None:
             self._transaction.rollback()
+        self._give_back()
 
     def _commit_with_body(self, transaction: ActorTransaction) -> None:
         if self.verdict.reason is not None:

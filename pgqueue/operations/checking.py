@@ -67,6 +67,13 @@ def check(database: Database) -> Iterator[Check]:
     for look in _LOOKS:
         with database.bounded() as conn:
             yield from look(conn, database)
+    if not server.sees_all:
+        yield Check(
+            "rights",
+            "warning",
+            "transactions of other roles can't be seen",
+            "GRANT pg_read_all_stats TO the role",
+        )
     yield from _settings(server)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ..errors import DecodeError
+from ..message import Message
 from ..storage import health, orders, pauses, whereabouts
 from ..storage.database import Database
 from ..storage.dead_letters import DeadLetter
@@ -135,6 +137,7 @@ def _queued(found: Found, row: LiveRow) -> Explanation:
         serving = sum(crew.alive and crew.serves(row.queue_name) for crew in found.crew)
         workers = more(serving, "worker") + f" serving {row.queue_name!r}"
         reasons = [f"It is the next of its queue: {workers} will claim it at once, or when a thread is free."]
+    reasons += _tried(row)
     return Explanation("queued", [*reasons, f"It has been ready for {_for(row.now - row.since)}."], remedy)
 
 
@@ -198,16 +201,32 @@ def _parked(found: Found, row: LiveRow) -> Explanation:
 
 def _scheduled(found: Found, row: LiveRow) -> Explanation:
     left = row.since - row.now
+    tried = _tried(row)
     if left > timedelta(0):
         because = [f"It is not due: it will be {_at(row.since)}, in {span(left.total_seconds())}."]
         others, _ = _obstacles(found, row)
-        return Explanation("scheduled", [*because, *others], f"pgqueue messages retry {found.message_id}")
+        remedy = f"pgqueue messages retry {found.message_id}"
+        return Explanation("scheduled", [*because, *tried, *others], remedy)
     because = [f"It has been due for {_for(-left)} and was not made ready."]
     if any(crew.alive for crew in found.crew):
         return Explanation("scheduled", [*because, "Workers are alive and do that within a second."])
     return Explanation(
         "scheduled", [*because, "That is the work of workers, and none is alive."], "pgqueue MODULE"
     )
+
+
+def _tried(row: LiveRow) -> list[str]:
+    """What earlier attempts of a message have ended with, a refusal of a rate limit for example."""
+    try:
+        options = Message.decode(row.payload).options
+    except DecodeError:
+        return []
+    retries, traceback = options.get("retries"), options.get("traceback")
+    if not isinstance(retries, int) or not retries:
+        return []
+    last = [line for line in str(traceback or "").splitlines() if line.strip()]
+    error = f", the last time with {last[-1].strip()[:300]}" if last else ""
+    return [f"It has failed {more(retries, 'time')}{error}."]
 
 
 def _dead(letter: DeadLetter) -> Explanation:

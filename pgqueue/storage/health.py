@@ -10,13 +10,20 @@ from .statements import Statements
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server in a few figures; ``version`` is as ``server_version_num``, ``notify_usage`` a share of 1."""
+    """The server in a few figures.
+
+    Attributes:
+      version: As ``server_version_num``.
+      sees_all: Whether this role sees what other roles' sessions do.
+      notify_usage: How full the queue of notifications is, as a share of 1.
+    """
 
     version: int
     version_text: str
     fsync: bool
     full_page_writes: bool
     synchronous_commit: str
+    sees_all: bool
     notify_usage: float
     connections: int
     max_connections: int

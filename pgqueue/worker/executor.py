@@ -14,6 +14,7 @@ from queue import Empty
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+from ..broker import Withheld
 from ..errors import RateLimitExceeded, Retry, SkipMessage
 from ..logging import get_logger
 from ..middleware.retries import is_expected
@@ -38,6 +39,7 @@ class Outcome:
 
 
 _NO_RESULT = Outcome()
+_WITHHELD = Outcome(skipped=True)
 
 
 class NoShield:
@@ -125,7 +127,9 @@ class WorkerThread(Thread):
         consumer = consumer_thread.consumer_in_use
         try:
             self._shield.forget()
-            self._settle(message, consumer, consumer_thread, self._attempt(message, consumer))
+            outcome = self._attempt(message, consumer)
+            if outcome is not _WITHHELD:
+                self._settle(message, consumer, consumer_thread, outcome)
         except BaseException:
             self.logger.critical("Failed to settle message %s.", message, exc_info=True)
         finally:
@@ -142,6 +146,9 @@ class WorkerThread(Thread):
                 return _NO_RESULT
             result = self._run_actor(message, consumer)
             return _NO_RESULT if result is None else Outcome(result=result)
+        except Withheld as error:
+            self.logger.info("Message %s is not begun: %s.", message, error)
+            return _WITHHELD
         except SkipMessage as error:
             message.stuff_exception(error)
             self.logger.info("Skipped message %s: %s", message, error)

@@ -175,7 +175,7 @@ def test_a_slot_that_is_not_emptied_and_a_full_ring_are_told(
 
 
 WELL = health.Server(
-    version=180_000, version_text="18.0", fsync=True, full_page_writes=True, synchronous_commit="on",
+    version=180_000, version_text="18.0", fsync=True, full_page_writes=True, synchronous_commit="on", sees_all=True,
     notify_usage=0.0, connections=10, max_connections=100,
 )  # fmt: skip
 
@@ -185,6 +185,7 @@ WELL = health.Server(
     [
         (WELL, "durability", "ok", "fsync is on, synchronous_commit is on"),
         (replace(WELL, version=140_000, version_text="14.9"), "version", "failure", "PostgreSQL 14.9"),
+        (replace(WELL, sees_all=False), "rights", "warning", "other roles can't be seen"),
         (replace(WELL, fsync=False), "durability", "failure", "fsync is off"),
         (replace(WELL, full_page_writes=False), "durability", "failure", "full_page_writes is off"),
         (replace(WELL, synchronous_commit="off"), "durability", "warning", "synchronous_commit is off"),

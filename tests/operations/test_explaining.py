@@ -12,6 +12,8 @@ from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.message import Message
 from pgqueue.operations import explaining
 from pgqueue.operations.explaining import Explanation
+from pgqueue.rate_limits import ConcurrentRateLimiter
+from pgqueue.rate_limits.backends import PostgresBackend as LimiterBackend
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
 from tests.support.queue import Queue
@@ -198,6 +200,27 @@ class TestScheduled:
         assert explanation.status == "scheduled"
         says(explanation, "It is not due: it will be", "in 2 h", "No worker is alive.")
         assert explanation.remedy == f"pgqueue messages retry {message.message_id}"
+
+    def test_it_is_tried_again_because_a_limit_refused_it(
+        self, postgres_broker: PostgresBroker, worker_for: WorkerFor
+    ) -> None:
+        limit = ConcurrentRateLimiter(LimiterBackend(broker=postgres_broker), "one-at-a-time", limit=1)
+
+        @actor(min_backoff=3_600_000, max_backoff=7_200_000)
+        def work() -> None:
+            with limit.acquire():
+                raise AssertionError("somebody has the place")
+
+        worker_for(postgres_broker)
+        with limit.acquire():
+            message = work.send()
+            eventually(lambda: _assert(why(postgres_broker, message).status == "scheduled"))
+        says(
+            why(postgres_broker, message),
+            "It is not due",
+            "It has failed 1 time, the last time with",
+            "RateLimitExceeded",
+        )
 
     def test_it_is_due_and_nobody_makes_it_ready(self, postgres_broker: PostgresBroker, queue: Queue) -> None:
         message = postgres_broker.enqueue(message_of(), delay=3_600_000)

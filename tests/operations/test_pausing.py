@@ -8,11 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from pgqueue.actor import actor
+from pgqueue.broker import Broker, MessageProxy
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine.control import Standing
 from pgqueue.engine.fetcher import Fetcher
 from pgqueue.engine.leases import Leases
 from pgqueue.message import MessageStatus
+from pgqueue.middleware import Middleware
 from pgqueue.storage.orders import Orders
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
@@ -98,6 +100,40 @@ def test_what_was_claimed_ahead_does_not_begin(
     postgres_broker.join("default", timeout=10_000)
     assert gate.begun == [0, 1]
     assert queue.values("SELECT attempts FROM pgqueue.outcomes") == [0, 0]
+
+
+def test_no_hook_hears_of_what_was_claimed_ahead(
+    postgres_broker: PostgresBroker, worker_for: WorkerFor, queue: Queue
+) -> None:
+    """Who would store its result as that of a skipped message, for one, would answer a call that has yet to run."""
+    heard: list[tuple[str, int]] = []
+
+    class Hooks(Middleware):
+        def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
+            heard.append(("before", message.args[0]))
+
+        def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
+            heard.append(("skipped", message.args[0]))
+
+        def after_ack(self, broker: Broker, message: MessageProxy) -> None:
+            heard.append(("ack", message.args[0]))
+
+    gate = Gate()
+
+    @actor
+    def work(number: int) -> None:
+        gate.pass_(number)
+
+    postgres_broker.add_middleware(Hooks())
+    worker_for(postgres_broker, worker_threads=1)
+    work.send_many([(0,), (1,)])
+    eventually(lambda: _assert(gate.begun == [0]))
+    eventually(lambda: _assert(queue.value("SELECT count(*) FROM pgqueue.ready") == 0))
+    postgres_broker.pause_queue("default")
+    obeyed(postgres_broker, queues=frozenset({"default"}))
+    gate.open.set()
+    eventually(lambda: _assert(queue.value("SELECT count(*) FROM pgqueue.ready") == 1))
+    eventually(lambda: _assert(heard == [("before", 0), ("ack", 0)]))
 
 
 def test_a_paused_actor_lets_others_of_its_queue_pass(
