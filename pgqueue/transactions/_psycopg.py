@@ -71,6 +71,6 @@ def _inspect(connection: AnyConnection) -> None:
     status = connection.info.transaction_status
     if status is TransactionStatus.INERROR:
         raise TargetFailed(connection)
-    piped = connection.pgconn.pipeline_status is not PipelineStatus.OFF
+    piped = connection.pgconn.pipeline_status != PipelineStatus.OFF
     if status is TransactionStatus.IDLE and connection.autocommit and not piped:
         raise NoTransaction(connection, begin=BEGIN)

@@ -119,6 +119,7 @@ class AsyncApp(App):
 
     def __init__(self, url: str, runner: asyncio.Runner | None = None) -> None:
         super().__init__(url)
+        self._is_open = True
         self._runner = runner or asyncio.Runner()
         if runner is None:
             self._run(self.open_async())
@@ -167,11 +168,17 @@ class AsyncApp(App):
         broker = pgqueue.get_broker()
 
         async def close() -> None:
-            await self.close_async()
-            await broker.close_async()
+            try:
+                await self.close_async()
+            finally:
+                await broker.close_async()
 
-        self._run(close())
-        self._runner.close()
+        if self._is_open:
+            self._is_open = False
+            try:
+                self._run(close())
+            finally:
+                self._runner.close()
 
     def enter(self) -> None:
         self._blocks.append(pgqueue.transaction(self.target))

@@ -9,6 +9,7 @@ import pytest
 
 import pgqueue
 from pgqueue.brokers.postgres import PostgresBroker
+from tests.support.queue import Queue, open_queue
 
 from .apps import App
 from .async_apps import ASYNC_APPS
@@ -29,6 +30,13 @@ def app(kind: type[App], database_url: str, postgres_broker: PostgresBroker) -> 
     opened = kind(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def queue(postgres_broker: PostgresBroker, database_url: str) -> Iterator[Queue]:
+    """The database, without brokers."""
+    with open_queue(database_url) as queue:
+        yield queue
 
 
 @pytest.fixture

@@ -203,6 +203,7 @@ class DjangoApp(App):
             self.rollback()
         self.wrapper.close()
         del django.db.connections[self.alias]
+        django.db.connections.settings.pop(self.alias, None)
 
 
 class DjangoConnectionApp(DjangoApp):

@@ -19,13 +19,6 @@ AnyActor = pgqueue.Actor[..., Any]
 
 
 @pytest.fixture
-def queue(postgres_broker: PostgresBroker, database_url: str) -> Iterator[Queue]:
-    queue = Queue(database_url)
-    yield queue
-    queue.close()
-
-
-@pytest.fixture
 def conn(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     """The application's connection."""
     with psycopg.connect(database_url) as connection:
