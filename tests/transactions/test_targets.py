@@ -8,6 +8,9 @@ import pytest
 
 import pgqueue
 from pgqueue.brokers.postgres import PostgresBroker
+from pgqueue.storage.calls import Call
+from pgqueue.storage.statements import Statements
+from pgqueue.transactions.target import adapt
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
 
@@ -92,3 +95,30 @@ def test_two_transactions_at_once_do_not_see_each_other(
     kind.at_once(database_url, note)
     has_run(ran, 1)
     others_see_nothing(postgres_broker, note, ran)
+
+
+def test_a_send_is_one_statement(
+    app: App, postgres_broker: PostgresBroker, note: AnyActor, ran: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the first, which asks where the connection is."""
+    statements: list[str] = []
+    kind = type(adapt(app.target))
+    run = kind.run
+
+    def count(target: Any, known: Statements, call: Call) -> Any:
+        statements.append(call.name)
+        return run(target, known, call)
+
+    monkeypatch.setattr(kind, "run", count)
+    app.begin()
+    app.send_within(note, 1)
+    assert statements == ["schema/place", "messages/enqueue"]
+    app.commit()
+    app.begin()
+    app.enter()
+    app.send(note, 2)
+    app.send_many(note, [(3,), (4,)])
+    app.leave()
+    app.commit()
+    assert statements[2:] == ["messages/enqueue", "messages/enqueue"]
+    has_run(ran, 1, 2, 3, 4)
