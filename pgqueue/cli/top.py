@@ -3,6 +3,7 @@
 import argparse
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rich.console import Group
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Draw until Ctrl-C, or so many times; into a pipe, one frame below the other."""
     output = Output(arguments)
-    with opened(arguments) as database:
+    with opened(arguments) as database, suppress(KeyboardInterrupt):
         if output.lively:
             _draw(database, output, arguments)
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..storage import pauses
 from ..storage.messages import ClaimedMessage
-from .acker import give_back
+from .acker import GIVE_BACK_S, give_back
 
 if TYPE_CHECKING:
     from .session import Session
@@ -38,7 +38,7 @@ class Aside:
         """Put aside what there is.
 
         Raises:
-          DatabaseUnavailable: Nothing is forgotten; the next call tries again.
+          PgQueueError: Nothing is forgotten; the next call tries again.
         """
         if not self._waiting:
             return
@@ -61,7 +61,7 @@ class Aside:
 
     def _park(self, group: list[ClaimedMessage]) -> None:
         database, leases = self._session.database, self._session.leases
-        with database.connection() as conn:
+        with database.bounded(GIVE_BACK_S) as conn:
             pauses.park(conn, database.statements, owner=group[0].lease.owner, messages=group)
         leases.count_off(group)
         leases.drop(group)

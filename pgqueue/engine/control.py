@@ -88,9 +88,11 @@ class Control(Duty):
     def _release(self, conn: Connection) -> int:
         """Make a batch of the parked messages of actors ready that go on; return how many at most of one."""
         most = 0
-        for actor_name in pauses.released_actors(conn, self.statements):
-            released = pauses.release(conn, self.statements, actor_name=actor_name, limit=BATCH)
-            most = max(most, released)
+        with conn.transaction():
+            conn.execute("SET LOCAL enable_seqscan = off")
+            for actor_name in pauses.released_actors(conn, self.statements):
+                released = pauses.release(conn, self.statements, actor_name=actor_name, limit=BATCH)
+                most = max(most, released)
         if most:
             registers.wake(conn, self.statements)
         return most

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
@@ -216,6 +218,24 @@ class TestRealProcesses:
         assert (code, "Nothing is done." in shown) == (1, True)
         code, shown = self.on_terminal(environment, "messages", "purge", "-Q", "default", answer="y\n")
         assert (code, "3 messages deleted." in shown) == (0, True)
+
+    def test_ctrl_c_leaves_top_in_peace(
+        self, environment: dict[str, str], postgres_broker: PostgresBroker
+    ) -> None:
+        master, slave = pty.openpty()
+        words = [sys.executable, "-m", "pgqueue", "top", "--interval", "0.1"]
+        with subprocess.Popen(words, env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
+            os.close(slave)
+            shown = b""
+            while b"workers with" not in shown:
+                shown += os.read(master, 65_536)
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(OSError):
+                while part := os.read(master, 65_536):
+                    shown += part
+            assert process.wait(30.0) == 0
+        os.close(master)
+        assert b"Traceback" not in shown
 
     def test_top_draws_queues_and_workers(
         self, environment: dict[str, str], postgres_broker: PostgresBroker, queue: Queue

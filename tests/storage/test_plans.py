@@ -149,3 +149,23 @@ def test_operators_find_a_message_without_a_scan(queue: Queue, situation: Any, w
         _, plan = explained(conn, lambda: look(conn))
     for table in ("messages", "ready", "scheduled"):
         assert all(kind != "Seq Scan" for kind, _ in scans(plan, table)), table
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("what", ["give back", "park"])
+def test_what_is_given_back_or_put_aside_is_found_without_a_scan(
+    queue: Queue, situation: Any, what: str
+) -> None:
+    situation(queue)
+    queue.send("one", "two", priority=-1)
+    owner = queue.owner()
+    claimed = queue.claimed(owner, limit=2)
+
+    def act(conn: Connection) -> int:
+        parameters = {"owner": owner, "lids": [m.lease.lid for m in claimed], "ids": [m.id for m in claimed]}
+        name = "messages/requeue" if what == "give back" else "parked/park"
+        return conn.execute(queue.statements[name], parameters).rowcount
+
+    with queue.database.bounded() as conn:
+        _, plan = explained(conn, lambda: act(conn))
+    assert {kind for kind, _ in scans(plan, "messages")} == {"Index Scan"}
