@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from ..broker import Consumer, MessageProxy, Withheld
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..engine.actor_transaction import ActorTransaction
     from ..engine.intake import Intake
     from ..engine.session import Session
+    from ..storage.database import Connection
 
 #: The longest time, in ms, that an outcome can hold: 24 days.
 MOST_MS = 2**31 - 1
@@ -147,8 +149,14 @@ class PostgresConsumer(Consumer):
             message_id=message.message_id,
             actor_name=message.actor_name,
             warn_after_s=actor.options.get("transaction_warning_s"),
+            prepare=partial(self._set_apart, message),
         ) as (message.transaction, finish):
             yield finish
+
+    def _set_apart(self, message: ClaimedProxy, conn: Connection) -> None:
+        # With nobody beside it, it keeps nobody waiting.
+        if message.claimed is not None and len(self._session.transactions.open()) > 1:
+            message.claimed = self._session.set_apart(conn, message.claimed)
 
     @contextmanager
     def settling(self, message: MessageProxy) -> Iterator[None]:

@@ -198,15 +198,13 @@ class Acker(threading.Thread):
         self._settle_all(owner, [unrecordable(verdict, error)])
 
     def _moved(self, conn: Connection, owner: UUID, refused: list[Verdict]) -> list[Verdict]:
-        """Of the verdicts that were refused, those whose lease only lies in another slot now."""
+        """Of the verdicts that were refused, those whose lease only lies in another slot now, or is another."""
         if not refused:
             return []
         held = leases.find_leases(conn, self._database.statements, owner=owner)
         moved = []
         for verdict in refused:
-            slot, ids = held.get(verdict.message.lease.lid, (0, set()))
-            if verdict.message.id in ids:
-                verdict.message.lease.slot = slot
+            if self._leases.locate(verdict, held):
                 moved.append(verdict)
             else:
                 report_lost(verdict)
@@ -215,14 +213,10 @@ class Acker(threading.Thread):
     def _not_committed(self, conn: Connection, owner: UUID, group: list[Verdict]) -> list[Verdict]:
         """After a lost connection: what is still on its lease. The rest was committed, if the owner still exists."""
         held = leases.find_leases(conn, self._database.statements, owner=owner)
-        open_, gone = [], []
+        open_: list[Verdict] = []
+        gone: list[Verdict] = []
         for verdict in group:
-            slot, ids = held.get(verdict.message.lease.lid, (0, set()))
-            if verdict.message.id in ids:
-                verdict.message.lease.slot = slot
-                open_.append(verdict)
-            else:
-                gone.append(verdict)
+            (open_ if self._leases.locate(verdict, held) else gone).append(verdict)
         if gone and not workers.beat(conn, self._database.statements, owners=[owner]):
             for verdict in gone:
                 report_lost(verdict)

@@ -46,17 +46,27 @@ class ActorTransaction:
     Parameters:
       database: Where connections come from that nobody else waits for.
       warn_after_s: Seconds for which it may be open without a warning.
+      prepare: Called with the connection right before the transaction begins.
 
     Attributes:
       queue_names: The queues that the body has sent messages to.
     """
 
-    def __init__(self, database: Database, *, message_id: str, actor_name: str, warn_after_s: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        message_id: str,
+        actor_name: str,
+        warn_after_s: float,
+        prepare: Callable[[Connection], None],
+    ) -> None:
         self.message_id = message_id
         self.actor_name = actor_name
         self.queue_names: set[str] = set()
         self._database = database
         self._warn_after_s = warn_after_s
+        self._prepare = prepare
         self._lock = threading.RLock()
         self._stack = ExitStack()
         self._conn: Connection | None = None
@@ -106,6 +116,7 @@ class ActorTransaction:
             conn = stack.enter_context(self._database.connection())
             # Whatever an earlier body has made of it.
             conn.row_factory, conn.cursor_factory = tuple_row, Cursor
+            self._prepare(conn)
             self._block = transactions.begin(conn, self._database.statements, message_id=self.message_id)
             self._stack = stack.pop_all()
         self._conn, self._began_at = conn, time.monotonic()

@@ -49,14 +49,24 @@ class ActorTransactions:
 
     @contextmanager
     def body(
-        self, *, message_id: str, actor_name: str, warn_after_s: float | None
+        self,
+        *,
+        message_id: str,
+        actor_name: str,
+        warn_after_s: float | None,
+        prepare: Callable[[Connection], None] = lambda _: None,
     ) -> Iterator[tuple[ActorTransaction, Callable[[], None]]]:
-        """What surrounds the body of one run; gives its transaction and what is to be called at the body's end."""
+        """What surrounds the body of one run; gives its transaction and what is to be called at the body's end.
+
+        Parameters:
+          prepare: Called with the connection, in autocommit mode, right before the transaction begins.
+        """
         transaction = ActorTransaction(
             self._database,
             message_id=message_id,
             actor_name=actor_name,
             warn_after_s=self._warn_after_s if warn_after_s is None else warn_after_s,
+            prepare=prepare,
         )
         self._open.add(transaction)
         try:

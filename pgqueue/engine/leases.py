@@ -7,11 +7,12 @@ leases that are known here is given back. An old name is retired when nothing is
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import UUID
 
-from ..storage.messages import ClaimedMessage, Lease
+from ..storage.messages import ClaimedMessage, Lease, Verdict
 
 
 class Leases:
@@ -100,6 +101,32 @@ class Leases:
             for message in messages:
                 message.lease.left -= 1
             return [message.lease.left <= 0 for message in messages]
+
+    def moved(self, message: ClaimedMessage, *, lid: int, slot: int) -> ClaimedMessage:
+        """The message as it is held by a lease of its own, which the database has made."""
+        lease = Lease(lid, slot, message.lease.owner, left=1)
+        self.count_off([message])
+        self.drop([message])
+        apart = replace(message, lease=lease)
+        self.add([apart])
+        return apart
+
+    def locate(self, verdict: Verdict, held: Mapping[int, tuple[int, set[int]]]) -> bool:
+        """Correct where a verdict's message is held by what the database says of its owner's leases; False: nowhere.
+
+        The lease may lie in another slot by now. And it may be another: the connection on which the message was set
+        apart was lost before the answer came, or a crash of the server has undone it.
+        """
+        message = verdict.message
+        slot, ids = held.get(message.lease.lid, (0, set()))
+        if message.id in ids:
+            message.lease.slot = slot
+            return True
+        for lid, (slot, ids) in held.items():
+            if message.id in ids:
+                verdict.message = self.moved(message, lid=lid, slot=slot)
+                return True
+        return False
 
     def drop(self, messages: Iterable[ClaimedMessage]) -> None:
         """Forget the leases in which nothing is left, once the database knows."""

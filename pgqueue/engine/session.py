@@ -13,8 +13,9 @@ from ..maintenance.promoter import Promoter
 from ..maintenance.pruner import Pruner
 from ..maintenance.reaper import Reaper
 from ..maintenance.rotator import Rotator
-from ..storage.database import Database
-from ..storage.messages import Verdict
+from ..storage import leases
+from ..storage.database import Connection, Database, translated
+from ..storage.messages import ClaimedMessage, Verdict
 from .acker import Acker, Settled
 from .actor_transactions import ActorTransactions, TransactionWatch
 from .board import Board
@@ -111,6 +112,14 @@ class Session:
     def submit(self, verdict: Verdict, released: Callable[[int], None]) -> None:
         """Record a verdict soon; ``released`` is called with a number when that many are durable."""
         self._acker.submit(Settled(verdict, released))
+
+    def set_apart(self, conn: Connection, message: ClaimedMessage) -> ClaimedMessage:
+        """Hold a message by a lease of its own, if there are others beside it on its lease."""
+        if message.lease.left <= 1:
+            return message
+        with translated(self.database):
+            place = leases.set_apart(conn, self.database.statements, message=message)
+        return message if place is None else self.leases.moved(message, lid=place[0], slot=place[1])
 
     def settled(self, verdicts: Sequence[Verdict]) -> None:
         """Count off verdicts that were committed without the acker."""

@@ -165,7 +165,10 @@ class Settlement:
     def _write_with_body(self, conn: Connection) -> None:
         assert self._transaction is not None  # noqa: S101  # it calls this
         if not self._accepted(conn):
-            # Its lease may lie in another slot by now; held, it stays where it is.
+            # Its lease may lie in another slot by now, or be another; held, it stays where it is.
+            owner = self.verdict.message.lease.owner
+            held = leases.find_leases(conn, self._session.database.statements, owner=owner)
+            self._session.leases.locate(self.verdict, held)
             self._hold(conn)
             self._write(conn)
 

@@ -30,3 +30,13 @@ def hold(conn: Connection, statements: Statements, *, message: ClaimedMessage) -
     if row is not None:
         message.lease.slot = row[0]
     return row is not None
+
+
+def set_apart(conn: Connection, statements: Statements, *, message: ClaimedMessage) -> tuple[int, int] | None:
+    """Move a message off the lease of its batch onto one of its own; return that one's id and slot.
+
+    None: it stays where it is, because it is not ours any more, or somebody else had the lease at that moment.
+    """
+    parameters = {"lid": message.lease.lid, "owner": message.lease.owner, "id": message.id}
+    row = conn.execute(statements["leases/set_apart"], parameters).fetchone()
+    return None if row is None else (row[0], row[1])
