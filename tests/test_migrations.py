@@ -94,6 +94,22 @@ class TestRevisions:
         assert objects(empty_database_url) == before
         assert schema.current(empty_database_url) == "pgqueue_0001"
 
+    def test_messages_that_are_parked_are_ready_again_where_nobody_can_park(
+        self, empty_database_url: str
+    ) -> None:
+        schema.upgrade(empty_database_url)
+        with psycopg.connect(empty_database_url, autocommit=True) as connection:
+            connection.execute(
+                """INSERT INTO pgqueue.parked (id, enqueued_at, message_id, lane, attempts, actor_name, payload)
+                SELECT n, now(), gen_random_uuid(), 1, 0, 'work', n::text::bytea FROM generate_series(1, 3) AS n"""
+            )
+            schema.downgrade(empty_database_url, revision="pgqueue_0003")
+            rows = connection.execute(
+                """SELECT convert_from(message.payload, 'UTF8')
+                FROM pgqueue.ready JOIN pgqueue.messages AS message USING (slot, lane, xid, id) ORDER BY id"""
+            ).fetchall()
+        assert rows == [("1",), ("2",), ("3",)]
+
     def test_a_second_upgrade_changes_nothing(self, database_url: str) -> None:
         before = objects(database_url)
         schema.upgrade(database_url)

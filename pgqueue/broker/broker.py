@@ -14,7 +14,7 @@ from .hooks import HookTable
 
 if TYPE_CHECKING:
     from pgqueue.actor import Actor
-    from pgqueue.message import Message, MessageStatus
+    from pgqueue.message import Cancellation, Message, MessageStatus
     from pgqueue.results import ResultBackend
 
     from .consumer import Consumer
@@ -288,6 +288,43 @@ class Broker:
           NotImplementedError: The broker can't tell.
         """
         raise NotImplementedError(f"{type(self).__name__} can't tell where message {message_id} is.")
+
+    # ── orders to all workers ─────────────────────────────────────────────────────────────────────
+
+    def cancel(self, message_id: str, *, timeout: int = 1000) -> Cancellation:
+        """See that a message does not run, or not to its end.
+
+        Parameters:
+          timeout: Milliseconds to wait for the answer of the worker that holds it.
+
+        Raises:
+          NotImplementedError: The broker can't.
+        """
+        raise NotImplementedError(f"{type(self).__name__} can't cancel message {message_id}.")
+
+    def pause_queue(self, queue_name: str) -> bool:
+        """Have no worker begin a message of a queue; False if it was paused already.
+
+        Raises:
+          NotImplementedError: The broker can't.
+        """
+        raise NotImplementedError(f"{type(self).__name__} can't pause queue {queue_name}.")
+
+    def resume_queue(self, queue_name: str) -> bool:
+        """Let a paused queue go on; False if it was not paused."""
+        raise NotImplementedError(f"{type(self).__name__} can't pause or resume queue {queue_name}.")
+
+    def pause_actor(self, actor_name: str) -> bool:
+        """Have no worker begin a message of an actor; False if it was paused already.
+
+        Raises:
+          NotImplementedError: The broker can't.
+        """
+        raise NotImplementedError(f"{type(self).__name__} can't pause actor {actor_name}.")
+
+    def resume_actor(self, actor_name: str) -> bool:
+        """Let a paused actor go on; False if it was not paused."""
+        raise NotImplementedError(f"{type(self).__name__} can't pause or resume actor {actor_name}.")
 
     def check(self) -> None:
         """See whether messages can be sent and consumed; called once by each worker process as it starts.

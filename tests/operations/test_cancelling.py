@@ -11,6 +11,7 @@ import pytest
 
 import pgqueue
 from pgqueue import Cancellation, Cancelled, MessageStatus, actor
+from pgqueue.broker import Broker
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine import control
 from pgqueue.errors import ResultFailure, StatementTimedOut
@@ -357,6 +358,12 @@ class TestRunning:
         postgres_broker.declare_queue("default")
         worker_for(postgres_broker)
         eventually(lambda: _assert(requests(queue) == []))
+
+
+@pytest.mark.parametrize("order", ["cancel", "pause_queue", "resume_queue", "pause_actor", "resume_actor"])
+def test_a_broker_that_takes_no_orders_says_so(stub_broker: Broker, order: str) -> None:
+    with pytest.raises(NotImplementedError, match=r"StubBroker can't .* mail"):
+        getattr(stub_broker, order)("mail")
 
 
 def test_messages_are_cancelled_once_or_run_once_however_they_race(
