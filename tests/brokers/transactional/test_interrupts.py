@@ -151,6 +151,24 @@ def test_a_shut_down_undoes_the_run_and_gives_the_message_to_another(
     assert effects.seen == ["run 2"]
 
 
+def test_a_run_that_is_cancelled_has_had_no_effect(
+    postgres_broker: PostgresBroker, queue: Queue, effects: Effects, worker_for: WorkerFor
+) -> None:
+    @pgqueue.actor(transactional=True, cancellable=True)
+    def work() -> None:
+        Effects.add(current().connection, "effect")
+        current().connection.execute(f"SELECT pg_sleep({FOR_EVER_S})")
+
+    message = work.send()
+    worker_for(postgres_broker, worker_threads=1)
+    eventually(lambda: assert_asleep(queue))
+    postgres_broker.cancel(message.message_id, timeout=10_000)
+    postgres_broker.join("default", timeout=10_000)
+    assert effects.seen == []
+    assert message.status().value == "cancelled"
+    assert_no_session_is_left(queue)
+
+
 class TestWarnings:
     def test_one_comes_while_a_transaction_is_open_for_too_long(
         self,
