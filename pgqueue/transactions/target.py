@@ -98,10 +98,21 @@ def adapt(target: object) -> AnyTarget:
         return target
     if isinstance(target, str):
         return _of_alias(target)
+    make = _known.get(type(target))
+    if make is None:
+        make = _known[type(target)] = _find(target)
+    return make(target)
+
+
+#: What makes targets of objects of a class that was seen before.
+_known: dict[type, Callable[[Any], AnyTarget]] = {}
+
+
+def _find(target: object) -> Callable[[Any], AnyTarget]:
     for path, (module, name) in ADAPTERS.items():
         kind = _loaded(path)
         if kind is not None and issubclass(type(target), kind):
-            return _adapter(module, name)(target)
+            return _adapter(module, name)
     raise NotATarget(target)
 
 
