@@ -107,11 +107,9 @@ class TestWaiting:
             target=lambda: answers.append(postgres_broker.cancel(message.message_id, timeout=0))
         )
         canceller.start()
-        eventually(
-            lambda: _assert(
-                queue.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == 1
-            )
-        )
+        waiting = """SELECT count(*) FROM pg_stat_activity
+            WHERE wait_event_type = 'Lock' AND datname = current_database()"""
+        eventually(lambda: _assert(queue.value(waiting) == 1))
         claimer.execute("COMMIT")
         canceller.join(10.0)
         assert answers == [Cancellation.REQUESTED]
