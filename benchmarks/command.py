@@ -20,7 +20,7 @@ from . import cost, drain, enqueue, flat, latency, overhead, page, shapes, table
 from .figures import Report
 from .server import Bench, server
 
-__all__ = ["MEASUREMENTS", "add_arguments", "run"]
+__all__ = ["MEASUREMENTS", "add_arguments", "run", "setting"]
 
 #: Every measurement by its name, in the order in which they run.
 MEASUREMENTS: dict[str, Callable[[Bench], Report]] = {
@@ -41,6 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "only", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(MEASUREMENTS)} (all)"
     )
     parser.add_argument("--url", help="a server to measure on; by default the bundled one, fully durable")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=setting,
+        metavar="NAME=VALUE",
+        help="a setting of the bundled server, synchronous_commit=off for example; may be given several times",
+    )
     parser.add_argument(
         "--rounds", type=int, default=3, help="rounds, of which the median counts (%(default)s)"
     )
@@ -66,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"There is no measurement {unknown[0]!r}: expected {', '.join(MEASUREMENTS)}.", file=sys.stderr)
         return 2
     began = time.monotonic()
-    with server(arguments.url) as url:
+    with server(arguments.url, dict(arguments.set)) as url:
         bench = Bench(url, arguments.rounds, arguments.scale, arguments.backlog, arguments.threads)
         report = _measure(bench, arguments.only or list(MEASUREMENTS))
         about = _about(url, arguments)
@@ -78,6 +86,18 @@ def run(arguments: argparse.Namespace) -> int:
         table.show(report.figures, Console(width=None if sys.stdout.isatty() else 160))
         print(about)
     return 0 if arguments.no_page else _write_page(arguments.page, report, about)
+
+
+def setting(text: str) -> tuple[str, str]:
+    """Read ``NAME=VALUE``.
+
+    Raises:
+      argparse.ArgumentTypeError: It is something else.
+    """
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise argparse.ArgumentTypeError(f"{text!r} is no setting: expected NAME=VALUE")
+    return name, value
 
 
 def _measure(bench: Bench, chosen: Sequence[str]) -> Report:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -44,12 +44,16 @@ class Bench:
 
 
 @contextmanager
-def server(url: str | None) -> Iterator[str]:
-    """The URL of a server with nothing of ours on it."""
+def server(url: str | None, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The URL of a server with nothing of ours on it.
+
+    Parameters:
+      settings: More settings for the bundled one.
+    """
     if url is not None:
         yield url
         return
-    with start(temporary=True, settings=SETTINGS) as bundled:
+    with start(temporary=True, settings={**SETTINGS, **(settings or {})}) as bundled:
         yield bundled.url
 
 

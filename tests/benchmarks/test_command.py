@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from pathlib import Path
 
 import pytest
 
-from benchmarks.command import MEASUREMENTS
+from benchmarks.command import MEASUREMENTS, setting
 from tests.support.processes import ROOT, Process
 
 
@@ -19,6 +20,13 @@ def test_a_word_that_is_no_measurement_is_refused_with_those_that_are() -> None:
     with Process(["-m", "pgqueue", "bench", "swiftness"], cwd=ROOT) as program:
         assert program.wait() == 2
         assert "There is no measurement 'swiftness': expected overhead, drain," in program.output
+
+
+def test_a_setting_has_a_name_and_a_value() -> None:
+    assert setting("synchronous_commit=off") == ("synchronous_commit", "off")
+    for wrong in ("synchronous_commit", "=off", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected NAME=VALUE"):
+            setting(wrong)
 
 
 #: Those that every run of the tests can afford; the others start many workers or wait, and take 10 s each.
