@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -47,6 +48,15 @@ class CurrentTransaction(Protocol):
         Raises:
           NoCurrentTransaction: The body has ended.
           DatabaseUnavailable: The database can't be reached.
+        """
+
+    def on_commit(self, call: Callable[[], object]) -> None:
+        """Have something called on the worker's thread once the transaction has committed, and never if it does not.
+
+        If the process dies in between, it is not called. What it raises is logged.
+
+        Raises:
+          NoCurrentTransaction: The body has ended.
         """
 
 

@@ -72,6 +72,7 @@ class ActorTransaction:
         self._conn: Connection | None = None
         self._block: Transaction | None = None
         self._session: JoinedSession | None = None
+        self._on_commit: list[Callable[[], object]] = []
         self._began_at = 0.0
         self._in_body = False
         self._warned = False
@@ -110,6 +111,15 @@ class ActorTransaction:
 
             self._session = open_session(conn, **options)
         return self._session
+
+    def on_commit(self, call: Callable[[], object]) -> None:
+        """Have something called by the worker's thread after the commit; what it raises is logged.
+
+        Raises:
+          NoCurrentTransaction: The body has ended.
+        """
+        _ = self.connection  # without a transaction there is no commit
+        self._on_commit.append(call)
 
     def _begin(self) -> None:
         with ExitStack() as stack:
@@ -210,6 +220,13 @@ class ActorTransaction:
             self.rollback(discard=conn.info.transaction_status != TransactionStatus.INTRANS)
             raise
         self._release()
+        for call in self._on_commit:
+            try:
+                call()
+            except Exception:
+                logger.exception(
+                    "What was to be called after message %s had committed failed.", self.message_id
+                )
 
     def rollback(self, *, discard: bool = False) -> None:
         """Undo what the body wrote, if it is not committed; raises nothing.

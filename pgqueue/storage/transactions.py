@@ -39,3 +39,8 @@ def check(conn: Connection, statements: Statements) -> Look:
         row = cursor.fetchone()
     assert row is not None  # noqa: S101  (a SELECT without FROM always answers)
     return Look(row[0] or None, row[1])
+
+
+def use_timezone(conn: Connection, statements: Statements, *, name: str) -> None:
+    """Have texts of the transaction in a time zone."""
+    conn.execute(statements["transactions/use_timezone"], {"name": name})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -15,6 +16,7 @@ from ...results import Results
 from ...results.backends.postgres import PostgresBackend
 from ...storage.database import conninfo_of
 from .._inline import is_inline
+from .actor_transactions import lent
 from .conf import read
 from .transactions import DjangoBroker
 
@@ -37,6 +39,8 @@ def make_broker() -> DjangoBroker:
         middleware=middleware,
         **settings.options,
     )
+    if broker.alias is not None:
+        broker.actor_transactions.surround(partial(lent, broker))
     own = [
         DjangoConnections(),
         Results(backend=PostgresBackend(broker=broker), **settings.results),

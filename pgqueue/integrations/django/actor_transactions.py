@@ -1,0 +1,73 @@
+"""Django's ORM inside of transactional actors: it works in the transaction that acknowledges the message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections
+
+from ..._running import CurrentTransaction
+from ...errors import TransactionEnded
+from ...storage import transactions
+from ...storage.lent_connection import LentConnection
+from .transactions import DjangoBroker
+
+__all__ = ["lent"]
+
+
+@contextmanager
+def lent(broker: DjangoBroker, transaction: CurrentTransaction) -> Iterator[None]:
+    """Have ``connections[broker.alias]`` of this thread stand for an actor's transaction, which begins when needed.
+
+    To Django it looks like the inside of ``atomic()``: blocks of the body are savepoints, ``commit()`` is refused, and
+    what is registered with ``on_commit`` is called after the commit of the acknowledgement.
+    """
+    own = connections[broker.alias]
+    if not _is_psycopg3(own):
+        yield
+        return
+    wrapper = _wrapper(own, broker, transaction)
+    connections[broker.alias] = wrapper
+    try:
+        yield
+        if wrapper.needs_rollback:
+            raise TransactionEnded(
+                f"Django has marked the transaction of message {transaction.message_id} to be rolled back: an error "
+                "was caught inside of atomic(savepoint=False), or set_rollback(True) was called. Let the error pass."
+            )
+        for _savepoints, call, *_robust in wrapper.run_on_commit:
+            transaction.on_commit(call)
+    finally:
+        connections[broker.alias] = own
+        wrapper.connection = None
+
+
+def _is_psycopg3(connection: Any) -> bool:
+    return getattr(connection.Database, "__name__", "") == "psycopg"
+
+
+def _wrapper(own: Any, broker: DjangoBroker, transaction: CurrentTransaction) -> Any:
+    """Make a connection of the alias's class that finds itself in a transaction already."""
+    wrapper = own.copy()
+
+    def connect() -> None:
+        parameters = wrapper.get_connection_params()
+        wrapper.connection = LentConnection(
+            transaction.connection,
+            context=parameters.get("context"),
+            cursor_factory=parameters["cursor_factory"],
+            timezone=wrapper.timezone,
+            timezone_name=wrapper.timezone_name,
+        )
+        transactions.use_timezone(
+            transaction.connection, broker.database.statements, name=wrapper.timezone_name
+        )
+
+    wrapper.connect = connect
+    wrapper.in_atomic_block = True
+    wrapper.autocommit = False
+    wrapper.commit_on_exit = True
+    wrapper.close_at = None
+    return wrapper
