@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from random import uniform
 from typing import TYPE_CHECKING
 
 from ..errors import BrokerConnectionError, ConnectionClosed, SchemaOutdated
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ..transactions import AsyncTarget, Target
 
 __all__ = ["Sender"]
+
+#: Seconds within which the statement of a send must be answered, before it is tried over another connection.
+ANSWER_S = 15.0
 
 #: How often a send is tried over lost connections, and the seconds between two tries.
 SEND_ATTEMPTS, SEND_RETRY_S = 6, 0.25
@@ -85,7 +89,7 @@ class Sender:
     def write_rows(self, rows: Sequence[NewMessage], *, announce: str | None) -> None:
         """Write messages in one transaction."""
         calls = self._calls(rows, announce)
-        with self._database.connection() as conn:
+        with self._database.connection(answer_within_s=ANSWER_S) as conn:
             if len(calls) == 1:
                 run(conn, self._database.statements, calls[0])
                 return
@@ -96,7 +100,7 @@ class Sender:
     async def write_rows_async(self, rows: Sequence[NewMessage], *, announce: str | None) -> None:
         """The same, for a coroutine."""
         calls = self._calls(rows, announce)
-        async with self._async_database.connection() as conn:
+        async with self._async_database.connection(answer_within_s=ANSWER_S) as conn:
             if len(calls) == 1:
                 await run_async(conn, self._database.statements, calls[0])
                 return
@@ -176,13 +180,13 @@ class Sender:
         self.joiner.forget()
 
     def _was_sent(self, message: NewMessage, began: float) -> bool:
-        with self._database.connection() as conn:
+        with self._database.connection(answer_within_s=ANSWER_S) as conn:
             # Only now: there may have been a long wait for the connection.
             within_s = time.monotonic() - began
             return messages.was_sent(conn, self._database.statements, message=message, within_s=within_s)
 
     async def _was_sent_async(self, message: NewMessage, began: float) -> bool:
-        async with self._async_database.connection() as conn:
+        async with self._async_database.connection(answer_within_s=ANSWER_S) as conn:
             asked = messages.find_sent(message, within_s=time.monotonic() - began)
             return await perform_async(conn, self._database.statements, asked)
 
@@ -231,4 +235,4 @@ def _pause_after(error: BrokerConnectionError, attempt: int) -> float:
     logger.debug("Attempt %d to send: %s", attempt + 1, error)
     if attempt + 1 == SEND_ATTEMPTS:
         raise ConnectionClosed(f"Not sent, after {SEND_ATTEMPTS} attempts: {error}") from error
-    return SEND_RETRY_S * attempt
+    return SEND_RETRY_S * attempt * uniform(0.5, 1.0)  # noqa: S311  (spreads load, keeps no secret)

@@ -10,6 +10,9 @@ from ..errors import BrokerNotConfigured
 #: Where a URL is looked for, in this order, if none is given.
 VARIABLES = ("PGQUEUE_URL", "DATABASE_URL")
 
+#: Where workers find one of their own.
+WORKER_VARIABLE = "PGQUEUE_WORKER_URL"
+
 
 def resolve(url: str | Callable[[], str] | None) -> str | Callable[[], str]:
     """A URL that the driver takes, or a function that answers one, for the bundled server by starting it.
@@ -25,6 +28,12 @@ def resolve(url: str | Callable[[], str] | None) -> str | Callable[[], str]:
     if is_embedded_url(url):
         return _Embedded(url)
     return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
+
+
+def resolve_worker(url: str | Callable[[], str] | None) -> str | Callable[[], str] | None:
+    """The same for the own connections of workers; None if they go where all others go."""
+    url = url or os.environ.get(WORKER_VARIABLE)
+    return None if url is None else resolve(url)
 
 
 class _Embedded:

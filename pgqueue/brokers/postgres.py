@@ -34,7 +34,7 @@ from ._outgoing import Encoded, as_sent, check_delay
 from ._postgres_consumer import PostgresConsumer
 from ._sending import Sender
 from ._settling import SettlingBroker
-from ._target import resolve
+from ._target import resolve, resolve_worker
 
 if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
@@ -59,12 +59,14 @@ class PostgresBroker(QueueControl, SettlingBroker):
     Parameters:
       url: A libpq URL, or ``embedded:`` or ``embedded:/dir`` for the bundled server, or a function that is asked for
         a libpq URL when it is first needed. None: the environment's ``PGQUEUE_URL``, then ``DATABASE_URL``.
+      worker_url: Where the own connections of workers go, if ``url`` leads to a pooler in transaction mode: they need
+        sessions. As ``url``; None: the environment's ``PGQUEUE_WORKER_URL``, or ``url``.
       pool: A psycopg pool to use in the place of an own one. Workers open three connections besides.
       schema: The schema that holds the tables; several in one database are independent. None: the environment's
         ``PGQUEUE_SCHEMA``, then ``pgqueue``.
       middleware: None for one of each default middleware.
       max_connections: The most connections of the own pool.
-      prepare_threshold: As psycopg's; None behind a pooler that can't prepare statements.
+      prepare_threshold: As psycopg's. Behind a pooler, which may not be able to, nothing is prepared.
       dead_message_ttl: Milliseconds for which dead letters are kept. None: the environment's
         ``pgqueue_dead_message_ttl``, or seven days.
       transaction_warning_s: Seconds for which a transactional actor may hold its transaction without a warning.
@@ -88,6 +90,7 @@ class PostgresBroker(QueueControl, SettlingBroker):
         self,
         url: str | Callable[[], str] | None = None,
         *,
+        worker_url: str | Callable[[], str] | None = None,
         pool: ConnectionPool[Any] | None = None,
         schema: str | None = None,
         middleware: Iterable[Middleware] | None = None,
@@ -104,6 +107,7 @@ class PostgresBroker(QueueControl, SettlingBroker):
             schema=schema or os.environ.get("PGQUEUE_SCHEMA") or "pgqueue",
             max_connections=max_connections,
             prepare_threshold=prepare_threshold,
+            direct_url=resolve_worker(worker_url),
         )
         self.mailbox = Mailbox(self.database)
         self.actor_transactions = ActorTransactions(self.database, warn_after_s=transaction_warning_s)

@@ -29,7 +29,7 @@ SETTINGS = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "jit": "off",
-    "statement_timeout": "60s",
+    "statement_timeout": "10s",
 }
 
 #: What groups of verdicts usually need of their statement: nothing but acks, results, retries and next steps.

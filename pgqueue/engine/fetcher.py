@@ -25,7 +25,7 @@ SETTINGS = {
     "enable_bitmapscan": "off",
     "enable_sort": "on",
     "jit": "off",
-    "statement_timeout": "30s",
+    "statement_timeout": "10s",
 }
 
 #: Seconds after which all positions are forgotten: a claim of somebody else that was rolled back may have left rows

@@ -10,7 +10,7 @@ from contextlib import suppress
 from ..logging import get_logger
 from ..maintenance.duty import Duty
 from ..maintenance.promoter import Promoter
-from ..storage.database import Connection, Database, is_lost, translated
+from ..storage.database import Connection, Database, has_session, is_lost, redacted, translated
 from ..storage.orders import ORDERS
 from ..storage.registers import channel
 from .backoff import Backoff
@@ -20,14 +20,20 @@ from .presence import Presence
 #: After a duty failed, seconds until it is tried again.
 AFTER_FAILURE_S = 1.0
 
-#: Seconds within which a dead network shows on this connection from the server's side, too: it then drops our locks.
+#: No duty takes longer than `statement_timeout`, or waits longer for somebody's lock.
 _SETTINGS = {
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-    "statement_timeout": "30s",
+    "statement_timeout": "10s",
+    "lock_timeout": "5s",
     "idle_session_timeout": "0",
 }
+
+#: Said once, and loudly.
+_POLLING = (
+    "This worker's connections to %s go through a pooler, so that it has no session of its own: no notifications, no "
+    "locks, no settings. It works by POLLING: messages are found by asking each second, and it counts as lost when it "
+    "was silent for five seconds. Give workers a way past the pooler: PostgresBroker(url, worker_url=...) or "
+    "PGQUEUE_WORKER_URL."
+)
 
 logger = get_logger(__name__)
 
@@ -59,6 +65,7 @@ class Listener(threading.Thread):
         self._on_wake = on_wake
         self._stopping = threading.Event()
         self._up = threading.Event()
+        self._warned = False
         self._first_error: BaseException | None = None
         self._nudge_in, self._nudge_out = os.pipe()
         os.set_blocking(self._nudge_out, False)
@@ -118,7 +125,11 @@ class Listener(threading.Thread):
 
     def _begin(self, conn: Connection) -> None:
         conn.add_notify_handler(lambda notification: self._take(notification.payload))
-        conn.execute(f'LISTEN "{channel(self._database.schema)}"')
+        if has_session(conn):
+            conn.execute(f'LISTEN "{channel(self._database.schema)}"')
+        elif not self._warned:
+            self._warned = True
+            logger.warning(_POLLING, redacted(self._database.direct_url))
         for duty in self._duties:
             duty.reconnected()
         self._run(conn, self._presence)

@@ -21,7 +21,7 @@ from ..errors import PgQueueError
 from ..logging import get_logger
 from ..storage import waits
 from ..storage.calls import run
-from ..storage.database import Connection, Database
+from ..storage.database import Connection, Database, has_session
 from .backoff import Backoff
 
 T = TypeVar("T")
@@ -191,9 +191,10 @@ class _Post(threading.Thread):
     def _serve(self, backoff: Backoff) -> None:
         with self._database.connect(application_name="pgqueue mailbox") as conn:
             conn.add_notify_handler(lambda notification: self._take(notification.payload))
-            conn.execute(f'LISTEN "{self.channel}"')
-            # It comes back if notifications come at all, which they don't behind some poolers.
-            waits.test(conn, self._database.statements, channel=self.channel)
+            if has_session(conn):
+                conn.execute(f'LISTEN "{self.channel}"')
+                # It comes back if notifications come at all, which they don't behind some poolers.
+                waits.test(conn, self._database.statements, channel=self.channel)
             backoff.reset()
             while not self._stopping.is_set():
                 self._take_notifications(conn)

@@ -27,6 +27,7 @@ class Presence(Duty):
         self._threads = threads
         self._board = board
         self._locked: set[UUID] = set()
+        self._pids: set[int] = set()
 
     def reconnected(self) -> None:
         """Take all locks again: they went with the connection."""
@@ -54,8 +55,11 @@ class Presence(Duty):
     def _lock(self, conn: Connection) -> None:
         for owner in self._leases.names():
             if owner not in self._locked:
+                # After a silence of the network the server may believe in our last connection for hours.
+                workers.end_old_session(conn, self.statements, owner=owner, pids=self._pids)
                 workers.lock(conn, self.statements, owner=owner)
                 self._locked.add(owner)
+        self._pids.add(conn.info.backend_pid)
 
     def _renew(self, conn: Connection) -> None:
         names = self._leases.names()

@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary, WeakSet
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from .database import CONNECT_TIMEOUT_S, Database, translated
+from .answering import AnsweringAsyncConnection
+from .database import ASK_PROCESS, CONNECT_TIMEOUT_S, PATIENCE_S, Database, is_pooled, translated
 
 AsyncConnection: TypeAlias = "psycopg.AsyncConnection[Any]"
 
@@ -28,11 +29,17 @@ class AsyncDatabase:
         self._lock = threading.Lock()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection]:
-        """A connection of this loop's pool, in autocommit mode, for a statement or a few."""
+    async def connection(self, *, answer_within_s: float = PATIENCE_S) -> AsyncIterator[AsyncConnection]:
+        """A connection of this loop's pool, in autocommit mode, for a statement or a few.
+
+        Parameters:
+          answer_within_s: How long each may take.
+        """
         with translated(self._database):
             pool = await self._pool()
             async with pool.connection(timeout=CONNECT_TIMEOUT_S) as connection:
+                if isinstance(connection, AnsweringAsyncConnection):
+                    connection.answer_within_s = answer_within_s
                 yield connection
 
     def close(self) -> None:
@@ -66,9 +73,14 @@ class AsyncDatabase:
         )
         options = self._database.options(application_name="pgqueue")
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
-        await (await psycopg.AsyncConnection.connect(url, **options)).close()
+        async with await AnsweringAsyncConnection.connect(url, autocommit=True, **options) as first:
+            found = await (await first.execute(ASK_PROCESS, prepare=False)).fetchone()
+            if is_pooled(first, found):
+                self._database.prepare_threshold = None
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             url,
+            connection_class=AnsweringAsyncConnection,
+            check=AnsweringAsyncConnection.check,
             min_size=0,
             max_size=self._max_connections,
             num_workers=1,

@@ -20,6 +20,7 @@ from ..errors import (
     SchemaOutdated,
     StatementTimedOut,
 )
+from .answering import AnsweringConnection
 from .statements import Compiled, Statements
 
 Connection: TypeAlias = "psycopg.Connection[Any]"
@@ -29,6 +30,22 @@ REQUIRED_REVISION = "pgqueue_0005"
 
 #: Seconds to wait for a connection of the pool, or for the server to take a new one.
 CONNECT_TIMEOUT_S = 10
+
+#: The same from the server's side, which must not keep locks for somebody who is gone: neither when the network is
+#: dead, nor when a proxy lives that passes nothing on. A session that is not in a transaction holds none.
+SERVER_SIDE: Mapping[str, str] = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "11000",
+    "idle_in_transaction_session_timeout": "60s",
+}
+
+#: Which process of the server's has a connection.
+ASK_PROCESS = "SELECT pg_backend_pid()"
+
+#: Seconds within which a statement of the pool must be answered, which no statement_timeout bounds behind a pooler.
+PATIENCE_S = 60.0
 
 #: Seconds that a statement of an operator's may take.
 STATEMENT_TIMEOUT_S = 5.0
@@ -45,6 +62,11 @@ KEEPALIVES: Mapping[str, int] = {
     "tcp_user_timeout": 11_000,
 }
 
+_NO_URL = (
+    "The database URL is not one: expected postgresql://user@host:port/database, libpq's key=value settings, or "
+    "embedded:"
+)
+
 _LOST = (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.IdleSessionTimeout)
 _MISSING = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName, errors.UndefinedFunction)
 
@@ -59,8 +81,10 @@ class Database:
       pool: A psycopg pool to use in the place of an own one; connections are put into autocommit mode while in use.
       schema: The schema that holds the tables.
       max_connections: The most connections of the own pool.
-      prepare_threshold: As psycopg's; None behind a pooler that can't prepare statements.
+      prepare_threshold: As psycopg's. Behind a pooler, which may not be able to, nothing is prepared.
       application_name: What the server lists the own pool's connections as.
+      direct_url: Where a worker's own connections go, which need a session each, if ``url`` leads to a pooler.
+      patience_s: Within how many seconds a statement of the own pool must be answered.
     """
 
     def __init__(
@@ -72,6 +96,8 @@ class Database:
         max_connections: int = 10,
         prepare_threshold: int | None = 5,
         application_name: str = "pgqueue",
+        direct_url: str | Callable[[], str] | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.statements = Statements(schema)
         self.schema = schema
@@ -83,6 +109,8 @@ class Database:
         self._max_connections = max_connections
         self.prepare_threshold = prepare_threshold
         self._application_name = application_name
+        self._direct_url = direct_url
+        self._patience_s = patience_s
         self._lock = threading.Lock()
 
     @property
@@ -101,21 +129,34 @@ class Database:
         return self._url
 
     def apart(self, *, application_name: str, max_connections: int) -> "Database":
-        """The same database with a pool of its own, from which nobody else takes."""
+        """The same database with a pool of its own, for transactions of the application: they may take any time."""
         return Database(
             lambda: self.url,
             schema=self.schema,
             max_connections=max_connections,
             prepare_threshold=self.prepare_threshold,
             application_name=application_name,
+            patience_s=float("inf"),
         )
 
+    @property
+    def direct_url(self) -> str:
+        """Where a worker's own connections go."""
+        return self._direct_url() if callable(self._direct_url) else self._direct_url or self.url
+
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """A connection of the pool in autocommit mode, for a statement or a few."""
+    def connection(self, *, answer_within_s: float | None = None) -> Iterator[Connection]:
+        """A connection of the pool in autocommit mode, for a statement or a few.
+
+        Parameters:
+          answer_within_s: How long each may take, if not as long as others of this pool. Without effect on a pool of
+            the program's.
+        """
         with translated(self), self._pool().connection(timeout=CONNECT_TIMEOUT_S) as connection:
             autocommit = connection.autocommit
             connection.autocommit = True
+            if isinstance(connection, AnsweringConnection):
+                connection.answer_within_s = answer_within_s or self._patience_s
             try:
                 yield connection
             finally:
@@ -149,20 +190,20 @@ class Database:
     def connect(self, *, application_name: str, settings: Mapping[str, str] | None = None) -> Connection:
         """Open a connection of one's own, in autocommit mode, with the given session settings.
 
-        Its statements are prepared at their first use. The caller closes it; use it under `translated`.
+        Its statements are prepared at their first use. The caller closes it; use it under `translated`. Behind a pooler
+        settings would become those of whoever comes next: there is neither of both.
         """
         with translated(self):
-            connection = psycopg.connect(
-                self.url,
+            connection = AnsweringConnection.connect(
+                self.direct_url,
                 autocommit=True,
                 prepare_threshold=0,
-                **self.options(application_name=application_name),
+                **self.options(application_name=application_name, url=self.direct_url),
             )
-            if settings:
-                connection.execute(
-                    "SELECT " + ", ".join(["set_config(%s, %s, false)"] * len(settings)),
-                    [text for pair in settings.items() for text in pair],
-                )
+            if is_pooled(connection, connection.execute(ASK_PROCESS, prepare=False).fetchone()):
+                connection.pooled, connection.prepare_threshold = True, None
+            else:
+                _set(connection, {**SERVER_SIDE, **(settings or {})})
             return connection
 
     def close(self) -> None:
@@ -188,9 +229,15 @@ class Database:
 
     def _open_pool(self) -> "ConnectionPool[Any]":
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
-        psycopg.connect(self.url, **self.options(application_name=self._application_name)).close()
+        options = self.options(application_name=self._application_name)
+        with AnsweringConnection.connect(self.url, autocommit=True, **options) as first:
+            if is_pooled(first, first.execute(ASK_PROCESS, prepare=False).fetchone()):
+                self.prepare_threshold = None
         return ConnectionPool(
             self.url,
+            connection_class=AnsweringConnection,
+            configure=self._configure,
+            check=AnsweringConnection.check,
             min_size=0,
             max_size=self._max_connections,
             num_workers=1,
@@ -201,13 +248,18 @@ class Database:
             kwargs={
                 "autocommit": True,
                 "prepare_threshold": self.prepare_threshold,
-                **self.options(application_name=self._application_name),
+                **options,
             },
         )
 
-    def options(self, *, application_name: str) -> dict[str, Any]:
+    def _configure(self, connection: Connection) -> None:
+        # Not where somebody else would get the session next, nor where the application's transactions are.
+        if self.prepare_threshold is not None and self._patience_s != float("inf"):
+            _set(connection, SERVER_SIDE)
+
+    def options(self, *, application_name: str, url: str | None = None) -> dict[str, Any]:
         """What the URL leaves open: time-outs, and the name under which the server lists the connection."""
-        given = _settings(self.url)
+        given = _settings(self.url if url is None else url)
         defaults = {"application_name": application_name, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
         return {name: value for name, value in defaults.items() if name not in given}
 
@@ -260,6 +312,28 @@ def conninfo_of(parameters: Mapping[str, Any], given: str = "") -> str:
     )
 
 
+def _set(connection: Connection, settings: Mapping[str, str]) -> None:
+    connection.execute(
+        "SELECT " + ", ".join(["set_config(%s, %s, false)"] * len(settings)),
+        [text for pair in settings.items() for text in pair],
+        prepare=False,
+    )
+
+
+def has_session(connection: Connection) -> bool:
+    """Whether one of `Database.connect`'s has a session of its own: for LISTEN, locks and settings."""
+    return not (isinstance(connection, AnsweringConnection) and connection.pooled)
+
+
+def is_pooled(connection: "Connection | psycopg.AsyncConnection[Any]", found: tuple[int] | None) -> bool:
+    """Whether somebody else than the server has greeted us: poolers make up the number of the server's process.
+
+    Parameters:
+      found: What the connection has answered to `ASK_PROCESS`.
+    """
+    return found != (connection.info.backend_pid,)
+
+
 def _conninfo_of_pool(pool: "ConnectionPool[Any]") -> str:
     """How a pool connects, also where it was told so by keywords."""
     given = pool.conninfo if isinstance(pool.conninfo, str) else pool.conninfo()
@@ -268,18 +342,19 @@ def _conninfo_of_pool(pool: "ConnectionPool[Any]") -> str:
 
 def _settings(url: str) -> Mapping[str, Any]:
     try:
-        return conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise BrokerNotConfigured(
-            "The database URL is not one: expected postgresql://user@host:port/database, libpq's key=value settings, "
-            "or embedded:"
-        ) from error
+        settings = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # Without its cause, which quotes what it could not read: that may be the password.
+        raise BrokerNotConfigured(_NO_URL) from None
+    if "@" in str(settings.get("host", "")):
+        raise BrokerNotConfigured(f"{_NO_URL} An @ in a user's name or a password is written %40.")
+    return settings
 
 
 def redacted(url: str) -> str:
-    """``url`` without its password."""
-    hidden = re.sub(r"(://[^:@/]*):[^@]*@", r"\1:***@", url)
-    return re.sub(r"(password\s*=\s*)('[^']*'|[^\s&]+)", r"\1***", hidden)
+    """``url`` without its passwords, in whatever form they come."""
+    hidden = re.sub(r"(://[^:@/]*):[^/]*@", r"\1:***@", url)
+    return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|(?:\\.|[^\s&\\])+)", r"\1***", hidden)
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from .database import Connection
+from .database import Connection, has_session
 from .statements import Statements
 
 
@@ -74,13 +74,22 @@ def register(
 
 
 def lock(conn: Connection, statements: Statements, *, owner: UUID) -> None:
-    """Take an owner's lock on this connection."""
-    conn.execute(statements["workers/lock"], {"lock_key": lock_key(owner)})
+    """Take an owner's lock on this connection, unless it is a pooler's, to which the lock would stick."""
+    if has_session(conn):
+        conn.execute(statements["workers/lock"], {"lock_key": lock_key(owner)})
+
+
+def end_old_session(conn: Connection, statements: Statements, *, owner: UUID, pids: Collection[int]) -> None:
+    """End the session in which an owner's lock still is, if the server runs it in one of the processes ``pids``."""
+    if pids:
+        parameters = {"lock_key": lock_key(owner), "pids": list(pids)}
+        conn.execute(statements["workers/end_old_session"], parameters)
 
 
 def unlock(conn: Connection, statements: Statements, *, owner: UUID) -> None:
     """Give an owner's lock back."""
-    conn.execute(statements["workers/unlock"], {"lock_key": lock_key(owner)})
+    if has_session(conn):
+        conn.execute(statements["workers/unlock"], {"lock_key": lock_key(owner)})
 
 
 def beat(conn: Connection, statements: Statements, *, owners: Collection[UUID]) -> set[UUID]:

@@ -14,6 +14,7 @@ from pgqueue.maintenance import reaper
 from pgqueue.middleware import AsyncIO, CurrentMessage, Middleware
 from pgqueue.results import Results
 from pgqueue.results.backends import PostgresBackend
+from pgqueue.storage.answering import AnsweringConnection
 
 from .ledger import Ledger
 
@@ -51,6 +52,8 @@ class Bookkeeper(Middleware):
 
 def _impatient() -> None:
     """Shorten the engine's patience where a drill asks for it."""
+    if "DRILL_ANSWER_S" in os.environ:
+        AnsweringConnection.answer_within_s = float(os.environ["DRILL_ANSWER_S"])
     if "DRILL_GRACE_S" in os.environ:
         reaper.GRACE_S = float(os.environ["DRILL_GRACE_S"])
     if "DRILL_CALM_S" in os.environ:

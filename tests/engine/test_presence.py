@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from pgqueue.engine.leases import Leases
@@ -105,3 +106,29 @@ def test_a_name_that_was_declared_lost_is_never_used_again(
     presence.run_once(queue.conn)
     assert current(leases) != lost
     assert any(str(lost) in text and "declared lost" in text for text in caplog.messages)
+
+
+def test_a_session_of_ours_that_the_server_still_believes_in_is_ended_for_its_lock(
+    queue: Queue, leases: Leases, presence: Presence
+) -> None:
+    owner = current(leases)
+    pid = queue.conn.info.backend_pid
+    presence.reconnected()
+    with queue.connect(statement_timeout="5s") as other:
+        presence.run_once(other)
+        assert leases.current() == owner
+        rows = other.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted").fetchall()
+        assert (other.info.backend_pid,) in rows
+        assert (pid,) not in rows
+        queue.conn = other
+        assert registered(queue) == {owner}
+
+
+def test_a_session_of_somebody_else_is_left_alone(queue: Queue, leases: Leases, presence: Presence) -> None:
+    queue.value("SELECT pg_advisory_unlock_all()")
+    presence.reconnected()
+    with queue.connect() as holder, queue.connect(lock_timeout="100ms") as other:
+        holder.execute("SELECT pg_advisory_lock(%s)", (workers.lock_key(current(leases)),))
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            presence.run_once(other)
+        assert holder.execute("SELECT 1").fetchone() == (1,)

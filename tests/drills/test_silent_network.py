@@ -1,0 +1,88 @@
+"""A network that falls silent and closes nothing: a worker behind a proxy that no longer passes anything on."""
+
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.proxy import Proxy
+
+from .checks import Facts, examine, wait_until_drained
+from .conftest import Scale
+from .fleet import Fleet
+from .ledger import Ledger
+from .load import Load
+
+#: What the listener says when it gives a connection up.
+LOST = "lost its connection"
+
+#: Seconds for which silence is borne, in the short version.
+SHORT = {"DRILL_ANSWER_S": "3"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_blackholed_workers(
+    database_url: str, ledger: Ledger, dice: random.Random, scale: Scale, report: Callable[..., None]
+) -> None:
+    """The worker notices within seconds and works again soon after; what it runs meanwhile is acknowledged later."""
+    noticed: list[float] = []
+    back: list[float] = []
+    env = {} if scale.full else SHORT
+    with (
+        Proxy(database_url) as proxy,
+        Fleet(through(proxy, scale), ledger, env=env) as fleet,
+        Fleet(database_url, ledger) as others,
+    ):
+        (victim,), (other,) = fleet.start(1), others.start(1)
+        with Load(database_url, ledger, dice, rate=200):
+            for _ in range(scale(1, 5)):
+                noticed.append(notices_silence(victim, proxy))
+                # Below the minute after which the others take over what a silent worker holds.
+                time.sleep(dice.uniform(0.0, scale(1, 25)))
+                back.append(works_again(victim, proxy, ledger))
+        wait_until_drained(database_url, ledger)
+        assert [others.stop(other), fleet.stop(victim)] == [0, 0], victim.output
+        report(
+            examine(database_url, ledger),
+            silences=len(noticed),
+            noticed_within_s=round(max(noticed), 1),
+            back_within_s=round(max(back), 1),
+        )
+        if scale.full:
+            assert max(noticed) < 20.0
+            assert max(back) < 20.0
+
+
+def through(proxy: Proxy, scale: Scale) -> str:
+    """The proxy's URL; in the short version nobody waits long for a connection."""
+    return proxy.url if scale.full else make_conninfo(proxy.url, connect_timeout=2)
+
+
+def notices_silence(victim: Process, proxy: Proxy) -> float:
+    """Fall silent; return after how many seconds the worker says so."""
+    before, began = victim.output.count(LOST), time.monotonic()
+    proxy.silence()
+
+    def told() -> None:
+        assert victim.output.count(LOST) > before, victim.output
+
+    eventually(told, within_s=60.0)
+    return time.monotonic() - began
+
+
+def works_again(victim: Process, proxy: Proxy, ledger: Ledger) -> float:
+    """End the silence; return after how many seconds the worker has claimed anew."""
+    restored = time.time()
+    proxy.restore()
+
+    def claims() -> None:
+        runs = [run for runs in Facts.of(ledger).runs.values() for run in runs if run.pid == victim.pid]
+        assert any(run.claimed_at > restored for run in runs), victim.output
+
+    eventually(claims, within_s=60.0)
+    return time.time() - restored
