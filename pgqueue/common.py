@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -13,6 +14,7 @@ from typing import Any, Protocol, TypeVar, overload
 from .errors import QueueJoinTimeout
 
 __all__ = [
+    "checked_schema",
     "compute_backoff",
     "current_millis",
     "dq_name",
@@ -26,6 +28,9 @@ __all__ = [
     "xq_name",
 ]
 
+#: What may name a schema: it is written into statements, so nothing that would need a second thought there.
+_SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
+
 T = TypeVar("T")
 
 
@@ -34,6 +39,19 @@ class Joinable(Protocol):
 
     def join(self, timeout: float | None = None) -> Any:
         """Wait, for at most ``timeout`` seconds."""
+
+
+def checked_schema(name: str) -> str:
+    """Return the name of a schema.
+
+    Raises:
+      ValueError: It is not a plain name.
+    """
+    if not _SCHEMA.fullmatch(name):
+        raise ValueError(
+            f"{name!r} can't be the schema: its name must be of up to 63 letters, digits and underscores."
+        )
+    return name
 
 
 def compute_backoff(

@@ -7,6 +7,7 @@
     │ ├ DecodeError
     │ ├ BrokerError
     │ │ ├ ActorNotFound · QueueNotFound · BrokerNotConfigured · PermissionDenied · StatementTimedOut
+    │ │ ├ MessageTooLarge
     │ │ └ BrokerConnectionError
     │ │   ├ ConnectionFailed ─ DatabaseUnavailable
     │ │   └ ConnectionClosed
@@ -40,6 +41,7 @@ __all__ = [
     "DramatiqError",
     "EmbeddedServerError",
     "LeaseLost",
+    "MessageTooLarge",
     "MiddlewareError",
     "MissingExtra",
     "NestedTransactions",
@@ -145,6 +147,18 @@ class StatementTimedOut(BrokerError):
             f"The database took longer than {timeout_s:g} s to answer and was stopped. It is overloaded, or somebody "
             "holds a lock or an old snapshot: `pgqueue doctor` says who."
         )
+
+
+class MessageTooLarge(BrokerError):
+    """A message has more bytes than the broker takes; nothing was sent."""
+
+    def __init__(self, message: object, *, size: int, limit: int) -> None:
+        super().__init__(
+            f"Message {message} has {size:,} bytes when it is encoded, and at most {limit:,} are allowed "
+            "(`max_message_size` of the broker). Store what is large elsewhere and send where it is."
+        )
+        self.size = size
+        self.limit = limit
 
 
 class BrokerConnectionError(BrokerError):

@@ -155,6 +155,9 @@ def _config(
 ) -> Config:
     if url is not None:
         _check_url(url)
+    if "pgqueue." in schema:
+        # Revisions are written for a schema of that name, which is replaced wherever it stands.
+        raise ValueError(f"{schema!r} can't be the schema: there is 'pgqueue.' in its name.")
     attributes = {"url": url, "schema": schema, "bare": bare}
     config = Config(output_buffer=output_buffer, attributes=attributes)
     # A percent sign in the path would start an interpolation of configparser.
@@ -166,11 +169,12 @@ def _check_url(url: str) -> None:
     try:
         if not url.startswith("embedded:"):
             conninfo_to_dict(re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url))
-    except psycopg.ProgrammingError as error:
+    except psycopg.ProgrammingError:
+        # Without its cause, which quotes what it could not read: that may be the password.
         raise BrokerNotConfigured(
             "The database URL is not one: expected postgresql://user@host:port/database, libpq's key=value "
             "settings, or embedded:"
-        ) from error
+        ) from None
 
 
 def _with_lock_retries(migrate: Callable[[], None]) -> None:

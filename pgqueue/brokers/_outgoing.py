@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ..common import current_millis, dq_name, q_name, to_millis
+from ..errors import MessageTooLarge
 from ..logging import get_logger
 
 if TYPE_CHECKING:
@@ -22,6 +23,15 @@ ANNOUNCED_DELAY_MS = 1_000
 #: The latest eta, the end of the year 9999, and the longest delay, a thousand years, in ms.
 MOST_ETA_MS, MOST_DELAY_MS = 253_402_300_799_999, 1_000 * 365 * 86_400_000
 
+#: The most bytes of a message: a value of PostgreSQL's holds a gigabyte, and there is something around it on its way.
+MOST_BYTES = 1_000_000_000
+
+#: The most bytes of a name, of which PostgreSQL has indexes.
+MOST_NAME_BYTES = 1_000
+
+#: How much of a message an error shows.
+SHOWN = 200
+
 logger = get_logger(__name__)
 
 
@@ -30,7 +40,9 @@ class Encoded:
 
     __slots__ = ("actor_name", "eta_ms", "lane", "message_id", "payload")
 
-    def __init__(self, message: Message[Any], *, actors: Mapping[str, Actor[..., Any]]) -> None:
+    def __init__(
+        self, message: Message[Any], *, actors: Mapping[str, Actor[..., Any]], limit: int | None = None
+    ) -> None:
         queue_name = q_name(message.queue_name)
         self.lane = (queue_name, _priority_of(message, actors))
         self.message_id = message.message_id
@@ -41,6 +53,9 @@ class Encoded:
             message = message.copy(queue_name=queue_name)
             message.options.pop("eta", None)
         self.payload = message.encode()
+        most = MOST_BYTES if limit is None else limit
+        if len(self.payload) > most:
+            raise MessageTooLarge(_shown(message), size=len(self.payload), limit=most)
 
 
 def _priority_of(message: Message[Any], actors: Mapping[str, Actor[..., Any]]) -> int:
@@ -90,6 +105,15 @@ def _check_names(message: Message[Any]) -> None:
             raise ValueError(
                 f"Message {message} has a name that PostgreSQL can't keep, with a NUL in it: {name!r}."
             )
+        if len(name) > MOST_NAME_BYTES // 4 and len(name.encode()) > MOST_NAME_BYTES:
+            raise ValueError(
+                f"Message {_shown(message)} has a name of more than {MOST_NAME_BYTES:,} bytes, which is the most that "
+                f"a queue, an actor or a message may have: {name[:SHOWN]!r}…"
+            )
+
+
+def _shown(message: Message[Any]) -> str:
+    return f"{message.message_id[:SHOWN]} for actor {message.actor_name[:SHOWN]!r}"
 
 
 def as_sent(message: AnyMessage, delay: int | None) -> Message[Any]:

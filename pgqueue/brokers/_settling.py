@@ -26,6 +26,7 @@ __all__ = ["SettlingBroker"]
 class SettlingBroker(Broker):
     """A broker that collects what belongs to the end of a message. From all threads."""
 
+    max_message_size: int | None
     _settlements: OpenSettlements
     _sender: Sender
 
@@ -57,13 +58,16 @@ class SettlingBroker(Broker):
         for message in messages:
             try:
                 self.emit_before("enqueue", message, None)
-                rows += self._sender.rows([Encoded(message, actors=self.actors)], None)
+                rows += self._sender.rows([self._encode(message)], None)
                 self.emit_after("enqueue", message, None)
             except BrokerConnectionError:
                 raise
             except Exception:
                 self.logger.exception("Message %s could not be sent.", message)
         return rows
+
+    def _encode(self, message: Message[Any]) -> Encoded:
+        return Encoded(message, actors=self.actors, limit=self.max_message_size)
 
     def owner_of_this_run(self) -> UUID | None:
         """In whose name the message is held that runs in this context; None outside of messages."""

@@ -69,6 +69,7 @@ class PostgresBroker(QueueControl, SettlingBroker):
       prepare_threshold: As psycopg's. Behind a pooler, which may not be able to, nothing is prepared.
       dead_message_ttl: Milliseconds for which dead letters are kept. None: the environment's
         ``pgqueue_dead_message_ttl``, or seven days.
+      max_message_size: The most bytes of an encoded message; None for what PostgreSQL can hold, a gigabyte.
       transaction_warning_s: Seconds for which a transactional actor may hold its transaction without a warning.
 
     Attributes:
@@ -97,10 +98,12 @@ class PostgresBroker(QueueControl, SettlingBroker):
         max_connections: int = 20,
         prepare_threshold: int | None = 5,
         dead_message_ttl: int | None = None,
+        max_message_size: int | None = None,
         transaction_warning_s: float = WARN_AFTER_S,
     ) -> None:
         super().__init__(middleware)
         self.queues = set()
+        self.max_message_size = max_message_size
         self.database = Database(
             None if pool is not None and url is None else resolve(url),
             pool=pool,
@@ -243,7 +246,7 @@ class PostgresBroker(QueueControl, SettlingBroker):
         sent = [as_sent(message, delay) for message in messages]
         for message in sent:
             self.emit_before("enqueue", message, delay)
-        return sent, [Encoded(message, actors=self.actors) for message in sent]
+        return sent, [self._encode(message) for message in sent]
 
     def _send(self, encoded: Sequence[Encoded], delay: int | None, target: Target | None) -> None:
         if not encoded:

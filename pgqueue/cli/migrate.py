@@ -1,9 +1,10 @@
-"""``pgqueue migrate``: create the schema or bring it up to date, print it as SQL, or check it."""
+"""``pgqueue migrate``: create the schema or bring it up to date, print it or the grants as SQL, or check it."""
 
 import argparse
 
 from .. import schema
 from ..storage.database import Database, redacted, translated
+from ..storage.roles import grants
 from .target import add_target_arguments, running, target_schema, target_url
 
 __all__ = ["add_arguments", "run"]
@@ -22,6 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mode.add_argument(
         "--check", action="store_true", help="only say whether the schema is up to date (exit code 0 or 1)"
     )
+    mode.add_argument(
+        "--grants",
+        nargs="?",
+        const="app",
+        metavar="PREFIX",
+        help="print what the roles of producers, workers, operators and readers need, for psql; "
+        "their names begin with PREFIX_ (default: app)",
+    )
     direction = parser.add_mutually_exclusive_group()
     direction.add_argument(
         "--revision", metavar="REV", default="head", help="where to go up to (default: the newest)"
@@ -36,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     name = target_schema(arguments)
+    if arguments.grants is not None:
+        print(grants(name, arguments.grants), end="")
+        return 0
     if arguments.sql:
         print(_sql(arguments, name))
         return 0

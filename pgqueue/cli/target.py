@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .. import embedded
-from ..errors import BrokerNotConfigured, SchemaOutdated
+from ..common import checked_schema
+from ..errors import BrokerNotConfigured, PgQueueError, SchemaOutdated
 from ..storage.database import REQUIRED_REVISION, Database
 from ..storage.revision import current_revision
 
@@ -52,7 +53,10 @@ def running(url: str) -> Iterator[str]:
 
 def target_schema(arguments: argparse.Namespace) -> str:
     """Return the schema that a command line asks for."""
-    return arguments.schema or os.environ.get("PGQUEUE_SCHEMA") or "pgqueue"
+    try:
+        return checked_schema(arguments.schema or os.environ.get("PGQUEUE_SCHEMA") or "pgqueue")
+    except ValueError as error:
+        raise PgQueueError(str(error)) from None
 
 
 @contextmanager

@@ -41,9 +41,6 @@ SERVER_SIDE: Mapping[str, str] = {
     "idle_in_transaction_session_timeout": "60s",
 }
 
-#: Which process of the server's has a connection.
-ASK_PROCESS = "SELECT pg_backend_pid()"
-
 #: Seconds within which a statement of the pool must be answered, which no statement_timeout bounds behind a pooler.
 PATIENCE_S = 60.0
 
@@ -140,6 +137,11 @@ class Database:
         )
 
     @property
+    def ask_process(self) -> bytes:
+        """The question for `is_pooled`."""
+        return self.statements["sessions/own_process"]
+
+    @property
     def direct_url(self) -> str:
         """Where a worker's own connections go."""
         return self._direct_url() if callable(self._direct_url) else self._direct_url or self.url
@@ -200,7 +202,7 @@ class Database:
                 prepare_threshold=0,
                 **self.options(application_name=application_name, url=self.direct_url),
             )
-            if is_pooled(connection, connection.execute(ASK_PROCESS, prepare=False).fetchone()):
+            if is_pooled(connection, connection.execute(self.ask_process, prepare=False).fetchone()):
                 connection.pooled, connection.prepare_threshold = True, None
             else:
                 _set(connection, {**SERVER_SIDE, **(settings or {})})
@@ -231,7 +233,7 @@ class Database:
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
         options = self.options(application_name=self._application_name)
         with AnsweringConnection.connect(self.url, autocommit=True, **options) as first:
-            if is_pooled(first, first.execute(ASK_PROCESS, prepare=False).fetchone()):
+            if is_pooled(first, first.execute(self.ask_process, prepare=False).fetchone()):
                 self.prepare_threshold = None
         return ConnectionPool(
             self.url,
@@ -329,7 +331,7 @@ def is_pooled(connection: "Connection | psycopg.AsyncConnection[Any]", found: tu
     """Whether somebody else than the server has greeted us: poolers make up the number of the server's process.
 
     Parameters:
-      found: What the connection has answered to `ASK_PROCESS`.
+      found: What the connection has answered to `Database.ask_process`.
     """
     return found != (connection.info.backend_pid,)
 

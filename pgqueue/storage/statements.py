@@ -7,6 +7,8 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
+from ..common import checked_schema
+
 _HERE = Path(__file__).parent / "sql"
 
 #: ``--[ each slot: UNION ALL`` … ``--]``: the text between is repeated, joined by what follows the colon; text behind
@@ -17,9 +19,6 @@ _BLOCK = re.compile(
 
 #: ``--[ with results`` … ``--]``: the text between is left out where a caller says that he needs no results.
 _PART = re.compile(r"^[ ]*--\[ with (?P<name>\w+)\n(?P<body>(?:.*\n)*?)[ ]*--\]\n", re.MULTILINE)
-
-#: What may name a schema: it is written into statements, so nothing that would need a second thought there.
-_SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +45,7 @@ class Statements:
     """The statements of one schema, by their path below ``sql/``: ``statements["messages/claim"]``."""
 
     def __init__(self, schema: str = "pgqueue") -> None:
-        if not _SCHEMA.fullmatch(schema):
-            raise ValueError(
-                f"{schema!r} can't be the schema: its name must be of up to 63 letters, digits and underscores."
-            )
-        self.schema = schema
+        self.schema = checked_schema(schema)
         self._texts: dict[tuple[str, tuple[int, ...]], bytes] = {}
         self._compiled: dict[tuple[str, tuple[int, ...], frozenset[str] | None], Compiled] = {}
         self._portable: dict[tuple[str, Placeholder], Compiled] = {}

@@ -1,0 +1,152 @@
+"""The grants that `pgqueue migrate --grants` prints are enough for each role, and not too much."""
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+import pgqueue
+from pgqueue import schema
+from pgqueue.brokers.postgres import PostgresBroker
+from pgqueue.cli import main
+from pgqueue.errors import PermissionDenied
+from pgqueue.middleware import GroupCallbacks
+from pgqueue.rate_limits.backends import PostgresBackend as LimiterBackend
+from pgqueue.results import Results
+from pgqueue.results.backends import PostgresBackend
+from pgqueue.storage.roles import KINDS, grants
+from tests.conftest import WorkerFor
+
+
+@pytest.fixture
+def as_role(database_url: str) -> Iterator[Callable[[str], str]]:
+    """The database's URL for a role that has been granted what is printed for it."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for kind in KINDS:
+            connection.execute(f"CREATE ROLE app_{kind} LOGIN PASSWORD 'secret'".encode())
+        try:
+            connection.execute(grants().encode())
+            yield lambda kind: make_conninfo(database_url, user=f"app_{kind}", password="secret")
+        finally:
+            for kind in reversed(KINDS):
+                connection.execute(f"DROP OWNED BY app_{kind} CASCADE; DROP ROLE app_{kind}".encode())
+
+
+@pytest.fixture
+def broker_as(as_role: Callable[[str], str]) -> Iterator[Callable[[str], PostgresBroker]]:
+    """The maker of brokers that connect as a role."""
+    made: list[PostgresBroker] = []
+
+    def make(kind: str) -> PostgresBroker:
+        broker = PostgresBroker(as_role(kind))
+        broker.add_middleware(Results(backend=PostgresBackend(broker=broker), store_results=True))
+        broker.add_middleware(GroupCallbacks(LimiterBackend(broker=broker)))
+        made.append(broker)
+        return broker
+
+    yield make
+    for broker in made:
+        broker.close()
+
+
+def double(number: int) -> int:
+    if number < 0:
+        raise ValueError(number)
+    return 2 * number
+
+
+@pytest.mark.slow
+def test_workers_producers_and_callers(
+    broker_as: Callable[[str], PostgresBroker],
+    as_global_broker: Callable[[pgqueue.Broker], None],
+    worker_for: WorkerFor,
+    running_workers: list[pgqueue.Worker],
+) -> None:
+    workers, producers, callers = map(broker_as, ["worker", "producer", "caller"])
+    pgqueue.actor(broker=workers, max_retries=1, min_backoff=10)(double)
+    sender = pgqueue.actor(broker=producers, actor_name="double")(double)
+    caller = pgqueue.actor(broker=callers, actor_name="double")(double)
+    worker_for(workers)
+    sent = [sender.send(4), sender.send_with_options(args=(5,), delay=50), *sender.send_many([(6,)])]
+    failing = sender.send(-1)
+    as_global_broker(producers)
+    with pytest.raises(PermissionDenied, match="results"):
+        sent[0].get_result(block=True, timeout=1000)
+
+    as_global_broker(callers)
+    assert [message.get_result(block=True, timeout=15_000) for message in sent] == [8, 10, 12]
+    group = pgqueue.group([caller.message(7)])
+    group.add_completion_callback(caller.message(8))
+    assert list(group.run().get_results(block=True, timeout=10_000)) == [14]
+    callers.join("default", timeout=10_000)
+    assert failing.status() is pgqueue.MessageStatus.FAILED
+    assert callers.get_queue_message_counts("default") == (0, 0, 1)
+    for broker in (producers, callers):
+        with pytest.raises(PermissionDenied):
+            broker.flush("default")
+        with pytest.raises(PermissionDenied):
+            broker.pause_queue("default")
+    running_workers.pop().stop()
+
+
+@pytest.mark.slow
+def test_operators_act_and_readers_look(
+    broker_as: Callable[[str], PostgresBroker],
+    as_role: Callable[[str], str],
+    worker_for: WorkerFor,
+    running_workers: list[pgqueue.Worker],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    workers, operators, readers = map(broker_as, ["worker", "operator", "reader"])
+    actor = pgqueue.actor(broker=workers, max_retries=0)(double)
+    failed, waiting = actor.send(-1), actor.send_with_options(args=(1,), delay=3_600_000)
+    worker_for(workers)
+    while workers.get_message_status(failed.message_id) is not pgqueue.MessageStatus.FAILED:
+        pass
+    running_workers.pop().stop()
+
+    looks = [["queues"], ["messages"], ["dead"], ["workers"], ["why", failed.message_id], ["doctor"]]
+    for kind in ("reader", "operator"):
+        for words in looks:
+            code = main([*words, "--url", as_role(kind)])
+            output = capsys.readouterr()
+            assert "may not do this" not in output.err, (words, output.err)
+            assert code in {0, 1}, (words, output.err)
+    for act in (
+        lambda: readers.pause_queue("default"),
+        lambda: readers.cancel(waiting.message_id),
+        lambda: readers.flush("default"),
+        lambda: readers.enqueue(actor.message(1)),
+    ):
+        with pytest.raises(PermissionDenied):
+            act()
+    assert main(["dead", "requeue", failed.message_id, "--yes", "--url", as_role("reader")]) == 2
+
+    assert operators.pause_queue("default")
+    assert operators.resume_queue("default")
+    assert operators.cancel(waiting.message_id) is pgqueue.Cancellation.CANCELLED
+    assert main(["dead", "requeue", failed.message_id, "--yes", "--url", as_role("operator")]) == 0
+    assert workers.get_queue_message_counts("default") == (1, 0, 0)
+    operators.flush("default")
+    assert workers.get_queue_message_counts("default") == (0, 0, 0)
+    with psycopg.connect(as_role("operator")) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        conn.execute("TRUNCATE pgqueue.messages")
+
+
+@pytest.mark.parametrize("name", ["stage", "Odd$Name"])
+def test_grants_are_for_the_schema_and_the_names_that_are_asked_for(
+    empty_database_url: str, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    schema.upgrade(empty_database_url, name)
+    prefix = 'a"b;--'
+    assert main(["migrate", "--schema", name, "--grants", prefix]) == 0
+    with psycopg.connect(empty_database_url) as conn:
+        for kind in KINDS:
+            conn.execute(psycopg.sql.SQL("CREATE ROLE {}").format(psycopg.sql.Identifier(f"{prefix}_{kind}")))
+        conn.execute(capsys.readouterr().out.encode())
+        found = conn.execute(
+            "SELECT has_table_privilege(%s, %s, 'TRUNCATE')", (f"{prefix}_worker", f'"{name}".messages')
+        ).fetchone()
+        assert found == (True,)
+        conn.rollback()
