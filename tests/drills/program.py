@@ -58,6 +58,8 @@ def _impatient() -> None:
         reaper.GRACE_S = float(os.environ["DRILL_GRACE_S"])
     if "DRILL_CALM_S" in os.environ:
         reaper.CALM_S = float(os.environ["DRILL_CALM_S"])
+    if "DRILL_INTERVAL_S" in os.environ:
+        reaper.INTERVAL_S = float(os.environ["DRILL_INTERVAL_S"])
     if "DRILL_MAX_ATTEMPTS" in os.environ:
         reaper.MAX_ATTEMPTS = int(os.environ["DRILL_MAX_ATTEMPTS"])
     if "DRILL_SILENT_S" in os.environ:

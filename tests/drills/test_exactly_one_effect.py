@@ -22,8 +22,14 @@ NAMES = ("charge", "charge_by_session", "charge_on_loop", "charge_at_last")
 
 TABLE = "CREATE TABLE effects (message_id text NOT NULL, kind text NOT NULL)"
 
-#: So many kills hit some messages again and again: they are not to count as poison. And the dead are found soon.
-PATIENT = {"DRILL_MAX_ATTEMPTS": "100", "DRILL_GRACE_S": "0.5", "DRILL_CALM_S": "0.5"}
+#: So many kills hit some messages again and again: they are not to count as poison. And the dead are found soon, also
+#: by workers that live for a few seconds only.
+PATIENT = {
+    "DRILL_MAX_ATTEMPTS": "100",
+    "DRILL_GRACE_S": "0.5",
+    "DRILL_CALM_S": "0.5",
+    "DRILL_INTERVAL_S": "0.3",
+}
 
 #: Messages a second: few enough for a busy machine, each is a commit of its own and sends another.
 RATE = 20
