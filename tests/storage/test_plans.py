@@ -169,3 +169,19 @@ def test_what_is_given_back_or_put_aside_is_found_without_a_scan(
     with queue.database.bounded() as conn:
         _, plan = explained(conn, lambda: act(conn))
     assert {kind for kind, _ in scans(plan, "messages")} == {"Index Scan"}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_what_a_lost_worker_held_is_found_without_a_scan(queue: Queue, situation: Any) -> None:
+    situation(queue)
+    queue.send("one", "two", priority=-1)
+    owner = queue.owner()
+    queue.claimed(owner, limit=2)
+
+    def act(conn: Connection) -> Any:
+        return messages.reclaim(
+            conn, queue.statements, owner=owner, threads=1, max_attempts=3, error="", charged=None
+        )
+
+    _, plan = explained(queue.conn, lambda: act(queue.conn))
+    assert {kind for kind, _ in scans(plan, "messages")} == {"Index Scan"}
