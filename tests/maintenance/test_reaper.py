@@ -166,6 +166,20 @@ def test_leases_of_somebody_who_is_not_registered_are_found(queue: Queue) -> Non
     assert queue.claimed(queue.owner())[0].attempts == 0
 
 
+def test_they_are_found_by_a_worker_that_lives_for_one_look_only(queue: Queue) -> None:
+    queue.send("one")
+    owner = queue.owner()
+    queue.claimed(owner)
+    workers.remove(queue.conn, queue.statements, owner=owner)
+    queue.conn.execute("UPDATE pgqueue.leases SET claimed_at = claimed_at - interval '1 minute'")
+    run(queue)
+    assert queue.ready() == ["one"]
+
+
+def test_they_are_found_within_fifteen_seconds() -> None:
+    assert reaper.GRACE_S + (reaper.UNOWNED_EVERY + 1) * reaper.INTERVAL_S < 15
+
+
 @pytest.mark.parametrize("losses", [reaper.MAX_ATTEMPTS])
 def test_a_message_that_loses_its_worker_again_and_again_is_given_up(queue: Queue, losses: int) -> None:
     queue.send("poison")
