@@ -385,3 +385,8 @@ def _follow_up_columns(verdicts: Sequence[Verdict]) -> dict[str, object]:
         "new_parents": integers([parent for parent, _ in follow_ups]),
         **{name: packed(column) for name, column in columns.items()},
     }
+
+
+def peek(conn: Connection, statements: Statements) -> list[tuple[bytes, float | None]]:
+    """The payloads of all messages that nobody holds, and in how many ms they are due (None: they are)."""
+    return [(bytes(payload), delay_ms) for payload, delay_ms in conn.execute(statements["messages/peek"])]

@@ -53,6 +53,11 @@ def hasten(conn: Connection, statements: Statements, *, key: str) -> int:
     return int(row[0]) if row else 0
 
 
+def shift(conn: Connection, statements: Statements, *, by_ms: float) -> None:
+    """Let the time of all scheduled messages go forward; whoever does that promotes them from the beginning, too."""
+    conn.execute(statements["scheduled/shift"], {"by_ms": by_ms})
+
+
 def next_due_in(
     conn: Connection, statements: Statements, *, after: tuple[datetime, int]
 ) -> tuple[Snapshot, float | None]:
