@@ -89,7 +89,7 @@ class Installed:
         return self.start(str(self.folder / "pgqueue"), *arguments, url=url)
 
 
-def test_the_wheel_holds_types_statements_and_migrations(wheel: Path) -> None:
+def test_the_wheel_holds_types_statements_migrations_and_the_dashboard(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     statements = {
         f"pgqueue/{path.relative_to(ROOT / 'pgqueue')}" for path in (ROOT / "pgqueue").rglob("*.sql")
@@ -97,6 +97,13 @@ def test_the_wheel_holds_types_statements_and_migrations(wheel: Path) -> None:
     revisions = {
         f"pgqueue/{path.relative_to(ROOT)}" for path in (ROOT / "migrations" / "versions").glob("*.py")
     }
+    dashboard = {
+        path.relative_to(ROOT).as_posix()
+        for kind in ("static", "templates")
+        for path in (ROOT / "pgqueue" / "dashboard" / kind).iterdir()
+    }
+    assert {"pgqueue/dashboard/static/htmx-LICENSE.txt", "pgqueue/dashboard/templates/base.html"} <= dashboard
+    assert dashboard <= names
     assert {"pgqueue/py.typed", "pgqueue/migrations/env.py", "pgqueue/embedded/keeper.py"} <= names
     assert statements
     assert statements <= names
@@ -109,6 +116,12 @@ def test_the_installed_command_finds_its_benchmarks(in_environment: Installed) -
     program = in_environment.pgqueue("bench", "swiftness")
     assert program.wait() == 2, program.output
     assert "expected overhead, drain," in program.output
+
+
+def test_the_installed_dashboard_says_which_extra_it_needs(in_environment: Installed) -> None:
+    program = in_environment.pgqueue("dashboard", "--url", "postgresql://localhost/nothing")
+    assert program.wait() == 2, program.output
+    assert "pip install 'pgqueue-engine[dashboard]'" in program.output
 
 
 def test_the_installed_command_says_its_version(in_environment: Installed) -> None:

@@ -41,6 +41,7 @@ COMMANDS = {
     "why": Command("pgqueue.cli.why", "explain why a message is not running"),
     "doctor": Command("pgqueue.cli.doctor", "look for what is wrong, and say what mends it"),
     "top": Command("pgqueue.cli.top", "queues and workers, live"),
+    "dashboard": Command("pgqueue.cli.dashboard", "all of this in a browser"),
     "dev": Command("pgqueue.cli.dev", "bundled server, schema and reloading workers, in one"),
 }
 

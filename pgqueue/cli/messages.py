@@ -1,16 +1,13 @@
 """``pgqueue messages``: list and show messages; retry, cancel, delete, requeue and purge them."""
 
 import argparse
-from collections.abc import Callable
 
 from rich.text import Text
 
-from ..message import Cancellation
-from ..operations import acting, cancelling
-from ..operations.acting import Done
+from ..operations import acting
+from ..operations.answering import ACTS, Act
 from ..operations.listing import LIVE, STATES, MessageFilter, list_messages
 from ..storage.database import Database
-from ..storage.whereabouts import find_dead
 from .message_view import message_table, show
 from .output import Output, add_output_arguments, confirmed, counted
 from .target import add_target_arguments, opened
@@ -22,11 +19,6 @@ ACTIONS = ("list", "show", "retry", "cancel", "delete", "requeue", "purge")
 
 #: What `purge` can take: messages that wait. Workers have the others, or they are over.
 PURGED = ("queued", "parked", "scheduled")
-
-#: How long `cancel` waits for the answer of a worker, in seconds.
-CANCEL_WAIT_S = 2.0
-
-Act = Callable[[Database, str], tuple[str, bool]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.action == "show":
             shown = [show(database, output, id_) for id_ in arguments.ids]
             return 0 if all(shown) else 1
-        return _act(database, output, arguments.ids, _ACTS[arguments.action])
+        return _act(database, output, arguments.ids, ACTS[arguments.action])
 
 
 def _problem(arguments: argparse.Namespace) -> str | None:
@@ -142,46 +134,3 @@ def _act(database: Database, output: Output, ids: list[str], act: Act) -> int:
     if output.json:
         output.data({"results": results})
     return 0 if all(result["ok"] for result in results) else 1
-
-
-def _retry(database: Database, id_: str) -> tuple[str, bool]:
-    done = acting.retry(database, id_)
-    return _SAID.get(done, str(done)), done in {Done.HASTENED, Done.REQUEUED, Done.QUEUED}
-
-
-def _delete(database: Database, id_: str) -> tuple[str, bool]:
-    done = acting.delete(database, id_)
-    if done is Done.RUNNING:
-        return "a worker holds it; cancel it first", False
-    return _SAID.get(done, str(done)), done is Done.DELETED
-
-
-def _requeue(database: Database, id_: str) -> tuple[str, bool]:
-    with database.bounded() as conn:
-        letters = find_dead(conn, database.statements, message_id=id_)
-    if letters and acting.requeue(database, letters[:1]):
-        return str(Done.REQUEUED), True
-    return f"no dead letter: it is {acting.what_is(database, id_)}", False
-
-
-def _cancel(database: Database, id_: str) -> tuple[str, bool]:
-    result = cancelling.cancel(database, id_, wait_s=CANCEL_WAIT_S)
-    return _CANCELLATIONS[result], result in {Cancellation.CANCELLED, Cancellation.REQUESTED}
-
-
-_SAID = {
-    Done.RUNNING: "a worker holds it",
-    Done.ENDED: "it is over: nothing is left of it to run or delete",
-    Done.UNKNOWN: "no such message",
-}
-
-_CANCELLATIONS = {
-    Cancellation.CANCELLED: "cancelled",
-    Cancellation.REQUESTED: "its worker has been asked; the request lasts until it has ended",
-    Cancellation.REFUSED: "it is running, and its actor does not have the option cancellable",
-    Cancellation.DONE: "it is done already",
-    Cancellation.FAILED: "it has failed already",
-    Cancellation.UNKNOWN: "no such message",
-}
-
-_ACTS: dict[str, Act] = {"retry": _retry, "cancel": _cancel, "delete": _delete, "requeue": _requeue}

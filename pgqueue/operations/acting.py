@@ -1,6 +1,8 @@
 """What operators do to single messages and to all that match: cancel, retry, delete, requeue, purge."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 from ..errors import DecodeError
@@ -9,10 +11,13 @@ from ..storage import dead_letters, registers, removals, scheduled, whereabouts
 from ..storage.database import Database
 from ..storage.dead_letters import DeadLetter, LetterFilter
 from ..storage.messages import keys_of
-from .listing import MessageFilter, list_messages
+from .listing import BadCursor, MessageFilter, list_messages
 
 #: Messages that are removed or requeued in one transaction.
 BATCH = 500
+
+#: Scheduled messages that are made ready in one transaction, one by one.
+HASTENED_AT_ONCE = 100
 
 #: How far a preview counts.
 MOST_COUNTED = 10_000
@@ -85,6 +90,44 @@ def count_messages(database: Database, which: MessageFilter) -> tuple[int, bool]
             return found, cursor is None
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Part of what is done to all that match: to how many, and where to go on; None: that was the last."""
+
+    done: int
+    cursor: str | None
+
+
+def remove_step(database: Database, which: MessageFilter, *, record: bool, cursor: str | None = None) -> Step:
+    """Remove a batch of the messages that match and that no worker holds.
+
+    Parameters:
+      record: Keep that they were cancelled.
+      cursor: Where the step before has ended.
+    """
+    page = list_messages(database, which, limit=BATCH, cursor=cursor)
+    if not page.messages:
+        return Step(0, page.cursor)
+    keys = sorted({keys_of(message.message_id)[0] for message in page.messages})
+    with database.bounded() as conn:
+        removed = removals.remove(conn, database.statements, keys=keys, record=record)
+    return Step(len(removed), page.cursor)
+
+
+def hasten_step(database: Database, which: MessageFilter, *, cursor: str | None = None) -> Step:
+    """Make a batch of the scheduled messages that match ready now."""
+    page = list_messages(
+        database, replace(which, states=("scheduled",)), limit=HASTENED_AT_ONCE, cursor=cursor
+    )
+    with database.bounded() as conn:
+        done = sum(
+            scheduled.hasten(conn, database.statements, key=keys_of(message.message_id)[0])
+            for message in page.messages
+        )
+    _wake(database)
+    return Step(done, page.cursor)
+
+
 def remove_all(database: Database, which: MessageFilter, *, record: bool) -> Iterator[int]:
     """Remove all messages that match and that no worker holds; yield how many, batch by batch.
 
@@ -93,15 +136,12 @@ def remove_all(database: Database, which: MessageFilter, *, record: bool) -> Ite
     """
     cursor = None
     while True:
-        page = list_messages(database, which, limit=BATCH, cursor=cursor)
-        if page.messages:
-            keys = sorted({keys_of(message.message_id)[0] for message in page.messages})
-            with database.bounded() as conn:
-                removed = removals.remove(conn, database.statements, keys=keys, record=record)
-            yield len(removed)
-        if page.cursor is None:
+        step = remove_step(database, which, record=record, cursor=cursor)
+        if step.done:
+            yield step.done
+        if step.cursor is None:
             return
-        cursor = page.cursor
+        cursor = step.cursor
 
 
 # ── Dead letters ──────────────────────────────────────────────────────────────────────────────────
@@ -156,13 +196,61 @@ def purge_letters(database: Database, which: LetterFilter) -> Iterator[int]:
         yield drop(database, letters)
 
 
+def letters_step(
+    database: Database,
+    which: LetterFilter,
+    act: Callable[[Database, Sequence[DeadLetter]], int],
+    *,
+    cursor: str | None = None,
+) -> Step:
+    """Requeue or drop (``act``) a batch of the dead letters that match, the youngest first.
+
+    Raises:
+      BadCursor: ``cursor`` was not given out by such a step.
+    """
+    after = None if cursor is None else read_place(cursor)
+    letters = letters_after(database, which, after)
+    if not letters:
+        return Step(0, None)
+    done = act(database, letters)
+    return Step(done, write_place(letters[-1]) if len(letters) == BATCH else None)
+
+
+def write_place(letter: DeadLetter) -> str:
+    """A letter's place among the dead letters, as a cursor."""
+    return f"{letter.died_at.isoformat()}~{letter.id}"
+
+
+def read_place(cursor: str) -> tuple[datetime, int]:
+    """The place that a cursor names.
+
+    Raises:
+      BadCursor: It names none.
+    """
+    died_at, _, number = cursor.partition("~")
+    try:
+        instant = datetime.fromisoformat(died_at)
+        if instant.tzinfo is None or not 0 <= int(number) < 2**63:
+            raise ValueError(cursor)
+        return instant, int(number)
+    except ValueError as error:
+        raise BadCursor(
+            f"{cursor!r} is no place among the dead letters: begin without it, or take the one that the page before "
+            "has given."
+        ) from error
+
+
+def letters_after(
+    database: Database, which: LetterFilter, after: tuple[datetime, int] | None, *, limit: int | None = None
+) -> list[DeadLetter]:
+    """The youngest dead letters that match, after one's time of death and number; `BATCH` unless limited."""
+    with database.bounded() as conn:
+        return dead_letters.browse(conn, database.statements, which=which, after=after, limit=limit or BATCH)
+
+
 def _batches(database: Database, which: LetterFilter) -> Iterator[list[DeadLetter]]:
     after = None
-    while True:
-        with database.bounded() as conn:
-            letters = dead_letters.browse(conn, database.statements, which=which, after=after, limit=BATCH)
-        if not letters:
-            return
+    while letters := letters_after(database, which, after):
         yield letters
         after = (letters[-1].died_at, letters[-1].id)
 

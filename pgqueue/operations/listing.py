@@ -24,22 +24,15 @@ LIVE = STATES[:4]
 #: Rows read at once, and the most that are looked at for a page in which few of them fit.
 CHUNK, MOST_LOOKED_AT = 500, 20_000
 
-#: Blocks of outcomes that are read at once, some 80 rows each; the most that are searched for the next message of a
-#: page; how many windows of two hours are kept.
+#: Blocks of outcomes that are read at once, some 80 rows each; the most that are searched for a page; how many windows
+#: of two hours are kept.
 BLOCKS, MOST_BLOCKS, WINDOWS = 64, 4_096, retention.OUTCOME_SLICES - 1
+
+#: Seconds by which an end may lie outside its window: instants are rounded.
+SLACK_S = 60.0
 
 _STATUS = {"done": "d", "failed": "f", "cancelled": "c"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).isoformat()
-
-Fetch = Callable[[Place, int], list[Row]]
-
-
-class _Enough(Exception):
-    """So much was searched in vain that the page ends here; ``place`` is where to go on."""
-
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
-        self.place = place
 
 
 class BadCursor(PgQueueError):
@@ -48,17 +41,36 @@ class BadCursor(PgQueueError):
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """Which messages are meant: all those that fit everything that is given."""
+    """Which messages are meant: all those that fit everything that is given.
+
+    Attributes:
+      since: Not before then (ready, claimed, parked, due or finished, by the state).
+      until: Before then.
+      error: Part of the error's text, in upper or lower case; only ended messages have one.
+    """
 
     states: tuple[str, ...] = LIVE
     queue_name: str | None = None
     actor_name: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    error: str | None = None
 
     def fits(self, message: Listed) -> bool:
         """Whether a message of one of the states is meant."""
-        return (self.queue_name is None or message.queue_name == self.queue_name) and (
-            self.actor_name is None or message.actor_name == self.actor_name
+        return (
+            self.queue_name in {None, message.queue_name}
+            and self.actor_name in {None, message.actor_name}
+            and (self.since is None or message.since >= self.since)
+            and (self.until is None or message.since < self.until)
+            and (self.error is None or self.error.lower() in (message.error or "").lower())
         )
+
+    def may_end_in(self, window: int) -> bool:
+        """Whether a message that ended in a window of outcomes can be meant."""
+        begin_s = window * retention.OUTCOME_WIDTH_S
+        after = self.since is None or self.since.timestamp() < begin_s + retention.OUTCOME_WIDTH_S + SLACK_S
+        return after and (self.until is None or self.until.timestamp() > begin_s - SLACK_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,22 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Rows that were read; without any, ``place`` is where to go on, None: at the next source.
+
+    Attributes:
+      blocks: How many blocks were searched for them; 0: every row that was looked at is among them.
+    """
+
+    rows: list[Row]
+    place: Place | None = None
+    blocks: int = 0
+
+
+Fetch = Callable[[Place, int], _Chunk]
+
+
+@dataclass(frozen=True, slots=True)
 class _Source:
     """A part of a list with an order of its own: where it begins, and how to go on after a place of it."""
 
@@ -82,9 +110,17 @@ class _Source:
 
 
 def list_messages(
-    database: Database, which: MessageFilter, *, limit: int = 50, cursor: str | None = None
+    database: Database,
+    which: MessageFilter,
+    *,
+    limit: int = 50,
+    cursor: str | None = None,
+    most_blocks: int | None = None,
 ) -> Page:
     """A page of messages: held ones, ready ones in the order in which they run, parked, scheduled, ended ones.
+
+    Parameters:
+      most_blocks: The most blocks of outcomes that are searched; `MOST_BLOCKS` unless given.
 
     Raises:
       BadCursor: ``cursor`` was not given out by a list of these states.
@@ -92,51 +128,62 @@ def list_messages(
     with database.bounded() as conn:
         sources = list(_sources(conn, database.statements, which))
         first, place = _read(cursor, sources)
-        return _fill(sources[first:], place, which, limit)
+        return _fill(
+            sources[first:], place, which, limit, MOST_BLOCKS if most_blocks is None else most_blocks
+        )
 
 
-def _fill(sources: list[_Source], place: Place | None, which: MessageFilter, limit: int) -> Page:
+def _fill(
+    sources: list[_Source], place: Place | None, which: MessageFilter, limit: int, most_blocks: int
+) -> Page:
     found: list[Listed] = []
-    looked_at = 0
-    for source in sources:
-        at = source.start if place is None else place
-        place = None
-        while rows := _fetched(source, at):
-            if isinstance(rows, _Enough):
-                return Page(found, _write(source, rows.place))
-            for message, at in rows:  # the place of the last row that was looked at
-                if which.fits(message):
-                    found.append(message)
-                if len(found) == limit:
-                    return Page(found, _write(source, at))
-            looked_at += len(rows)
-            if looked_at >= MOST_LOOKED_AT:
+    looked_at = searched = 0
+    for source, chunk, end in _chunks(sources, place):
+        for message, at in chunk.rows:
+            if which.fits(message):
+                found.append(message)
+            if len(found) == limit:
                 return Page(found, _write(source, at))
+        looked_at += len(chunk.rows)
+        searched += chunk.blocks
+        if looked_at >= MOST_LOOKED_AT or searched >= most_blocks:
+            return Page(found, _write(source, end))
     return Page(found, None)
 
 
-def _fetched(source: _Source, at: Place) -> "list[Row] | _Enough":
-    try:
-        return source.fetch(at, CHUNK)
-    except _Enough as enough:
-        return enough
+def _chunks(sources: list[_Source], place: Place | None) -> Iterator[tuple[_Source, _Chunk, Place]]:
+    """What the sources hold after a place of the first, with the place at which each chunk ends."""
+    for source in sources:
+        at: Place | None = source.start if place is None else place
+        place = None
+        while at is not None:
+            chunk = source.fetch(at, CHUNK)
+            at = chunk.rows[-1][1] if chunk.rows else chunk.place
+            if at is not None:
+                yield source, chunk, at
+
+
+def _whole(read: Callable[[Place, int], list[Row]]) -> Fetch:
+    """A source of which every row that was looked at is answered."""
+
+    def fetch(at: Place, n: int) -> _Chunk:
+        return _Chunk(read(at, n))
+
+    return fetch
 
 
 def _sources(conn: Connection, statements: Statements, which: MessageFilter) -> Iterator[_Source]:
+    def source(name: str, start: Place, read: Callable[..., list[Row]]) -> _Source:
+        return _Source(name, start, _whole(lambda at, n: read(conn, statements, after=at, limit=n)))
+
     if "running" in which.states:
-        yield _Source("running", (0,), lambda at, n: listings.list_held(conn, statements, after=at, limit=n))
+        yield source("running", (0,), listings.list_held)
     if "queued" in which.states:
         yield from _ready(conn, statements, which)
     if "parked" in which.states:
-        yield _Source(
-            "parked", ("", 0), lambda at, n: listings.list_parked(conn, statements, after=at, limit=n)
-        )
+        yield source("parked", ("", 0), listings.list_parked)
     if "scheduled" in which.states:
-        yield _Source(
-            "scheduled",
-            (_EPOCH, 0),
-            lambda at, n: listings.list_scheduled(conn, statements, after=at, limit=n),
-        )
+        yield source("scheduled", (_EPOCH, 0), listings.list_scheduled)
     statuses = [_STATUS[state] for state in which.states if state in _STATUS]
     if statuses:
         yield from _ended(conn, statements, which, statuses)
@@ -148,10 +195,10 @@ def _ready(conn: Connection, statements: Statements, which: MessageFilter) -> It
     for lane in sorted(wanted, key=lambda lane: (lane.priority, lane.queue_name)):
         key = (lane.id, lane.queue_name, lane.priority)
 
-        def fetch(at: Place, n: int, lane: tuple[int, str, int] = key) -> list[Row]:
+        def read(at: Place, n: int, lane: tuple[int, str, int] = key) -> list[Row]:
             return listings.list_ready(conn, statements, lane=lane, after=at, limit=n)
 
-        yield _Source(f"queued {lane.id}", (0, 0), fetch)
+        yield _Source(f"queued {lane.id}", (0, 0), _whole(read))
 
 
 def _ended(
@@ -160,26 +207,22 @@ def _ended(
     newest = retention.now_s(conn, statements) // retention.OUTCOME_WIDTH_S
     for window in range(newest, newest - WINDOWS, -1):
         slice_ = window % retention.OUTCOME_SLICES
-        blocks = listings.outcome_blocks(conn, statements, slice_=slice_)
+        blocks = listings.outcome_blocks(conn, statements, slice_=slice_) if which.may_end_in(window) else 0
         if not blocks:
             continue
 
-        def fetch(at: Place, n: int, slice_: int = slice_) -> list[Row]:
+        def fetch(at: Place, n: int, slice_: int = slice_) -> _Chunk:
             until = (int(at[0]), int(at[1]))
-            last = until[0] - MOST_BLOCKS
-            while until > (0, 0):
-                if until[0] <= last:
-                    raise _Enough(until)
-                # What stands before line 0 of a block lies in the blocks before it.
-                from_block = max(0, until[0] - BLOCKS)
-                rows = listings.list_outcomes(
-                    conn, statements, slice_=slice_, from_block=from_block, until=until, statuses=statuses,
-                    queue_name=which.queue_name, actor_name=which.actor_name, limit=n,
-                )  # fmt: skip
-                if rows:
-                    return rows
-                until = (from_block, 0)
-            return []
+            if until == (0, 0):
+                return _Chunk([])
+            # What stands before line 0 of a block lies in the blocks before it.
+            from_block = max(0, until[0] - BLOCKS)
+            rows = listings.list_outcomes(
+                conn, statements, slice_=slice_, from_block=from_block, until=until, statuses=statuses,
+                queue_name=which.queue_name, actor_name=which.actor_name, error=which.error, limit=n,
+            )  # fmt: skip
+            # Rows that fill a chunk may lie in its first blocks: the others were not reached.
+            return _Chunk(rows, (from_block, 0), 0 if len(rows) == n else until[0] - from_block)
 
         yield _Source(f"ended {window}", (blocks, 0), fetch)
 

@@ -108,6 +108,7 @@ def list_outcomes(
     statuses: Sequence[str],
     queue_name: str | None,
     actor_name: str | None,
+    error: str | None,
     limit: int,
 ) -> list[Row]:
     """Ends of messages in a range of blocks, the youngest first; a place is ``(block, line)``.
@@ -115,10 +116,11 @@ def list_outcomes(
     Parameters:
       until: The first place that is not wanted.
       statuses: Of ``d``, ``f`` and ``c``.
+      error: Part of the error's text, in upper or lower case.
     """
     parameters = {
         "from": f"({from_block},0)", "until": f"({until[0]},{until[1]})", "statuses": plain(statuses),
-        "queue_name": queue_name, "actor_name": actor_name, "limit": limit,
+        "queue_name": queue_name, "actor_name": actor_name, "error": error, "limit": limit,
     }  # fmt: skip
     rows = conn.execute(statements.for_slots("outcomes/list", (slice_,)), parameters)
     names = {"d": "done", "f": "failed", "c": "cancelled"}

@@ -60,6 +60,12 @@ def figures(conn: Connection, statements: Statements, *, most: int) -> list[Queu
     return [QueueFigures(*row) for row in rows]
 
 
+def sent(conn: Connection, statements: Statements) -> int:
+    """How many messages were ever sent, retries included; two looks tell how many come in."""
+    row = conn.execute(statements["queues/sent"]).fetchone()
+    return int(row[0]) if row else 0
+
+
 def try_measure(conn: Connection, statements: Statements) -> bool:
     """Become the one session that measures for its deployment, until its connection ends; False if another is it."""
     row = conn.execute(statements["queues/try_measure"]).fetchone()

@@ -12,5 +12,6 @@ WHERE outcome.ctid >= %(from)s::tid
     AND outcome.status = ANY (%(statuses)s::"char"[])
     AND (%(queue_name)s::text IS NULL OR lane.queue_name = %(queue_name)s)
     AND (%(actor_name)s::text IS NULL OR outcome.actor_name = %(actor_name)s)
+    AND (%(error)s::text IS NULL OR strpos(lower(coalesce(outcome.error, '')), lower(%(error)s)) > 0)
 ORDER BY outcome.ctid DESC
 LIMIT %(limit)s

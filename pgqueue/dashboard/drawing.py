@@ -1,0 +1,39 @@
+"""Small charts as SVG, made by the server: they are there without JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+__all__ = ["FILTERS"]
+
+
+def spark(values: Sequence[float], width: int = 120, height: int = 28) -> Markup:
+    """A line of values with the area below it."""
+    if not values:
+        return Markup("")
+    top = max(*values, 1e-9) if len(values) > 1 else max(values[0], 1e-9)
+    step = width / max(1, len(values) - 1)
+    points = [
+        f"{number * step:.1f},{height - 1.5 - (height - 3) * value / top:.1f}"
+        for number, value in enumerate(values)
+    ]
+    line = " ".join(points)
+    return Markup(
+        '<svg class="spark" viewBox="0 0 {w} {h}" width="{w}" height="{h}" preserveAspectRatio="none" '
+        'aria-hidden="true">'
+        '<polygon points="0,{h} {line} {w},{h}"/><polyline points="{line}"/></svg>'
+    ).format(w=width, h=height, line=line)
+
+
+def bar(part: float, whole: float) -> Markup:
+    """A bar that is full to a part of its length."""
+    filled = 0.0 if whole <= 0 else min(100.0, 100.0 * part / whole)
+    return Markup(
+        '<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="bar-all" width="100" height="6"/><rect class="bar-part" width="{:.1f}" height="6"/></svg>'
+    ).format(filled)
+
+
+FILTERS = {"bar": bar, "spark": spark}

@@ -1,0 +1,111 @@
+"""Numbers, times and values as pages have them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import Any
+
+from ..operations.wording import span
+
+__all__ = ["FILTERS", "plain"]
+
+#: Characters of a value that a page shows.
+LONGEST = 20_000
+
+#: What stands where there is no number.
+NOTHING = "\N{EN DASH}"
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows them: dataclasses become objects, instants ISO 8601, bytes text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(plain, value))
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [plain(part) for part in value]
+    if isinstance(value, Enum):
+        return value.value
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def number(value: float, most: int | None = None) -> str:
+    """``12,345``; ``10,000+`` where it was counted no further."""
+    return f"{value:,.0f}" + ("+" if most is not None and value >= most else "")
+
+
+def rate(value: float | None) -> str:
+    """Messages a second, or a minute where they are few."""
+    if value is None:
+        return NOTHING
+    if value <= 0:
+        return "0/s"
+    if value < 0.95:
+        return f"{value * 60:.2g}/min"
+    return f"{value:,.0f}/s" if value >= 10 else f"{value:.1f}/s"
+
+
+def share(part: float, whole: float) -> str:
+    """A part in per cent."""
+    if not whole or not part:
+        return "0 %"
+    per_cent = 100 * part / whole
+    return "< 0.1 %" if per_cent < 0.1 else f"{per_cent:.1f} %" if per_cent < 10 else f"{per_cent:.0f} %"
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds as people read them."""
+    return NOTHING if value is None else span(value / 1000)
+
+
+def since(instant: datetime) -> str:
+    """How long ago, or in how long, something is."""
+    passed_s = (datetime.now(UTC) - instant).total_seconds()
+    return f"in {span(-passed_s)}" if passed_s < -0.5 else f"{span(max(0.0, passed_s))} ago"
+
+
+def passed(instant: datetime) -> str:
+    """For how long something has lasted."""
+    return span(max(0.0, (datetime.now(UTC) - instant).total_seconds()))
+
+
+def clock(instant: datetime) -> str:
+    """An instant in UTC."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def moment(instant: datetime) -> str:
+    """An instant in UTC, to the millisecond."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}.{instant.microsecond // 1000:03}"
+
+
+def pretty(value: Any) -> str:
+    """A value as indented JSON, cut where it is long."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n… {len(text) - LONGEST:,} more characters"
+
+
+def one_line(text: str | None, length: int = 200) -> str:
+    """A text on one line, cut where it is long."""
+    line = " ".join((text or "").split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+FILTERS = {
+    "clock": clock, "moment": moment, "ms": ms, "number": number, "one_line": one_line, "passed": passed,
+    "pretty": pretty, "rate": rate, "share": share, "since": since, "span": span,
+}  # fmt: skip
