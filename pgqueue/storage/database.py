@@ -50,6 +50,10 @@ STATEMENT_TIMEOUT_S = 5.0
 #: Plans of such statements go by the indexes: what they read of a table without statistics is bounded by a LIMIT.
 _BY_INDEX = ("SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL jit = off")
 
+#: The same for the connections of workers, which try again at once: an attempt that a silent network has swallowed must
+#: not hold up the one after it.
+OWN_CONNECT_TIMEOUT_S = 5
+
 #: A silent network is noticed after about eleven seconds: idle five, then three probes two seconds apart.
 KEEPALIVES: Mapping[str, int] = {
     "keepalives": 1,
@@ -64,7 +68,14 @@ _NO_URL = (
     "embedded:"
 )
 
-_LOST = (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.IdleSessionTimeout)
+_LOST = (
+    errors.AdminShutdown,
+    errors.CrashShutdown,
+    errors.CannotConnectNow,
+    errors.IdleSessionTimeout,
+    errors.IdleInTransactionSessionTimeout,
+    errors.TooManyConnections,
+)
 _MISSING = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName, errors.UndefinedFunction)
 
 
@@ -200,7 +211,11 @@ class Database:
                 self.direct_url,
                 autocommit=True,
                 prepare_threshold=0,
-                **self.options(application_name=application_name, url=self.direct_url),
+                **self.options(
+                    application_name=application_name,
+                    url=self.direct_url,
+                    connect_timeout_s=OWN_CONNECT_TIMEOUT_S,
+                ),
             )
             if is_pooled(connection, connection.execute(self.ask_process, prepare=False).fetchone()):
                 connection.pooled, connection.prepare_threshold = True, None
@@ -259,10 +274,12 @@ class Database:
         if self.prepare_threshold is not None and self._patience_s != float("inf"):
             _set(connection, SERVER_SIDE)
 
-    def options(self, *, application_name: str, url: str | None = None) -> dict[str, Any]:
+    def options(
+        self, *, application_name: str, url: str | None = None, connect_timeout_s: int = CONNECT_TIMEOUT_S
+    ) -> dict[str, Any]:
         """What the URL leaves open: time-outs, and the name under which the server lists the connection."""
         given = _settings(self.url if url is None else url)
-        defaults = {"application_name": application_name, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
+        defaults = {"application_name": application_name, "connect_timeout": connect_timeout_s, **KEEPALIVES}
         return {name: value for name, value in defaults.items() if name not in given}
 
 

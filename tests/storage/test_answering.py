@@ -159,9 +159,9 @@ def test_every_connection_has_time_outs_unless_the_url_has_others(database_url: 
         broker.database.connect(application_name="pgqueue test") as own,
         broker.database.connection() as pooled,
     ):
-        for connection in (own, pooled):
+        for connection, connect_timeout in ((own, "5"), (pooled, "10")):
             given = connection.info.get_parameters()
-            assert given["connect_timeout"] == "10"
+            assert given["connect_timeout"] == connect_timeout
             assert (given["keepalives_idle"], given["keepalives_interval"], given["keepalives_count"]) == (
                 "5",
                 "2",

@@ -21,6 +21,8 @@ TERMINATE = "SELECT pg_terminate_backend(%s)"
         errors.AdminShutdown(),
         errors.CrashShutdown(),
         errors.CannotConnectNow(),
+        errors.TooManyConnections(),
+        errors.IdleInTransactionSessionTimeout(),
         errors.ConnectionFailure(),
     ],
 )
