@@ -127,9 +127,8 @@ class WorkerThread(Thread):
         consumer = consumer_thread.consumer_in_use
         try:
             self._shield.forget()
-            outcome = self._attempt(message, consumer)
-            if outcome is not _WITHHELD:
-                self._settle(message, consumer, consumer_thread, outcome)
+            # No variable of this frame may hold the outcome: the traceback of its exception leads back to the frame.
+            self._settle(message, consumer, consumer_thread, self._attempt(message, consumer))
         except BaseException:
             self.logger.critical("Failed to settle message %s.", message, exc_info=True)
         finally:
@@ -182,6 +181,8 @@ class WorkerThread(Thread):
         self, message: MessageProxy, consumer: Consumer, consumer_thread: ConsumerThread, outcome: Outcome
     ) -> None:
         """Call the hooks that decide about the message, and tell the broker."""
+        if outcome is _WITHHELD:
+            return
         with consumer.settling(message):
             try:
                 if outcome.skipped:

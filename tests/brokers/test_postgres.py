@@ -138,7 +138,7 @@ class TestSending:
     def test_an_empty_batch_is_nothing(self, postgres_broker: PostgresBroker) -> None:
         assert postgres_broker.enqueue_many([]) == []
 
-    @pytest.mark.parametrize("message_id", ["", "42", "näme", "x" * 3000, "%s", "'; DROP TABLE x"])
+    @pytest.mark.parametrize("message_id", ["", "42", "näme", "x" * 1000, "%s", "'; DROP TABLE x"])
     def test_any_text_is_a_message_id(self, postgres_broker: PostgresBroker, message_id: str) -> None:
         actor = noop(postgres_broker)
         postgres_broker.enqueue(actor.message().copy(message_id=message_id))

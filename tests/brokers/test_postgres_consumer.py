@@ -2,9 +2,9 @@
 
 import pytest
 
+from pgqueue.broker.consumer import Withheld
 from pgqueue.brokers._postgres_consumer import ClaimedProxy
 from pgqueue.brokers.postgres import PostgresBroker
-from pgqueue.errors import SkipMessage
 from pgqueue.message import Message
 
 
@@ -20,7 +20,7 @@ def test_what_was_claimed_before_the_process_was_declared_lost_is_not_started(
     assert message.claimed is not None
     assert postgres_broker._session is not None
     postgres_broker._session.leases.forget(message.claimed.lease.owner)
-    with pytest.raises(SkipMessage):
+    with pytest.raises(Withheld):
         consumer.started(message)
     consumer.close()
 
@@ -35,7 +35,7 @@ def test_what_was_not_started_goes_back_and_is_not_acknowledged(postgres_broker:
     assert message.claimed is not None
     assert postgres_broker._session is not None
     postgres_broker._session.leases.forget(message.claimed.lease.owner)
-    with pytest.raises(SkipMessage):
+    with pytest.raises(Withheld):
         consumer.started(message)
     with consumer.settling(message):
         consumer.ack(message)

@@ -193,7 +193,11 @@ def test_closing_leaves_those_who_wait_to_look_by_themselves(queue: Queue, mailb
         waiting = pool.submit(mailbox.wait, "key", finder(queue, "key"), timeout_ms=LONG)
         has_left_word(queue)
         mailbox.close()
-        assert connections(queue) == []
+
+        def closed() -> None:
+            assert connections(queue) == []
+
+        eventually(closed)
         store(queue, "key")
         assert waiting.result(timeout=5) == b"it"
 
