@@ -11,6 +11,7 @@ from psycopg import DataError, Error, errors
 
 from ..logging import get_logger
 from ..storage import leases, messages, registers, workers
+from ..storage.answering import check
 from ..storage.database import Connection, Database, is_lost, translated
 from ..storage.messages import ClaimedMessage, Verdict
 from ..storage.registers import channel
@@ -228,6 +229,8 @@ class Acker(threading.Thread):
         if self._conn is None or self._conn.closed:
             with translated(self._database):
                 self._conn = self._database.connect(application_name="pgqueue acker", settings=SETTINGS)
+        else:
+            check(self._conn)
         return self._conn
 
     def _report_trouble(self, error: Exception) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from ..logging import get_logger
 from ..storage import lanes, messages, registers, slots
+from ..storage.answering import check
 from ..storage.database import Connection, Database, translated
 from ..storage.lanes import Lane
 from ..storage.messages import Claim, ClaimedMessage, Registers
@@ -113,6 +114,8 @@ class Fetcher:
             self._positions.forget()
             self._forget_at = time.monotonic() + FORGET_AGAIN_S
             self._catalog = self._swept = -1
+        else:
+            check(self._conn)
         return self._conn
 
     def _look(self, conn: Connection, *, idle: bool) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import capabilities
 
-__all__ = ["ANSWER_S", "AnsweringAsyncConnection", "AnsweringConnection", "NoAnswer"]
+__all__ = ["ANSWER_S", "AnsweringAsyncConnection", "AnsweringConnection", "NoAnswer", "check"]
 
 #: Seconds within which a statement of a worker's own connections must be answered; their ``statement_timeout`` is less.
 ANSWER_S = 12.0
@@ -56,8 +56,9 @@ class AnsweringConnection(psycopg.Connection[Any]):
           psycopg.OperationalError: There is not.
         """
         if self._answered_at < _Silence.noticed_at:
-            self.answer_within_s = CHECK_S
+            patience_s, self.answer_within_s = self.answer_within_s, CHECK_S
             self.execute("SELECT 1", prepare=False)
+            self.answer_within_s = patience_s
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
         """As the driver's, for a limited time."""
@@ -83,8 +84,9 @@ class AnsweringAsyncConnection(psycopg.AsyncConnection[Any]):
     async def check(self) -> None:
         """Ask, if that is doubtful, whether there is anybody."""
         if self._answered_at < _Silence.noticed_at:
-            self.answer_within_s = CHECK_S
+            patience_s, self.answer_within_s = self.answer_within_s, CHECK_S
             await self.execute("SELECT 1", prepare=False)
+            self.answer_within_s = patience_s
 
     async def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
         """As the driver's, for a limited time."""
@@ -99,6 +101,12 @@ class AnsweringAsyncConnection(psycopg.AsyncConnection[Any]):
                     await self.cancel_safe(timeout=CANCEL_S)
             self.pgconn.finish()
             raise
+
+
+def check(connection: "psycopg.Connection[Any]") -> None:
+    """See `AnsweringConnection.check`; others are not looked at."""
+    if isinstance(connection, AnsweringConnection):
+        connection.check()
 
 
 def _within(gen: Generator[Any, Any, T], within_s: float) -> Generator[Any, Any, T]:

@@ -147,6 +147,18 @@ def test_pooled_connections_from_before_a_silence_are_looked_at_before_they_are_
     database.close()
 
 
+def test_after_a_silence_only_the_doubtful_are_looked_at_and_keep_their_patience(database_url: str) -> None:
+    database = Database(database_url)
+    sound, broken = connect(database, within_s=20.0), connect(database, within_s=0.3)
+    sound.check()
+    with pytest.raises(psycopg.OperationalError):
+        broken.execute("SELECT pg_sleep(60)")
+    sound.check()
+    assert sound.answer_within_s == 20.0
+    assert sound.execute("SELECT 1").fetchone() == (1,)
+    sound.close()
+
+
 def test_no_statement_of_a_workers_may_take_as_long_as_silence_is_borne(database_url: str) -> None:
     for settings in (acker.SETTINGS, fetcher.SETTINGS, listener._SETTINGS):
         assert float(settings["statement_timeout"].removesuffix("s")) < ANSWER_S
