@@ -109,6 +109,7 @@ def test_the_wheel_holds_types_statements_migrations_and_the_dashboard(wheel: Pa
     assert statements <= names
     assert revisions
     assert revisions <= names
+    assert {"pgqueue/cli/monitoring/board.json", "pgqueue/cli/monitoring/rules.yml"} <= names
     assert not [name for name in names if name.startswith("tests")]
 
 

@@ -42,6 +42,7 @@ COMMANDS = {
     "doctor": Command("pgqueue.cli.doctor", "look for what is wrong, and say what mends it"),
     "top": Command("pgqueue.cli.top", "queues and workers, live"),
     "dashboard": Command("pgqueue.cli.dashboard", "all of this in a browser"),
+    "grafana": Command("pgqueue.cli.grafana", "print a Grafana board, or alert rules, for the metrics"),
     "dev": Command("pgqueue.cli.dev", "bundled server, schema and reloading workers, in one"),
 }
 
