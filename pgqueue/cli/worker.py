@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ..common import getenv_int
+from ..supervisor.log_format import LOG_FORMATS, TEXT
 from ..supervisor.log_pipe import LogSink, configure_logging
 from ..supervisor.pidfile import PidFile, PidFileError
 from ..supervisor.reload import reexecute
@@ -70,7 +71,7 @@ def _supervise(settings: Settings) -> Ending:
     except OSError as error:
         return Ending(_fail(f"Can't write the log file '{settings.log_file}': {error.strerror}.", EXIT_USAGE))
     if not settings.skip_logging:
-        configure_logging(settings.verbose, sink.text)
+        configure_logging(settings.verbose, sink.text, settings.log_format)
     try:
         ending = Supervisor(settings, sink).run()
     finally:
@@ -97,6 +98,8 @@ def _problem(settings: Settings) -> str:
     """Say what keeps these settings from working on this machine; empty if nothing does."""
     if not hasattr(signal, "pthread_sigmask"):
         return "Workers need a POSIX system (Linux, macOS, BSD)."
+    if settings.skip_logging and settings.log_format != TEXT:
+        return f"--skip-logging leaves logging to the program; leave it out, or --log-format {settings.log_format}."
     if settings.watch is None:
         return ""
     if not settings.watch.is_dir():
@@ -123,6 +126,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         max_memory_mb=_limit(arguments, "max_memory_per_process"),
         pid_file=arguments.pid_file,
         log_file=arguments.log_file,
+        log_format=arguments.log_format,
         skip_logging=arguments.skip_logging,
         verbose=arguments.verbose,
         watch=watch,
@@ -183,6 +187,12 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="append all output to this file (default: standard error)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=LOG_FORMATS,
+        default=TEXT,
+        help="how log records are written: lines of text, or a JSON object a line (default: text)",
     )
     parser.add_argument(
         "--skip-logging", action="store_true", help="leave the configuration of logging to the program"

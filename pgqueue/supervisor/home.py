@@ -77,7 +77,7 @@ def enter(home: Home, settings: Settings, body: Body) -> None:
         os.close(descriptor)
     redirect_output(home.log)
     if not settings.skip_logging:
-        configure_logging(settings.verbose, sys.stderr)
+        configure_logging(settings.verbose, sys.stderr, settings.log_format)
     if home.board is not None:
         os.environ["PGQUEUE_BOARD"] = str(home.board)
     sys.path[:0] = [str(Path(directory).absolute()) for directory in settings.path]

@@ -8,6 +8,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TextIO
 
+from .log_format import JSON, TEXT, JSONFormatter
+
 __all__ = ["LogPipe", "LogSink", "configure_logging", "redirect_output"]
 
 #: As Dramatiq's, so that programs that parse it go on working.
@@ -96,10 +98,11 @@ def redirect_output(pipe: Connection) -> None:
     sys.stderr = _stream(2)
 
 
-def configure_logging(verbose: int, stream: TextIO) -> None:
+def configure_logging(verbose: int, stream: TextIO, log_format: str = TEXT) -> None:
     """Log INFO, or DEBUG if ``verbose``, to ``stream``, in place of what a forking parent had set."""
-    level = logging.DEBUG if verbose else logging.INFO
-    logging.basicConfig(level=level, format=FORMAT, stream=stream, force=True)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JSONFormatter() if log_format == JSON else logging.Formatter(FORMAT))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
 
 
 def _stream(descriptor: int) -> TextIO:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from .log_format import TEXT
+
 __all__ = ["Settings"]
 
 
@@ -20,6 +22,7 @@ class Settings:
       shutdown_timeout_ms: How long a worker may take over its running messages when it stops.
       max_messages: A worker process is replaced after so many messages; None for never.
       max_memory_mb: And when it holds more memory than that.
+      log_format: How log records are written, one of ``LOG_FORMATS``.
       log_file: Where all output goes, appended; None means standard error.
       watch: Directory whose changes restart everything.
       reloaded: A change of the watched files has started this run; one that breaks it waits for the next.
@@ -39,6 +42,7 @@ class Settings:
     max_memory_mb: int | None = None
     pid_file: Path | None = None
     log_file: Path | None = None
+    log_format: str = TEXT
     skip_logging: bool = False
     verbose: int = 0
     watch: Path | None = None

@@ -11,6 +11,7 @@ from ..logging import get_logger
 from ..worker import Worker
 from .home import Booted, Failed, Home, Retired
 from .loading import explain, import_broker, shown
+from .log_format import JSON, know_current_message
 from .retirement import Retirement
 from .settings import Settings
 from .signals import StopRequest, unblock
@@ -36,6 +37,8 @@ def run_worker(home: Home, settings: Settings, *, index: int) -> int:
     unblock()
     try:
         broker = _load(settings)
+        if settings.log_format == JSON:
+            know_current_message(broker)
         _spare_the_collector()
         retirement = _add_retirement(broker, stop, settings)
         worker = _start(broker, settings) if not stop.requested else None
