@@ -84,7 +84,7 @@ class PostgresBroker(QueueControl, SettlingBroker):
     queues: set[str]
 
     own_actor_options: ClassVar[frozenset[str]] = frozenset(
-        {"cancellable", "transactional", "transaction_warning_s"}
+        {"cancellable", "redact", "transactional", "transaction_warning_s"}
     )
 
     def __init__(

@@ -31,8 +31,8 @@ class StubBroker(Broker):
 
     queues: dict[str, Queue[bytes]]
 
-    # So that programs for PostgreSQL can be tested here; nobody cancels a message of this broker's.
-    own_actor_options: ClassVar[frozenset[str]] = frozenset({"cancellable"})
+    # So that programs for PostgreSQL can be tested here; nobody cancels or looks at a message of this broker's.
+    own_actor_options: ClassVar[frozenset[str]] = frozenset({"cancellable", "redact"})
 
     def __init__(
         self, middleware: Iterable[Middleware] | None = None, *, fail_fast_default: bool = True

@@ -73,6 +73,11 @@ class Settings:
             return Role.OPERATOR
         return Role.VIEWER if _same(given, self.viewer_password) else None
 
+    @property
+    def hides_anything(self) -> bool:
+        """Whether there is an actor whose messages nobody may see into."""
+        return bool(self.redacted) or any(actor.options.get("redact") for actor in self.actors.values())
+
     def hides(self, actor_name: str) -> bool:
         """Whether nobody may see what is in an actor's messages."""
         actor = self.actors.get(actor_name)

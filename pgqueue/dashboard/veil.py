@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..errors import DecodeError
 from ..message import Message
+from ..operations.explaining import Found
+from ..storage.dead_letters import DeadLetter
+from ..storage.whereabouts import End, LiveRow
 from .settings import Settings
 
 __all__ = ["HIDDEN", "call_of", "veiled_error"]
@@ -21,13 +25,42 @@ def veiled_error(settings: Settings, actor_name: str, error: str | None) -> str 
     return f"{kind}: {HIDDEN}" if colon and kind.replace(".", "").replace("_", "").isalnum() else HIDDEN
 
 
+def veiled(settings: Settings, found: Found) -> Found:
+    """What is known of a message, without what a redacted actor's errors say: neither here nor in its options."""
+
+    def error(row: End | DeadLetter) -> str | None:
+        return veiled_error(settings, row.actor_name, row.error)
+
+    return replace(
+        found,
+        live=[replace(row, payload=_without_traceback(settings, row)) for row in found.live],
+        ends=[replace(end, error=error(end)) for end in found.ends],
+        letters=[
+            replace(
+                letter, error=error(letter), traceback=None if settings.hides(letter.actor_name) else letter.traceback
+            )
+            for letter in found.letters
+        ],
+    )  # fmt: skip
+
+
+def _without_traceback(settings: Settings, row: LiveRow) -> bytes:
+    try:
+        message = Message.decode(row.payload)
+    except DecodeError:
+        return row.payload
+    if not (settings.hides(row.actor_name) or settings.hides(message.actor_name)):
+        return row.payload
+    return message.copy(options={"traceback": None}).encode()
+
+
 def call_of(settings: Settings, payload: bytes) -> dict[str, Any]:
     """A message's fields; without arguments, options and result for a redacted actor; or its bytes as text."""
     try:
         message = Message.decode(payload)
     except DecodeError:
         text = payload[:2_000].decode("utf-8", "replace")
-        return {"undecodable": HIDDEN if settings.redacted else text, "bytes": len(payload)}
+        return {"undecodable": HIDDEN if settings.hides_anything else text, "bytes": len(payload)}
     fields: dict[str, Any] = dict(message.asdict())
     fields["options"] = {name: value for name, value in message.options.items() if name != "traceback"}
     fields["traceback"] = message.options.get("traceback")

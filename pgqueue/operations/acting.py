@@ -147,11 +147,17 @@ def remove_all(database: Database, which: MessageFilter, *, record: bool) -> Ite
 # ── Dead letters ──────────────────────────────────────────────────────────────────────────────────
 
 
-def count_letters(database: Database, which: LetterFilter) -> tuple[int, bool]:
-    """How many dead letters match, and whether that is all of them: counting stops at `MOST_COUNTED`."""
+def count_letters(
+    database: Database, which: LetterFilter, *, but_of: Callable[[str], bool] | None = None
+) -> tuple[int, bool]:
+    """How many dead letters match, and whether that is all of them: counting stops at `MOST_COUNTED`.
+
+    Parameters:
+      but_of: Says of an actor's name whether its letters are left out.
+    """
     with database.bounded() as conn:
         groups = dead_letters.group(conn, database.statements, which=which, most=MOST_COUNTED + 1)
-    found = sum(group.count for group in groups)
+    found = sum(group.count for group in groups if but_of is None or not but_of(group.actor_name))
     complete = found <= MOST_COUNTED and (not groups or groups[0].groups <= len(groups))
     return min(found, MOST_COUNTED), complete
 

@@ -168,6 +168,8 @@ def _scheduled(conn: Connection, database: Database) -> Iterator[Check]:
 def _workers(conn: Connection, database: Database) -> Iterator[Check]:
     crew = crew_of(conn, database)
     alive = [each for each in crew if each.alive]
+    # As queues.MEASURING, whose other settings are in force here: the first in line is read, not sorted out.
+    conn.execute("SET LOCAL enable_sort = off")
     waiting = [queue for queue in queues.figures(conn, database.statements, most=1) if queue.ready]
     yield _alive(crew, alive, bool(waiting))
     paused = {pause.name for pause in pauses.list_pauses(conn, database.statements) if pause.kind == "queue"}

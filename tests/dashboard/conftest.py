@@ -46,16 +46,25 @@ VisitorOf = Callable[..., Visitor]
 
 
 @pytest.fixture
-def visitor_of(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[VisitorOf]:
-    """Make dashboards with settings, and visitors to them."""
-    sites: list[Site] = []
+def sites(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Site]]:
+    """The dashboards that the test makes; they let go of the database before it is dropped."""
+    made: list[Site] = []
 
     class Kept(Site):
         def __init__(self, settings: Any) -> None:
             super().__init__(settings)
-            sites.append(self)
+            made.append(self)
 
     monkeypatch.setattr(application, "Site", Kept)
+    yield made
+    for site in made:
+        site.history.close()
+        site.database.close()
+
+
+@pytest.fixture
+def visitor_of(database_url: str, sites: list[Site]) -> Iterator[VisitorOf]:
+    """Make dashboards with settings, and visitors to them."""
     with ExitStack() as stack:
 
         def make(target: Any = None, **settings: Any) -> Visitor:
@@ -64,9 +73,6 @@ def visitor_of(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[V
             return stack.enter_context(Visitor(base_url=address, follow_redirects=True, timeout=30))
 
         yield make
-    for site in sites:
-        site.history.close()
-        site.database.close()
 
 
 @pytest.fixture

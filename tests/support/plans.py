@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from psycopg.errors import Diagnostic
 
 from pgqueue.storage.database import Connection
 
-__all__ = ["buffers", "explained", "nodes"]
+__all__ = ["Plans", "buffers", "explained", "nodes"]
 
 T = TypeVar("T")
 
@@ -58,3 +59,27 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def buffers(plan: dict[str, Any]) -> int:
     """How many buffers the statement touched, however often."""
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+class Plans(list[dict[str, Any]]):
+    """The plans of all statements that were run on connections meanwhile; `of` may be used by several threads."""
+
+    @contextmanager
+    def of(self, conn: Connection) -> Iterator[None]:
+        """Add those of a connection, which is in a transaction."""
+
+        def take(diagnostic: Diagnostic) -> None:
+            _, _, plan = (diagnostic.message_primary or "").partition("plan:\n")
+            if plan:
+                self.append(json.loads(plan)["Plan"])
+
+        conn.execute("LOAD 'auto_explain'", prepare=False)
+        for name, value in {**_SETTINGS, "log_min_duration": "0"}.items():
+            conn.execute("SELECT set_config(%s, %s, true)", (f"auto_explain.{name}", value))
+        conn.add_notice_handler(take)
+        try:
+            yield
+            # A statement's plan is told when its portal is closed: at the next statement at the latest.
+            conn.execute("SELECT 1")
+        finally:
+            conn.remove_notice_handler(take)

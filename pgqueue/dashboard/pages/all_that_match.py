@@ -6,13 +6,14 @@ The steps need no memory of the server's: whichever process answers goes on wher
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ...operations import acting
 from ...operations.acting import Step
 from ...operations.listing import MessageFilter, list_messages
 from ...storage.database import Database
+from ...storage.dead_letters import DeadLetter, LetterFilter
 from ..endpoint import Answer, BadRequest, Done, Visit
 from ..filters import letter_filter, letter_parameters, message_filter, message_parameters
 from ..veil import call_of, veiled_error
@@ -60,8 +61,10 @@ def letters(visit: Visit) -> Answer:
     """Show which dead letters an action would be about."""
     action = visit.one_of("action", tuple(_OF_LETTERS), default="requeue")
     which, settings = letter_filter(visit), visit.site.settings
-    number, complete = acting.count_letters(visit.site.database, which)
-    sample = acting.letters_after(visit.site.database, which, None, limit=SAMPLE)
+    hidden = _hidden(visit, which)
+    number, complete = acting.count_letters(visit.site.database, which, but_of=hidden)
+    youngest = acting.letters_after(visit.site.database, which, None, limit=SAMPLE)
+    sample = [letter for letter in youngest if not hidden(letter.actor_name)]
     return Answer("all_that_match.html", {
         "what": "dead letters", "action": action, "done_as": _OF_LETTERS[action],
         "matched": number, "complete": complete,
@@ -75,6 +78,11 @@ def letters(visit: Visit) -> Answer:
         ],
         "filter": letter_parameters(visit), "states": [], "done": 0, "cursor": None,
     })  # fmt: skip
+
+
+def _hidden(visit: Visit, which: LetterFilter) -> Callable[[str], bool]:
+    """Of which actors nothing is done by words of their errors: what matches would tell them."""
+    return visit.site.settings.hides if which.error else lambda _: False
 
 
 # ── Steps ─────────────────────────────────────────────────────────────────────────────────────────
@@ -103,7 +111,11 @@ def act_on_letters(visit: Visit) -> Answer | Done:
     """Act for a while on dead letters that match."""
     action = visit.one_of("action", tuple(_OF_LETTERS), default="requeue")
     which = letter_filter(visit)
-    act = acting.requeue if action == "requeue" else acting.drop
+    hidden = _hidden(visit, which)
+
+    def act(database: Database, found: Sequence[DeadLetter]) -> int:
+        chosen = [letter for letter in found if not hidden(letter.actor_name)]
+        return acting.requeue(database, chosen) if action == "requeue" else acting.drop(database, chosen)
 
     def step(database: Database, cursor: str | None) -> Step:
         return acting.letters_step(database, which, act, cursor=cursor)

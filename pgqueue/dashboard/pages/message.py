@@ -16,8 +16,7 @@ from ...storage.dead_letters import DeadLetter
 from ...storage.whereabouts import End, LiveRow
 from ..endpoint import Answer, BadRequest, Visit
 from ..relatives import relatives
-from ..settings import Settings
-from ..veil import HIDDEN, call_of, veiled_error
+from ..veil import HIDDEN, call_of, veiled
 
 _ENDS = {"d": "done", "f": "failed", "c": "cancelled"}
 
@@ -43,24 +42,21 @@ def page(visit: Visit) -> Answer:
     message_id = visit.text("id")
     if message_id is None:
         raise BadRequest("Which message? The address wants ?id=ID.")
-    found = explaining.find(visit.site.database, message_id)
+    found = veiled(visit.site.settings, explaining.find(visit.site.database, message_id))
     explanation = explaining.explain(found)
     payload = _payload(found)
     call = None if payload is None else call_of(visit.site.settings, payload)
     actor, queue, priority = _names(found)
-    because = explanation.because
-    if actor and visit.site.settings.hides(actor):
-        because = [reason for reason in because if not reason.startswith("The error: ")]
     return Answer(
         "message.html",
         {
             "message_id": message_id,
             "status": explanation.status,
             "actor": actor, "queue": queue, "priority": priority,
-            "because": because,
+            "because": explanation.because,
             "remedy": explanation.remedy,
             "timeline": _timeline(found),
-            "attempts": _attempts(visit.site.settings, found, call),
+            "attempts": _attempts(found, call),
             "call": call,
             "result": _result(visit, message_id, actor, queue),
             "relatives": [] if call is None or call.get("hidden") else relatives(call),
@@ -140,7 +136,7 @@ def _timeline(found: Found) -> list[dict[str, Any]]:
     ]
 
 
-def _attempts(settings: Settings, found: Found, call: dict[str, Any] | None) -> list[Attempt]:
+def _attempts(found: Found, call: dict[str, Any] | None) -> list[Attempt]:
     """The runs that left a trace, the last one first: ends, dead letters, and the last failure that was retried."""
     letters = {letter.died_at.replace(microsecond=0): letter for letter in found.letters}
     attempts = [
@@ -157,25 +153,21 @@ def _attempts(settings: Settings, found: Found, call: dict[str, Any] | None) -> 
         attempts.append(
             Attempt(
                 _ENDS[end.status], end.finished_at, wait_ms=end.wait_ms, run_ms=end.run_ms, lost_workers=end.attempts,
-                error=veiled_error(settings, end.actor_name, end.error),
-                traceback=_traceback(settings, letter),
+                error=end.error,
+                traceback=None if letter is None else letter.traceback,
             )
         )  # fmt: skip
     attempts += [
         Attempt(
             "failed", letter.died_at, reason=letter.reason, lost_workers=letter.attempts,
-            error=veiled_error(settings, letter.actor_name, letter.error),
-            traceback=_traceback(settings, letter),
+            error=letter.error,
+            traceback=letter.traceback,
         )
         for letter in letters.values()
     ]  # fmt: skip
     if call is not None and call.get("traceback") and not any(each.traceback for each in attempts):
         attempts.append(_retried(call))
     return attempts
-
-
-def _traceback(settings: Settings, letter: DeadLetter | None) -> str | None:
-    return None if letter is None or settings.hides(letter.actor_name) else letter.traceback
 
 
 def _retried(call: dict[str, Any]) -> Attempt:
