@@ -45,7 +45,9 @@ SELECT
     CASE WHEN n %% 50 = 0 THEN 'f' ELSE 'd' END, 'actor_' || n %% 20,
     CASE WHEN n %% 50 = 0 THEN 'ValueError: ' || n END
 FROM generate_series(1, %(number)s) AS n
-CROSS JOIN LATERAL (SELECT now() - (%(number)s - n)::double precision * %(width_s)s * interval '1 second' / %(number)s AS instant) AS at
+CROSS JOIN LATERAL (
+    SELECT now() - (%(number)s - n)::float8 * %(width_s)s * interval '1 second' / %(number)s AS instant
+) AS at
 ORDER BY n"""
 
 
