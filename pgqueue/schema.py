@@ -22,7 +22,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.exc import DBAPIError
 
 from .errors import BrokerNotConfigured, PgQueueError
-from .logging import get_logger
+from .logging import own_logger
 
 __all__ = [
     "as_sql",
@@ -49,7 +49,7 @@ UNRECORDED = (
     "pgqueue.integrations.sqlalchemy; pgqueue.schema.stamp(url) notes for once that they are at {head}."
 )
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 #: Waits between attempts; a name of this module, so that tests need not wait.
 pause = time.sleep

@@ -12,7 +12,7 @@ from importlib import import_module
 from threading import Lock, get_ident
 from typing import Any
 
-from .logging import get_logger
+from .logging import own_logger
 
 __all__ = [
     "Cancelled",
@@ -26,7 +26,7 @@ __all__ = [
     "wake_when_interrupted",
 ]
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 #: The Python implementation that is running.
 current_platform = platform.python_implementation()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from pgqueue.errors import ActorNotFound, MiddlewareError
-from pgqueue.logging import get_logger
+from pgqueue.logging import own_logger
 from pgqueue.middleware import Middleware, default_middleware
 from pgqueue.results import Results
 
@@ -42,7 +42,7 @@ class Broker:
     own_actor_options: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, middleware: Iterable[Middleware] | None = None) -> None:
-        self.logger = get_logger("pgqueue.broker", type(self))
+        self.logger = own_logger("pgqueue.broker", type(self))
         self.actors: dict[str, Actor[..., Any]] = {}
         self.queues = set()
         self.delay_queues: set[str] = set()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ..common import current_millis, dq_name, q_name, to_millis
 from ..errors import MessageTooLarge
-from ..logging import get_logger
+from ..logging import own_logger
 
 if TYPE_CHECKING:
     from ..actor import Actor
@@ -32,7 +32,7 @@ MOST_NAME_BYTES = 1_000
 #: How much of a message an error shows.
 SHOWN = 200
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class Encoded:

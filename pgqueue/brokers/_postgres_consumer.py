@@ -13,7 +13,7 @@ from ..broker import Consumer, MessageProxy, Withheld
 from ..common import error_text
 from ..engine.settlement import OpenSettlements, Settlement
 from ..errors import ActorNotFound, DecodeError
-from ..logging import get_logger
+from ..logging import own_logger
 from ..message import Message
 from ..storage.messages import ClaimedMessage, Verdict
 from ..threading import Cancelled
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: The longest time, in ms, that an outcome can hold: 24 days.
 MOST_MS = 2**31 - 1
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 #: In whose name the message is held that runs in this context; goes along into the coroutines of async actors.

@@ -9,7 +9,7 @@ from random import uniform
 from typing import TYPE_CHECKING
 
 from ..errors import BrokerConnectionError, ConnectionClosed, SchemaOutdated
-from ..logging import get_logger
+from ..logging import own_logger
 from ..storage import messages
 from ..storage.calls import Call, perform_async, run, run_async
 from ..storage.messages import NewMessage
@@ -35,7 +35,7 @@ SEND_ATTEMPTS, SEND_RETRY_S = 6, 0.25
 #: The most messages, and bytes of them, of one statement. More are several statements, in one transaction.
 MOST_MESSAGES, MOST_BYTES = 100_000, 128 * 1024 * 1024
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class Sender:

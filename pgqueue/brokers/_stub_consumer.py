@@ -10,7 +10,7 @@ from threading import Lock
 from ..broker import Consumer, MessageProxy
 from ..common import q_name
 from ..errors import DecodeError
-from ..logging import get_logger
+from ..logging import own_logger
 from ..message import Message
 
 __all__ = ["StubConsumer", "exception_of"]
@@ -35,7 +35,7 @@ class StubConsumer(Consumer):
         prefetch: int,
         timeout: int,
     ) -> None:
-        self.logger = get_logger("pgqueue.brokers.stub", "StubConsumer")
+        self.logger = own_logger("pgqueue.brokers.stub", "StubConsumer")
         self.queue = queue
         self.queue_name = queue_name
         self.dead_letters = dead_letters

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from ..errors import PgQueueError
-from ..logging import get_logger
+from ..logging import own_logger
 from ..operations import overview
 from ..operations.overview import Overview
 from ..storage import queues
@@ -51,7 +51,7 @@ class History:
         self._thread: threading.Thread | None = None
         self._asked_at = 0.0
         self._stopping = threading.Event()
-        self._logger = get_logger(__name__, type(self))
+        self._logger = own_logger(__name__, type(self))
 
     def look(self) -> Look:
         """Look now, and see that somebody goes on looking."""

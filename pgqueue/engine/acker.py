@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from psycopg import DataError, Error, errors
 
-from ..logging import get_logger
+from ..logging import own_logger
 from ..storage import leases, messages, registers, workers
 from ..storage.answering import check
 from ..storage.database import Connection, Database, is_lost, translated
@@ -36,7 +36,7 @@ SETTINGS = {
 #: What groups of verdicts usually need of their statement: nothing but acks, results, retries and next steps.
 USUAL_PARTS = (frozenset[str](), frozenset({"results"}), frozenset({"follow_ups"}))
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from psycopg.rows import tuple_row
 
 from .._running import running_transaction
 from ..errors import NoCurrentTransaction, TransactionEnded
-from ..logging import get_logger
+from ..logging import own_logger
 from ..storage import messages, transactions
 from ..storage.messages import NewMessage
 from ..storage.registers import channel, idle_register
@@ -37,7 +37,7 @@ CANCEL_TIMEOUT_S = 5.0
 #: Messages written in one statement.
 BATCH = 5_000
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class ActorTransaction:

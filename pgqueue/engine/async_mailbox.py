@@ -10,14 +10,14 @@ from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from ..errors import PgQueueError
-from ..logging import get_logger
+from ..logging import own_logger
 from ..storage import results, waits
 from ..storage.async_database import AsyncDatabase
 from ..storage.calls import perform_async, run_async
 from ..storage.statements import Statements
 from .mailbox import FIRST_LOOK_S, LAST_LOOK_S, UNTOLD_LOOK_S, Mailbox, Ticket
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class AsyncMailbox:

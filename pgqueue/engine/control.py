@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ..logging import get_logger
+from ..logging import own_logger
 from ..maintenance.duty import CONTROL, Again, Duty
 from ..storage import orders, pauses, registers, removals
 from ..storage.database import Connection
@@ -23,7 +23,7 @@ SETTLED_AFTER_S = 1.0
 #: Seconds for which a refusal is kept for whoever asked.
 REFUSED_FOR_S = 10.0
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class Standing:

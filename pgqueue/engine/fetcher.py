@@ -6,7 +6,7 @@ from itertools import groupby
 from random import uniform
 from uuid import UUID
 
-from ..logging import get_logger
+from ..logging import own_logger
 from ..storage import lanes, messages, registers, slots
 from ..storage.answering import check
 from ..storage.database import Connection, Database, translated
@@ -40,7 +40,7 @@ FORGET_AGAIN_S = 2.0
 #: Seconds to wait for a name to claim under.
 NAME_S = 5.0
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class Fetcher:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
-from ..logging import get_logger
+from ..logging import own_logger
 from ..maintenance.duty import Again, Duty
 from ..maintenance.reaper import MAX_ATTEMPTS
 from ..storage import messages, rate_limits, registers, workers
@@ -23,7 +23,7 @@ INTERVAL_S = 0.5
 #: Seconds until another look at an owner whose connections the server has not seen the end of yet.
 STILL_CONNECTED_S = 0.05
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class Inheritance(Duty):

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from ..errors import PgQueueError
-from ..logging import get_logger
+from ..logging import own_logger
 from ..storage.messages import ClaimedMessage
 from .acker import give_back
 from .aside import Aside
@@ -20,7 +20,7 @@ from .session import Session
 #: before we left word is found by one of the first three; then each second, in case a notification was lost.
 POLLS_S = (0.005, 0.05, 0.25, 1.0)
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class Intake:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ..logging import get_logger
+from ..logging import own_logger
 from ..maintenance.duty import Duty
 from ..maintenance.promoter import Promoter
 from ..storage.database import Connection, Database, has_session, is_lost, redacted, translated
@@ -35,7 +35,7 @@ _POLLING = (
     "PGQUEUE_WORKER_URL."
 )
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class Listener(threading.Thread):

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from ..errors import PgQueueError
-from ..logging import get_logger
+from ..logging import own_logger
 from ..storage import waits
 from ..storage.calls import run
 from ..storage.database import Connection, Database, has_session
@@ -35,7 +35,7 @@ IDLE_S = 30.0
 #: Seconds between two rounds of the connection's thread, in which it takes old word back.
 ROUND_S = 1.0
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class Alarm(Protocol):

@@ -4,7 +4,7 @@ import os
 import socket
 from uuid import UUID, uuid4
 
-from ..logging import get_logger
+from ..logging import own_logger
 from ..maintenance.duty import Again, Duty
 from ..storage import messages, rate_limits, registers, workers
 from ..storage.database import Connection
@@ -15,7 +15,7 @@ from .leases import Leases
 #: Seconds between two heartbeats.
 INTERVAL_S = 2.0
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class Presence(Duty):

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 from ..errors import DatabaseUnavailable, LeaseLost
-from ..logging import get_logger
+from ..logging import own_logger
 from ..storage import leases
 from ..storage.database import Connection, translated
 from ..storage.messages import Arrival, NewMessage, StoredResult, Verdict
@@ -24,7 +24,7 @@ from .verdicts import write_verdicts
 
 T = TypeVar("T")
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class Settlement:

@@ -8,7 +8,7 @@ from typing import Any
 from ..broker import Broker
 from ..brokers.postgres import PostgresBroker
 from ..errors import PgQueueError, SchemaOutdated
-from ..logging import get_logger
+from ..logging import own_logger
 from ..storage import workers
 
 __all__ = ["Health", "check_health"]
@@ -16,7 +16,7 @@ __all__ = ["Health", "check_health"]
 #: Seconds without a heartbeat after which a worker does not count: what it had runs elsewhere by then.
 SILENT_S = 15.0
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

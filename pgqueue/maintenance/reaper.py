@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from itertools import count
 from uuid import UUID
 
-from ..logging import get_logger
+from ..logging import own_logger
 from ..storage import messages, rate_limits, registers, retention, workers
 from ..storage.database import Connection
 from ..storage.statements import Statements
@@ -35,7 +35,7 @@ UNOWNED_EVERY = 3
 #: A message that was running in so many lost workers goes to the dead letters.
 MAX_ATTEMPTS = 3
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class Reaper(Duty):

@@ -5,7 +5,7 @@ from itertools import count
 
 from psycopg import errors
 
-from ..logging import get_logger
+from ..logging import own_logger
 from ..storage import registers, slots
 from ..storage.database import Connection
 from ..storage.slots import Slot
@@ -33,7 +33,7 @@ LOCK_TIMEOUT_MS = 20
 #: Every so many runs the free slots are searched for rows of a producer that read the register before a rotation.
 STALE_EVERY = 5
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 class Rotator(Duty):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgqueue.common import current_millis
-from pgqueue.logging import get_logger
+from pgqueue.logging import own_logger
 
 from .middleware import Middleware, SkipMessage
 
@@ -23,7 +23,7 @@ class AgeLimit(Middleware):
     """
 
     def __init__(self, *, max_age: int | None = None) -> None:
-        self.logger = get_logger(__name__, type(self))
+        self.logger = own_logger(__name__, type(self))
         self.max_age = max_age
 
     @property

@@ -6,15 +6,15 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from pgqueue.asyncio import EventLoopThread, get_event_loop_thread, set_event_loop_thread
-from pgqueue.logging import get_logger
+from pgqueue.logging import own_logger
 
 from .middleware import Middleware
 
 if TYPE_CHECKING:
-    from logging import Logger
-
     from pgqueue.broker import Broker
     from pgqueue.worker import Worker
+
+    from ..logging import OwnLogger
 
 __all__ = ["AsyncIO"]
 
@@ -25,7 +25,7 @@ START_TIMEOUT_S = 1.0
 class WorkersLoopThread(EventLoopThread):
     """The event loop of this process's workers, which ends with the last of them."""
 
-    def __init__(self, logger: Logger) -> None:
+    def __init__(self, logger: OwnLogger) -> None:
         super().__init__(logger)
         self.workers: set[int] = set()
 
@@ -38,7 +38,7 @@ class AsyncIO(Middleware):
     """Starts the process's event-loop thread before a worker boots, and ends it after the last one's shutdown."""
 
     def __init__(self) -> None:
-        self.logger = get_logger(__name__, type(self))
+        self.logger = own_logger(__name__, type(self))
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Start the event loop."""

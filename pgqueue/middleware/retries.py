@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgqueue.common import compute_backoff, current_millis
 from pgqueue.errors import Retry
-from pgqueue.logging import get_logger
+from pgqueue.logging import own_logger
 from pgqueue.threading import Cancelled
 
 from .middleware import Middleware
@@ -108,7 +108,7 @@ class Retries(Middleware):
         max_backoff: int | None = None,
         retry_when: RetryWhen | None = None,
     ) -> None:
-        self.logger = get_logger(__name__, type(self))
+        self.logger = own_logger(__name__, type(self))
         self.max_retries = max_retries
         self.min_backoff = min_backoff or DEFAULT_MIN_BACKOFF
         self.max_backoff = max_backoff or DEFAULT_MAX_BACKOFF

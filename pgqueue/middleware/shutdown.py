@@ -6,7 +6,7 @@ import warnings
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any
 
-from pgqueue.logging import get_logger
+from pgqueue.logging import own_logger
 from pgqueue.threading import (
     Interrupt,
     current_platform,
@@ -37,7 +37,7 @@ class ShutdownNotifications(Middleware):
     """
 
     def __init__(self, notify_shutdown: bool = False) -> None:  # noqa: FBT001, FBT002  # Dramatiq's signature
-        self.logger = get_logger(__name__, type(self))
+        self.logger = own_logger(__name__, type(self))
         self.notify_shutdown = notify_shutdown
         self._running = RunningThreads()
 

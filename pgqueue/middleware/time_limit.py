@@ -13,7 +13,7 @@ from threading import Lock, Thread, get_ident
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from pgqueue.logging import get_logger
+from pgqueue.logging import own_logger
 from pgqueue.threading import (
     Interrupt,
     current_platform,
@@ -65,7 +65,7 @@ class TimeLimit(Middleware):
         interval: int = DEFAULT_INTERVAL,
         grace: float | None = DEFAULT_GRACE,
     ) -> None:
-        self.logger = get_logger(__name__, type(self))
+        self.logger = own_logger(__name__, type(self))
         self.time_limit = time_limit
         self.interval = interval
         self.grace = grace

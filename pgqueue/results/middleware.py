@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgqueue.errors import ActorNotFound, PgQueueError
-from pgqueue.logging import get_logger
+from pgqueue.logging import own_logger
 from pgqueue.middleware import Middleware
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Results(Middleware):
     def __init__(
         self, *, backend: ResultBackend, store_results: bool = False, result_ttl: int | None = None
     ) -> None:
-        self.logger = get_logger(__name__, type(self))
+        self.logger = own_logger(__name__, type(self))
         self.backend = backend
         self.store_results = store_results
         self.result_ttl = result_ttl or DEFAULT_RESULT_TTL

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..engine.board import Board, Cause, how_it_ended
-from ..logging import get_logger
+from ..logging import own_logger
 from .home import Body, Booted, Failed, Home, Retired, enter
 from .log_pipe import LogPipe, LogSink
 from .settings import Settings
@@ -40,7 +40,7 @@ LONGEST_DELAY_S = 30.0
 #: How processes are started.
 Context: TypeAlias = ForkContext | ForkServerContext | SpawnContext
 
-logger = get_logger("pgqueue", "MainProcess")
+logger = own_logger("pgqueue", "MainProcess")
 
 
 class Kind(enum.Enum):

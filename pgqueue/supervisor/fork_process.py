@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Mapping
 
-from ..logging import get_logger
+from ..logging import own_logger
 from .home import Booted, Failed, Home
 from .loading import explain, import_object
 from .settings import Settings
@@ -34,7 +34,7 @@ def run_fork(
     unblock()
     for name, text in (environment or {}).items():
         os.environ.setdefault(name, text)
-    logger = get_logger("pgqueue", f"ForkProcess({index})")
+    logger = own_logger("pgqueue", f"ForkProcess({index})")
     try:
         _module, function = import_object(path)
     except Exception as error:  # noqa: BLE001 - the user's module may raise anything; it is reported

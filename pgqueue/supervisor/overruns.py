@@ -7,7 +7,7 @@ lets not even the thread run that looks at the limits. So the main process looks
 import signal
 import time
 
-from ..logging import get_logger
+from ..logging import own_logger
 from .child import Child
 
 __all__ = ["LAST_WORDS_S", "end_overdue"]
@@ -15,7 +15,7 @@ __all__ = ["LAST_WORDS_S", "end_overdue"]
 #: Seconds that the other messages of such a process get to come to their end.
 LAST_WORDS_S = 10.0
 
-logger = get_logger("pgqueue", "MainProcess")
+logger = own_logger("pgqueue", "MainProcess")
 
 
 def end_overdue(child: Child) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..logging import get_logger
+from ..logging import own_logger
 from .child import Child, Context, Kind, Task, restart_delay_s
 from .home import Booted
 from .log_pipe import LogSink
@@ -14,7 +14,7 @@ from .signals import blocked
 
 __all__ = ["Nursery", "Post"]
 
-logger = get_logger("pgqueue", "MainProcess")
+logger = own_logger("pgqueue", "MainProcess")
 
 
 class Nursery:

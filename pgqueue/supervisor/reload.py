@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from ..errors import MissingExtra
-from ..logging import get_logger
+from ..logging import own_logger
 from .home import Booted, Failed, Home
 from .settings import Settings
 from .signals import StopRequest, unblock
@@ -81,7 +81,7 @@ def run_watch(home: Home, settings: Settings) -> int:
     """
     stop = StopRequest()
     unblock()
-    logger = get_logger("pgqueue", "WatchProcess")
+    logger = own_logger("pgqueue", "WatchProcess")
 
     asked = threading.Event()
 

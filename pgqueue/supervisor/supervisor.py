@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..engine.board import Cause
-from ..logging import get_logger
+from ..logging import own_logger
 from .child import Child, Context, Exit, Kind, Outlook, Task, on_child_death, outlook
 from .fork_process import run_fork
 from .log_pipe import LogSink
@@ -43,7 +43,7 @@ STOP_GRACE_S = 30.0
 #: Seconds after which the loop looks at the processes even if no event told it to.
 TICK_S = 1.0
 
-logger = get_logger("pgqueue", "MainProcess")
+logger = own_logger("pgqueue", "MainProcess")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,11 @@
 
 import gc
 import importlib
-import logging
 from contextlib import suppress
 
 from ..broker import Broker
 from ..errors import BrokerConnectionError, PgQueueError
-from ..logging import get_logger
+from ..logging import OwnLogger, own_logger
 from ..worker import Worker
 from .home import Booted, Failed, Home, Retired
 from .loading import explain, import_broker, shown
@@ -32,7 +31,7 @@ class _CannotStart(Exception):
 
 def run_worker(home: Home, settings: Settings, *, index: int) -> int:
     """Be worker process number ``index``; return the exit code."""
-    logger = get_logger("pgqueue", f"WorkerProcess({index})")
+    logger = own_logger("pgqueue", f"WorkerProcess({index})")
     stop = StopRequest()
     unblock()
     try:
@@ -111,7 +110,7 @@ def _work(worker: Worker, stop: StopRequest, retirement: Retirement) -> None:
     stop.wait(worker.wind_down, tick_s=WINDING_DOWN_S)
 
 
-def _stop(worker: Worker, stop: StopRequest, settings: Settings, logger: logging.Logger) -> None:
+def _stop(worker: Worker, stop: StopRequest, settings: Settings, logger: OwnLogger) -> None:
     if stop.orphaned():
         logger.warning("The main process is gone.")
     logger.info("Stopping worker process...")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..common import current_millis
 from ..errors import ActorNotFound, BrokerConnectionError
-from ..logging import get_logger
+from ..logging import own_logger
 from .delayed import DelayedMessages, due_copy, read_eta
 from .settings import current
 
@@ -45,7 +45,7 @@ class ConsumerThread(Thread):
         worker_timeout: int,
     ) -> None:
         super().__init__(name=f"ConsumerThread({queue_name})", daemon=True)
-        self.logger = get_logger("pgqueue.worker", f"ConsumerThread({queue_name})")
+        self.logger = own_logger("pgqueue.worker", f"ConsumerThread({queue_name})")
         self.broker = broker
         self.consumer: Consumer | None = None
         self.queue_name = queue_name

@@ -14,9 +14,9 @@ from ..common import iter_queue, q_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from logging import Logger
 
     from ..broker import MessageProxy
+    from ..logging import OwnLogger
     from ..message import Message
 
 __all__ = ["DelayedMessages", "due_copy", "read_eta"]
@@ -25,7 +25,7 @@ __all__ = ["DelayedMessages", "due_copy", "read_eta"]
 DelayedItem = tuple[float, int, "MessageProxy"]
 
 
-def read_eta(message: MessageProxy, logger: Logger) -> float | None:
+def read_eta(message: MessageProxy, logger: OwnLogger) -> float | None:
     """Return when a message is due, in milliseconds since the epoch; None if it is not a delayed one.
 
     An eta of None is taken out of the options. One that is no number is worth a warning and long past.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..broker import Withheld
 from ..errors import RateLimitExceeded, Retry, SkipMessage
-from ..logging import get_logger
+from ..logging import own_logger
 from ..middleware.retries import is_expected
 from ..results import Results
 from ..threading import Cancelled, Interrupt, InterruptShield
@@ -72,7 +72,7 @@ class WorkerThread(Thread):
         worker_timeout: int,
     ) -> None:
         super().__init__(name="WorkerThread", daemon=True)
-        self.logger = get_logger("pgqueue.worker", "WorkerThread")
+        self.logger = own_logger("pgqueue.worker", "WorkerThread")
         self.broker = broker
         self.consumers = consumers
         self.work_queue = work_queue

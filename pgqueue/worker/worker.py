@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from ..common import dq_name, join_all, q_name
-from ..logging import get_logger
+from ..logging import own_logger
 from ..middleware import Middleware
 from .consumer import ConsumerThread
 from .executor import WorkerThread
@@ -42,7 +42,7 @@ class Worker:
         worker_timeout: int = WORKER_TIMEOUT,
         worker_threads: int = 8,
     ) -> None:
-        self.logger = get_logger("pgqueue.worker", type(self))
+        self.logger = own_logger("pgqueue.worker", type(self))
         self.broker = broker
         self.consumers: dict[str, ConsumerThread] = {}
         self.consumer_whitelist = {q_name(name) for name in queues or ()}

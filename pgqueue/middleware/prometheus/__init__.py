@@ -29,7 +29,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from pgqueue.common import dq_name, getenv_int, q_name
-from pgqueue.logging import get_logger
+from pgqueue.logging import own_logger
 
 from ..middleware import Middleware
 from .queues import QueueCollector, collector_of, variables_for
@@ -56,7 +56,7 @@ DURATION_BUCKETS = (
 #: prometheus_client names its files by kind and process: ``counter_123.db``, ``gauge_livesum_123.db``.
 FILE_NAME = re.compile(r"(?P<kind>\w+)_(?P<pid>\d+)\.db")
 
-logger = get_logger(__name__)
+logger = own_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Prometheus(Middleware):
     """
 
     def __init__(self) -> None:
-        self.logger = get_logger(__name__, type(self))
+        self.logger = own_logger(__name__, type(self))
         self._metrics: Metrics | None = None
         self._delayed: set[str] = set()
         self._started: dict[int, float] = {}

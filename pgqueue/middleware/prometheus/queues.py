@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pgqueue.errors import PgQueueError
-from pgqueue.logging import get_logger
+from pgqueue.logging import own_logger
 from pgqueue.storage import queues
 from pgqueue.storage.database import Connection, Database, translated
 
@@ -65,7 +65,7 @@ class QueueCollector(Collector):
     """Measures queues whenever it is asked, if no other session of the deployment does. Safe to ask from any thread."""
 
     def __init__(self, database: Database, *, most: int = MOST) -> None:
-        self.logger = get_logger(__name__, type(self))
+        self.logger = own_logger(__name__, type(self))
         self._database = database
         self._most = most
         self._conn: Connection | None = None
