@@ -71,6 +71,15 @@ class Consumer:
         """Return what surrounds the actor's call; it gives what is to be called at the call's end, as a part of it."""
         return _NOTHING
 
+    @property
+    def forgotten(self) -> int:
+        """How often this consumer has forgotten everything that it had handed out, as when its queue was flushed."""
+        return 0
+
+    def holds(self, message: MessageProxy) -> bool:  # noqa: ARG002
+        """Whether a message that this consumer has handed out is still wanted; not if it was forgotten since."""
+        return True
+
     def started(self, message: MessageProxy) -> None:
         """Told by a worker thread that it begins with a message.
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterable
 from queue import Queue
 from threading import Lock
+from typing import Any
 
-from ..broker import Consumer, MessageProxy
+from ..broker import Consumer, MessageProxy, Withheld
 from ..common import q_name
 from ..errors import DecodeError
 from ..logging import own_logger
@@ -21,6 +22,18 @@ GATHER_PLACES_S = 0.001
 
 #: Seconds after which a paused consumer looks whether it is still paused.
 PAUSED_TICK_S = 0.02
+
+
+class StubProxy(MessageProxy):
+    """A message that a consumer has handed out.
+
+    Attributes:
+      round: How often the consumer had forgotten everything when it handed the message out.
+    """
+
+    def __init__(self, message: Message[Any], *, forgotten: int) -> None:
+        super().__init__(message)
+        self.round = forgotten
 
 
 class StubConsumer(Consumer):
@@ -46,6 +59,7 @@ class StubConsumer(Consumer):
         #: one, have the same id, so each id has a list.
         self._held: dict[str, list[bytes]] = {}
         self._held_count = 0
+        self._forgotten = 0
         self._paused = False
         # Released to end a wait for a place, and held otherwise.
         self._place = Lock()
@@ -70,7 +84,7 @@ class StubConsumer(Consumer):
         with self.queue.mutex:
             self._held.setdefault(message.message_id, []).append(data)
             self._held_count += 1
-        return MessageProxy(message)
+            return StubProxy(message, forgotten=self._forgotten)
 
     def ack(self, message: MessageProxy) -> None:
         """Forget a message."""
@@ -93,6 +107,24 @@ class StubConsumer(Consumer):
             self.queue.queue.extendleft(reversed(returned))
             self.queue.not_empty.notify(len(returned))
 
+    @property
+    def forgotten(self) -> int:
+        """How often the queue was flushed since this consumer came to it."""
+        return self._forgotten
+
+    def holds(self, message: MessageProxy) -> bool:
+        """Whether the queue was not flushed since the message was handed out."""
+        return not isinstance(message, StubProxy) or message.round == self._forgotten
+
+    def started(self, message: MessageProxy) -> None:
+        """Keep a message from beginning whose queue was flushed.
+
+        Raises:
+          Withheld: It was.
+        """
+        if not self.holds(message):
+            raise Withheld("its queue was flushed")
+
     def pause(self) -> None:
         """Hand out nothing, and end the wait of the thread that iterates."""
         self._paused = True
@@ -109,6 +141,7 @@ class StubConsumer(Consumer):
         if queue is self.queue:
             self._held.clear()
             self._held_count = 0
+            self._forgotten += 1
             self._offer_place(self._places_wanted)
 
     # -- fetching

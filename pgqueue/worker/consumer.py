@@ -89,15 +89,24 @@ class ConsumerThread(Thread):
         if self._draining:
             consumer.pause()
         tunable = consumer if isinstance(consumer, HasTimeout) else None
+        forgotten = consumer.forgotten
         for message in consumer:
             if message is not None:
                 self.handle_message(message)
+            forgotten = self._forget_delayed(consumer, forgotten)
             if self.delay_queue.queue:
                 self.handle_delayed_messages()
                 if tunable is not None:
                     tunable.timeout = self._until_next_eta()
             if (self.paused or not self.running) and not self._begin():
                 return
+
+    def _forget_delayed(self, consumer: Consumer, known: int) -> int:
+        """Drop what the consumer has forgotten since the last look, when it had done so ``known`` times."""
+        forgotten = consumer.forgotten
+        if forgotten != known:
+            self.delay_queue.keep(consumer.holds)
+        return forgotten
 
     def _open_consumer(self) -> Consumer:
         return self.broker.consume(self.queue_name, prefetch=self.prefetch or 1, timeout=self.worker_timeout)

@@ -6,6 +6,7 @@ For brokers with delay queues of their own (the stub, another's); the Postgres b
 from __future__ import annotations
 
 import math
+from heapq import heapify
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from .._queue import PriorityQueue
 from ..common import iter_queue, q_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..broker import MessageProxy
     from ..logging import OwnLogger
@@ -74,6 +75,16 @@ class DelayedMessages(PriorityQueue[DelayedItem]):
         while (eta := self.next_eta()) is not None and eta <= now:
             yield self.queue[0][2]
             self.get_nowait()
+            self.task_done()
+
+    def keep(self, is_wanted: Callable[[MessageProxy], bool]) -> None:
+        """Drop all but the wanted ones; for the thread that adds messages only, as `take_due`."""
+        with self.mutex:
+            wanted = [item for item in self.queue if is_wanted(item[2])]
+            dropped = len(self.queue) - len(wanted)
+            self.queue[:] = wanted
+            heapify(self.queue)
+        for _ in range(dropped):
             self.task_done()
 
     def take_all(self) -> list[MessageProxy]:

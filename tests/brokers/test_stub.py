@@ -21,6 +21,10 @@ def message_on(queue_name: str, *args: object) -> Message[None]:
     return Message(queue_name, "work", args, {}, {})
 
 
+def _assert_equal(actual: object, expected: object) -> None:
+    assert actual == expected
+
+
 def test_queues_hold_the_encoded_messages(stub_broker: StubBroker) -> None:
     stub_broker.declare_queue("letters")
     sent = stub_broker.enqueue(message_on("letters", 1))
@@ -157,6 +161,52 @@ def test_flush_all_forgets_what_is_in_progress(stub_broker: StubBroker) -> None:
         stub_broker.join("default", timeout=10)
     consumer.ack(after)
     stub_broker.join("default", timeout=10)
+
+
+def test_flush_all_reaches_the_delayed_messages_that_a_running_worker_holds(
+    stub_broker: StubBroker, worker_for: WorkerFor
+) -> None:
+    ran: list[str] = []
+
+    @actor
+    def note(text: str) -> None:
+        ran.append(text)
+
+    worker = worker_for(stub_broker, worker_threads=1)
+    held = worker.consumers["default.DQ"].delay_queue
+    note.send_with_options(args=("in an hour",), delay=3_600_000)
+    note.send_with_options(args=("later",), delay=60_000)
+    eventually(lambda: _assert_equal(held.qsize(), 2))
+    stub_broker.flush_all()
+    note.send_with_options(args=("after",), delay=0)
+    stub_broker.join("default", timeout=10_000)
+    worker.join()  # which waits for delayed messages
+    assert (ran, held.qsize()) == (["after"], 0)
+
+
+def test_flush_all_reaches_the_messages_that_wait_for_a_thread_of_a_running_worker(
+    stub_broker: StubBroker, worker_for: WorkerFor
+) -> None:
+    ran: list[int] = []
+    begun, may_end = threading.Event(), threading.Event()
+
+    @actor
+    def note(number: int) -> None:
+        begun.set()
+        assert may_end.wait(10)
+        ran.append(number)
+
+    worker = worker_for(stub_broker, worker_threads=1)
+    note.send(1)
+    assert begun.wait(10)
+    note.send(2)
+    eventually(lambda: _assert_equal(worker.work_queue.qsize(), 1))
+    stub_broker.flush_all()
+    may_end.set()
+    note.send(3)
+    stub_broker.join("default", timeout=10_000)
+    worker.join()
+    assert ran == [1, 3]
 
 
 def test_a_message_and_its_retry_are_acknowledged_each_for_itself(stub_broker: StubBroker) -> None:
