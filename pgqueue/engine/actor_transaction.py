@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from psycopg import Cursor, Transaction
@@ -123,13 +123,16 @@ class ActorTransaction:
 
     def _begin(self) -> None:
         with ExitStack() as stack:
-            conn = stack.enter_context(self._database.connection())
+            conn = stack.enter_context(self._connect())
             # Whatever an earlier body has made of it.
             conn.row_factory, conn.cursor_factory = tuple_row, Cursor
             self._prepare(conn)
             self._block = transactions.begin(conn, self._database.statements, message_id=self.message_id)
             self._stack = stack.pop_all()
         self._conn, self._began_at = conn, time.monotonic()
+
+    def _connect(self) -> AbstractContextManager[Connection]:
+        return self._database.connection()
 
     # ── for the broker ────────────────────────────────────────────────────────────────────────────
 
@@ -182,7 +185,10 @@ class ActorTransaction:
         status = self._conn.info.transaction_status
         if status != TransactionStatus.INTRANS:
             raise TransactionEnded(self._fault(_FAULTS.get(status, "closed its connection")))
-        look = transactions.check(self._conn, self._database.statements)
+        self._look(self._conn)
+
+    def _look(self, conn: Connection) -> None:
+        look = transactions.check(conn, self._database.statements)
         if look.message_id != self.message_id:
             raise TransactionEnded(self._fault(_FAULTS[TransactionStatus.IDLE]))
         if look.read_only:

@@ -55,13 +55,15 @@ class ActorTransactions:
         actor_name: str,
         warn_after_s: float | None,
         prepare: Callable[[Connection], None] = lambda _: None,
+        make: Callable[..., ActorTransaction] = ActorTransaction,
     ) -> Iterator[tuple[ActorTransaction, Callable[[], None]]]:
         """What surrounds the body of one run; gives its transaction and what is to be called at the body's end.
 
         Parameters:
           prepare: Called with the connection, in autocommit mode, right before the transaction begins.
+          make: Makes the transaction; takes what `ActorTransaction` does.
         """
-        transaction = ActorTransaction(
+        transaction = make(
             self._database,
             message_id=message_id,
             actor_name=actor_name,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..broker import Broker, MessageProxy
 from ..brokers.postgres import PostgresBroker
@@ -14,6 +15,10 @@ from ..storage.inline import list_waiting, take_next, take_scheduled
 from ..storage.statements import Statements
 from ..transactions import AsyncTarget, Target
 from ..transactions.scope import ambient_target, block_target
+from ._inline_transaction import in_transaction
+
+if TYPE_CHECKING:
+    from ..engine.actor_transaction import ActorTransaction
 
 __all__ = ["Runner", "is_inline", "perform_here", "perform_on"]
 
@@ -69,40 +74,63 @@ class Runner:
 
     def _run_one(self, message: MessageProxy) -> None:
         """Do to a message what a worker does."""
-        failure: Exception | None = None
-        try:
-            self.broker.emit_before("process_message", message)
-            result = None if message.failed else self._call_actor(message)
-        except SkipMessage as error:
-            message.stuff_exception(error)
-            self.broker.emit_after("skip_message", message)
-        except Exception as error:  # noqa: BLE001  # whatever an actor raises is how it failed
-            failure = error
-            message.stuff_exception(error)
-            self.broker.emit_after("process_message", message, exception=error)
-        else:
-            self.broker.emit_after("process_message", message, result=result)
-        verdict = "nack" if message.failed else "ack"
-        self.broker.emit_before(verdict, message)
-        self.broker.emit_after(verdict, message)
+        # Asked for before the hooks, which may give the message a context of its own.
+        target = _target_here(self.broker)
+        with ExitStack() as stack:
+            failure: Exception | None = None
+            try:
+                self.broker.emit_before("process_message", message)
+                result = None if message.failed else self._call_actor(message, target, stack)
+            except SkipMessage as error:
+                message.stuff_exception(error)
+                self.broker.emit_after("skip_message", message)
+            except Exception as error:  # noqa: BLE001  # whatever an actor raises is how it failed
+                failure = error
+                message.stuff_exception(error)
+                self.broker.emit_after("process_message", message, exception=error)
+            else:
+                self.broker.emit_after("process_message", message, result=result)
+            verdict = "nack" if message.failed else "ack"
+            self.broker.emit_before(verdict, message)
+            self.broker.emit_after(verdict, message)
         message.clear_exception()
         if failure is not None and not isinstance(failure, Retry):
             raise failure
 
-    def _call_actor(self, message: MessageProxy) -> Any:
-        return self.broker.get_actor(message.actor_name)(*message.args, **message.kwargs)
+    def _call_actor(self, message: MessageProxy, target: Target | None, stack: ExitStack) -> Any:
+        actor = self.broker.get_actor(message.actor_name)
+        if not actor.options.get("transactional"):
+            return actor(*message.args, **message.kwargs)
+        with in_transaction(self.broker, message, actor, target) as (transaction, finish):
+            result = actor(*message.args, **message.kwargs)
+            finish()
+        stack.callback(self._end, transaction, message)
+        return result
+
+    def _end(self, transaction: ActorTransaction, message: MessageProxy) -> None:
+        """Commit what a body has written, unless a hook has failed its message since."""
+        try:
+            if transaction.has_begun and not message.failed:
+                transaction.commit(lambda _conn: None)
+        finally:
+            self.broker.actor_transactions.ended(transaction)
 
 
 def perform_here(broker: PostgresBroker, procedure: Procedure[T]) -> T:
     """Run a procedure in the transaction that a message would join here, or else on a connection of ours."""
-    target = block_target() or ambient_target(broker)
+    target = _target_here(broker)
     statements = broker.database.statements
-    if isinstance(target, Target):
+    if target is not None:
         return perform_on(target, statements, procedure)
-    if isinstance(target, AsyncTarget):
-        raise PgQueueError("An async transaction can't be looked into by calling: look after its commit.")
     with broker.database.connection() as conn:
         return perform(conn, statements, procedure)
+
+
+def _target_here(broker: PostgresBroker) -> Target | None:
+    target = block_target() or ambient_target(broker)
+    if isinstance(target, AsyncTarget):
+        raise PgQueueError("An async transaction can't be looked into by calling: look after its commit.")
+    return target
 
 
 def perform_on(target: Target, statements: Statements, procedure: Procedure[T]) -> T:

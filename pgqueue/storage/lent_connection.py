@@ -22,20 +22,20 @@ class LentConnection(psycopg.Connection[Any]):
     """Speaks through another connection, in whose transaction it takes part, and can't end that.
 
     Parameters:
-      context: Whose adapters it uses.
+      context: Whose adapters it uses; None for psycopg's own.
       cursor_factory: What its cursors are.
       timezone: In which instants are given, whatever the session's is; None for naive ones.
-      timezone_name: The zone that naive ones are in.
+      timezone_name: The zone that naive ones are in; None to give instants as psycopg does.
     """
 
     def __init__(
         self,
         lender: Connection,
         *,
-        context: AdaptContext | None,
-        cursor_factory: type[Any],
-        timezone: tzinfo | None,
-        timezone_name: str,
+        context: AdaptContext | None = None,
+        cursor_factory: type[Any] = psycopg.Cursor,
+        timezone: tzinfo | None = None,
+        timezone_name: str | None = None,
     ) -> None:
         pgconn = lender.pgconn
         notices, notifications = pgconn.notice_handler, pgconn.notify_handler
@@ -47,7 +47,8 @@ class LentConnection(psycopg.Connection[Any]):
         self.prepare_threshold = None
         if context is not None:
             self._adapters = AdaptersMap(context.adapters)
-        self.adapters.register_loader("timestamptz", _loader(timezone, timezone_name))
+        if timezone_name is not None:
+            self.adapters.register_loader("timestamptz", _loader(timezone, timezone_name))
 
     def __del__(self, *_: Any) -> None:
         """Leave the connection open: it is the lender's."""
@@ -67,6 +68,11 @@ class LentConnection(psycopg.Connection[Any]):
     def close(self) -> NoReturn:
         """Refuse; errors as for `commit`."""
         raise TransactionEnded(_ENDED)
+
+
+def lend(connection: object) -> LentConnection | None:
+    """A view of a connection of psycopg 3 that is in a transaction; None if it is another driver's."""
+    return LentConnection(connection) if isinstance(connection, psycopg.Connection) else None
 
 
 def _loader(given: tzinfo | None, name: str) -> type[TimestamptzLoader]:

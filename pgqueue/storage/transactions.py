@@ -34,11 +34,16 @@ def check(conn: Connection, statements: Statements) -> Look:
     """Check the deferred constraints, look at the transaction, and give it the settings of an acknowledgement."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         with conn.pipeline():
-            conn.execute(statements["transactions/check_constraints"])
+            check_constraints(conn, statements)
             cursor.execute(statements["transactions/look"], {"name": MARK})
         row = cursor.fetchone()
     assert row is not None  # noqa: S101  (a SELECT without FROM always answers)
     return Look(row[0] or None, row[1])
+
+
+def check_constraints(conn: Connection, statements: Statements) -> None:
+    """Check the deferred constraints now, and from now on with each statement."""
+    conn.execute(statements["transactions/check_constraints"])
 
 
 def use_timezone(conn: Connection, statements: Statements, *, name: str) -> None:

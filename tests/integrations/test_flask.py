@@ -14,7 +14,7 @@ import pgqueue
 from pgqueue import schema
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.brokers.stub import StubBroker
-from pgqueue.errors import BrokerNotConfigured, PgQueueError
+from pgqueue.errors import BrokerNotConfigured, NotATarget, PgQueueError
 from pgqueue.integrations import flask as integration
 from pgqueue.integrations.flask import PGQueue
 from pgqueue.transactions import unregister_ambient
@@ -48,13 +48,13 @@ def create_app():
 class Shop:
     """An application with a table, an actor and a view."""
 
-    def __init__(self, url: str, **config: object) -> None:
+    def __init__(self, url: str, *, driver: str = "psycopg", **config: object) -> None:
         self.db = SQLAlchemy()
         self.queue = PGQueue()
         self.seen: list[tuple[str, int]] = []
         self.app = Flask("shop")
         self.app.config.update(
-            SQLALCHEMY_DATABASE_URI=url.replace("postgresql://", "postgresql+psycopg://", 1),
+            SQLALCHEMY_DATABASE_URI=url.replace("postgresql://", f"postgresql+{driver}://", 1),
             PGQUEUE_HEALTH_PATH="/health/queue",
             **config,
         )
@@ -169,6 +169,56 @@ class TestRunMessages:
         shop.note.send_with_options(args=(1,), delay=3_600_000)
         assert shop.queue.run_messages() == 0
         assert shop.queue.run_messages(delayed=True) == 1
+
+    def test_a_transactional_actor_runs_in_a_savepoint_of_the_session(self, shop: Shop) -> None:
+        @pgqueue.actor(transactional=True, broker=shop.queue.broker)
+        def charge(number: int) -> None:
+            session = pgqueue.current_transaction().session()
+            session.execute(text("INSERT INTO orders VALUES (:number)"), {"number": number})
+            shop.note.send(number)
+            if number < 0:
+                raise RuntimeError(number)
+
+        with shop.app.app_context():
+            shop.db.session.execute(text("INSERT INTO orders VALUES (1)"))
+            charge.send(2)
+            assert shop.queue.run_messages() == 2
+            charge.send(-3)
+            with pytest.raises(RuntimeError, match="-3"):
+                shop.queue.run_messages()
+            rows = shop.db.session.execute(text("SELECT * FROM orders ORDER BY 1")).scalars()
+            assert list(rows) == [1, 2]
+            shop.db.session.rollback()
+            assert list(shop.db.session.execute(text("SELECT * FROM orders")).scalars()) == []
+        assert shop.seen == [("shop", 2)]
+
+    def test_a_transactional_actor_has_a_transaction_of_its_own_outside_of_sessions(self, shop: Shop) -> None:
+        @pgqueue.actor(transactional=True, broker=shop.queue.broker)
+        def charge(number: int) -> None:
+            pgqueue.current_transaction().connection.execute("INSERT INTO orders VALUES (%s)", (number,))
+            shop.note.send(number)
+
+        charge.send(2)
+        assert shop.queue.run_messages() == 2
+        assert shop.seen == [("shop", 2)]
+
+    def test_a_transactional_actor_needs_psycopg(self, database_url: str) -> None:
+        shop = Shop(database_url, driver="psycopg2")
+        try:
+
+            @pgqueue.actor(transactional=True, broker=shop.queue.broker)
+            def charge() -> None:
+                pgqueue.current_transaction().connection.execute("SELECT 1")
+
+            with shop.app.app_context():
+                shop.db.session.execute(text("SELECT 1"))
+                charge.send()
+                with pytest.raises(
+                    NotATarget, match="'charge' is transactional, and such ones run on psycopg 3"
+                ):
+                    shop.queue.run_messages()
+        finally:
+            shop.close()
 
     def test_a_broker_in_memory_says_how_it_is_done(self, stub_broker: StubBroker) -> None:
         queue = PGQueue(Flask("shop"), broker=stub_broker)

@@ -4,13 +4,14 @@ import unittest
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import TestCase
 
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.integrations.django.test import PgQueueTestCase, PgQueueTransactionTestCase
 
 from .shop.models import Order
-from .shop.tasks import double, ship, thank
+from .shop.tasks import double, heard, pay, ship, thank
 
 
 def run(case: type[TestCase], name: str) -> unittest.TestResult:
@@ -55,6 +56,27 @@ class Inside(PgQueueTestCase):
             self.run_messages()
         self.assertSent(ship, 99)  # the retry
 
+    def test_transactional(self) -> None:
+        with self.captureOnCommitCallbacks() as callbacks:
+            pay.send(3)
+        assert self.run_messages() == 2
+        assert callbacks == []
+        assert heard.pop() == 3
+        assert list(Order.objects.values_list("number", "shipped")) == [(3, True)]
+        self.assertNotSent()
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("0",)
+
+    def test_transactional_fails(self) -> None:
+        Order(number=1).save()
+        pay.send(-1)
+        with self.assertRaisesMessage(RuntimeError, "-1"):
+            self.run_messages()
+        assert list(Order.objects.values_list("number", flat=True)) == [1]
+        assert heard == []
+        assert [message.actor_name for message in self.sent_messages()] == ["pay"]  # the retry
+
     def test_complains(self) -> None:
         double.send(1)
         with self.assertRaisesMessage(AssertionError, "double(2) was not sent; there are double(1)."):
@@ -77,6 +99,19 @@ class Outside(PgQueueTransactionTestCase):
         assert self.run_messages() == 1
         assert Order.objects.get().shipped
         double.send(1)
+
+    def test_transactional(self) -> None:
+        pay.send(3)
+        assert self.run_messages() == 2
+        assert heard.pop() == 3
+        assert Order.objects.get().shipped
+
+    def test_transactional_fails(self) -> None:
+        pay.send(-1)
+        with self.assertRaisesMessage(RuntimeError, "-1"):
+            self.run_messages()
+        assert not Order.objects.exists()
+        self.assertSent(pay, -1)  # the retry
 
 
 NAMES = [(case, name) for case in (Inside, Outside) for name in vars(case) if name.startswith("test_")]

@@ -4,6 +4,7 @@ from typing import Any
 
 import django
 from django.apps import apps
+from django.db import transaction
 
 import pgqueue
 
@@ -28,6 +29,20 @@ def double(number: int) -> int:
 @pgqueue.actor(queue_name="mail")
 def thank(number: int) -> None:
     double.send(number)
+
+
+#: The numbers of the orders whose payment has committed.
+heard: list[int] = []
+
+
+@pgqueue.actor(transactional=True)
+def pay(number: int) -> None:
+    apps.get_model("shop", "Order").objects.create(number=number)
+    transaction.on_commit(lambda: heard.append(number))
+    pgqueue.current_transaction().connection.execute("SELECT count(*) FROM shop_order")
+    ship.send(number)
+    if number < 0:
+        raise RuntimeError(number)
 
 
 @task()
