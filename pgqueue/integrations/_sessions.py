@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet, ref
 
-from sqlalchemy import event
+from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_session, async_sessionmaker
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
 
 from ..broker import Broker
 from ..transactions import register_ambient
 
-__all__ = ["AnyMaker", "Sessions", "bind"]
+__all__ = ["AnyMaker", "Sessions", "bind", "is_open"]
 
 AnyMaker = (
     sessionmaker[Any]
@@ -61,7 +61,7 @@ class Sessions:
         by = _present()
         for begun in reversed(_begun.get()):
             session = begun.session()
-            if begun.by == by and session is not None and session in self._ours and session.in_transaction():
+            if begun.by == by and session is not None and session in self._ours and is_open(session):
                 return async_session(session) or session
         return None
 
@@ -75,6 +75,21 @@ class Sessions:
             if (other := begun.session()) is not None and other is not session and other.in_transaction()
         )
         _begun.set((*others, _Begun(ref(session), _present())))
+
+
+def is_open(session: Session) -> bool:
+    """Whether a session is in a transaction; after the commit, in events of it, SQLAlchemy says so still."""
+    if not session.in_transaction():
+        return False
+    if session.is_active or session.in_nested_transaction():
+        return True
+    try:
+        session.connection()
+    except (exc.PendingRollbackError, exc.ResourceClosedError):
+        return True  # it has failed, and whoever sends is to hear of it
+    except exc.InvalidRequestError as error:
+        return "'committed' state" not in str(error)
+    return True
 
 
 def bind(maker: AnyMaker, *, broker: Broker | None = None) -> Sessions:

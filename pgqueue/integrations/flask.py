@@ -114,7 +114,10 @@ class PGQueue:
         if scoped is None or not scoped.registry.has():
             return None
         session = scoped.registry()
-        return session if session.in_transaction() else None
+        # Imported here: an application without Flask-SQLAlchemy may be one without SQLAlchemy.
+        from ._sessions import is_open  # noqa: PLC0415
+
+        return session if is_open(session) else None
 
     def _joins(self) -> bool:
         own = self._setting("PGQUEUE_URL", None)

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 
 import pgqueue
@@ -48,13 +48,13 @@ def create_app():
 class Shop:
     """An application with a table, an actor and a view."""
 
-    def __init__(self, url: str, *, driver: str = "psycopg", **config: object) -> None:
+    def __init__(self, url: str, **config: object) -> None:
         self.db = SQLAlchemy()
         self.queue = PGQueue()
         self.seen: list[tuple[str, int]] = []
         self.app = Flask("shop")
         self.app.config.update(
-            SQLALCHEMY_DATABASE_URI=url.replace("postgresql://", f"postgresql+{driver}://", 1),
+            SQLALCHEMY_DATABASE_URI=url.replace("postgresql://", "postgresql+psycopg://", 1),
             PGQUEUE_HEALTH_PATH="/health/queue",
             **config,
         )
@@ -125,6 +125,13 @@ class TestSession:
         assert client.post("/orders/13").status_code == 500
         assert shop.waiting() == 0
         assert client.post("/orders/14").status_code == 200
+        assert shop.waiting() == 1
+
+    def test_an_event_after_the_commit_sends_at_once(self, shop: Shop) -> None:
+        with shop.app.app_context():
+            event.listen(shop.db.session, "after_commit", lambda _session: shop.note.send(1))
+            shop.db.session.execute(text("INSERT INTO orders VALUES (1)"))
+            shop.db.session.commit()
         assert shop.waiting() == 1
 
     def test_without_a_transaction_a_message_is_sent_at_once(self, shop: Shop) -> None:
@@ -203,7 +210,7 @@ class TestRunMessages:
         assert shop.seen == [("shop", 2)]
 
     def test_a_transactional_actor_needs_psycopg(self, database_url: str) -> None:
-        shop = Shop(database_url, driver="psycopg2")
+        shop = Shop(database_url.replace("postgresql://", "postgresql+psycopg2://", 1))
         try:
 
             @pgqueue.actor(transactional=True, broker=shop.queue.broker)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.ext.asyncio import (
     AsyncSession,
     async_scoped_session,
@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 import pgqueue
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.brokers.stub import StubBroker
-from pgqueue.errors import TargetMismatch
+from pgqueue.errors import TargetFailed, TargetMismatch
 from pgqueue.integrations.sqlalchemy import bind
 from pgqueue.transactions import outside_transaction, unregister_ambient
 from tests.conftest import WorkerFor
@@ -74,6 +74,53 @@ Note = pgqueue.Actor[[int], None]
 def waiting(broker: PostgresBroker) -> int:
     """How many messages others see."""
     return broker.get_queue_message_counts("default")[0]
+
+
+class TestEvents:
+    def test_before_the_commit_a_message_is_part_of_it(
+        self, maker: sessionmaker[Session], note: Note, postgres_broker: PostgresBroker
+    ) -> None:
+        event.listen(maker, "before_commit", lambda _session: note.send(1))
+        with maker() as session:
+            session.execute(ONE)
+            session.commit()
+        assert waiting(postgres_broker) == 1
+
+    def test_after_the_commit_a_message_is_sent_at_once(
+        self, maker: sessionmaker[Session], note: Note, postgres_broker: PostgresBroker
+    ) -> None:
+        event.listen(maker, "after_commit", lambda _session: note.send(1))
+        with maker() as session:
+            session.execute(ONE)
+            session.commit()
+            assert waiting(postgres_broker) == 1
+            session.execute(ONE)
+            note.send(2)
+            assert waiting(postgres_broker) == 1
+            session.rollback()
+
+    def test_after_the_commit_of_an_async_session_as_well(
+        self, async_maker: async_sessionmaker[AsyncSession], note: Note, postgres_broker: PostgresBroker
+    ) -> None:
+        event.listen(async_maker.kw["sync_session_class"], "after_commit", lambda _session: note.send(1))
+
+        async def commit() -> None:
+            async with async_maker() as session:
+                await session.execute(ONE)
+                await session.commit()
+
+        asyncio.run(commit())
+        assert waiting(postgres_broker) == 1
+
+    def test_a_failed_transaction_still_takes_none(
+        self, maker: sessionmaker[Session], note: Note, postgres_broker: PostgresBroker
+    ) -> None:
+        event.listen(maker, "after_rollback", lambda _session: note.send(1))
+        with maker() as session:
+            session.execute(ONE)
+            with pytest.raises(TargetFailed):
+                session.rollback()
+        assert waiting(postgres_broker) == 0
 
 
 class TestSessions:
