@@ -11,7 +11,7 @@ from sqlalchemy import exc, text
 from ..errors import NotATarget, NoTransaction, TargetClosed, TargetFailed
 from ..storage.arrays import literal
 from ..storage.statements import Placeholder
-from .target import IN_ERROR, AsyncTarget, Target
+from .target import IN_ERROR, IN_TRANSACTION, AsyncTarget, Target
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -143,11 +143,12 @@ def _inspect(connection: Connection) -> None:
     if innermost is not None and not innermost.is_active:
         raise TargetFailed(connection)
     pooled = connection.connection
-    if getattr(pooled.dbapi_connection, "autocommit", False):
-        raise NoTransaction(connection, begin=BEGIN)
-    info = getattr(pooled.driver_connection, "info", None)
-    if getattr(info, "transaction_status", None) == IN_ERROR:
+    status = getattr(getattr(pooled.driver_connection, "info", None), "transaction_status", None)
+    if status == IN_ERROR:
         raise TargetFailed(connection)
+    # A transaction may have been opened in autocommit mode: that of a transactional actor is.
+    if status != IN_TRANSACTION and getattr(pooled.dbapi_connection, "autocommit", False):
+        raise NoTransaction(connection, begin=BEGIN)
 
 
 def _run(connection: Connection, statements: Statements, call: Call) -> Rows:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["AnyTarget", "AsyncTarget", "Target", "adapt"]
 
 
-#: How psycopg and psycopg2 say that a transaction has failed.
-IN_ERROR = 3
+#: How psycopg and psycopg2 say that a transaction is open, and that it has failed.
+IN_TRANSACTION, IN_ERROR = 2, 3
 
 
 class Common(ABC):

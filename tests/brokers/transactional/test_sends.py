@@ -43,6 +43,32 @@ def test_what_coroutines_send_is_part_of_it(
 # ── Other transactions ────────────────────────────────────────────────────────────────────────────
 
 
+def test_blocks_for_its_own_connection_or_session_are_part_of_it(
+    postgres_broker: PostgresBroker, effects: Effects, worker_for: WorkerFor
+) -> None:
+    followed: list[tuple[int, str]] = []
+
+    @pgqueue.actor
+    def follow(run: int, how: str) -> None:
+        followed.append((run, how))
+
+    @pgqueue.actor(transactional=True, max_retries=1, min_backoff=1, max_backoff=1)
+    def work() -> None:
+        runs.append(1)
+        with pgqueue.transaction(current()):
+            follow.send(len(runs), "connection")
+        with pgqueue.transaction(pgqueue.current_transaction().session()):
+            follow.send(len(runs), "session")
+        if len(runs) == 1:
+            raise RuntimeError("the first time")
+
+    runs: list[int] = []
+    work.send()
+    worker_for(postgres_broker, worker_threads=1)
+    postgres_broker.join("default", timeout=10_000)
+    assert sorted(followed) == [(2, "connection"), (2, "session")]
+
+
 def test_what_is_sent_outside_of_it_or_in_another_is_no_part_of_it(
     postgres_broker: PostgresBroker, effects: Effects, worker_for: WorkerFor
 ) -> None:
