@@ -14,7 +14,7 @@ JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 LONG := tests/drills tests/storage tests/rate_limits
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test drills check pyright bench schema dev format clean
+.PHONY: help demo test drills check pyright bench docs schema dev format clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ pyright: $(READY) ## Check the types of a user's program with pyright, too (brin
 bench: $(READY) ## Measure everything, each figure beside a reference (arguments: make bench ARGS="drain --url …")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+docs: $(READY) ## Build the documentation into site/; a link that leads nowhere is an error
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in site/: open site/index.html"
+
 schema: $(READY) ## Write migrations/schema.sql anew from the revisions
 	@$(BIN)/python -m tests.support.snapshot
 
@@ -52,7 +57,7 @@ format: $(READY) ## Put the code into shape
 	@$(BIN)/ruff format .
 
 clean: ## Remove the virtual environment and everything that was generated
-	rm -rf $(VENV) build dist .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml

@@ -174,7 +174,8 @@ class PostgresBroker(QueueControl, SettlingBroker):
         """Wait until a queue has no message: none ready, none delayed, none in progress, in one snapshot.
 
         Parameters:
-          min_successes, idle_time: As RabbitMQ's broker has; without effect, for one snapshot sees everything.
+          min_successes: As RabbitMQ's broker has; without effect, for one snapshot sees everything.
+          idle_time: Likewise.
           timeout: Milliseconds; None waits for ever.
           interval: Milliseconds between two looks, at most.
 
