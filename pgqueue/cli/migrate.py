@@ -66,6 +66,10 @@ def _sql(arguments: argparse.Namespace, name: str) -> str:
 
 def _migrate(arguments: argparse.Namespace, url: str, name: str) -> None:
     before = schema.current(url, name)
+    if arguments.down is None and arguments.revision == "head" and _is_newer(before):
+        # As --check says: a release that is rolled back goes on with the newer schema.
+        print(_nothing_to_do(before, _place(url, name)))
+        return
     if arguments.down is not None:
         schema.downgrade(url, name, arguments.down)
     else:
@@ -83,11 +87,19 @@ def _check(url: str, name: str) -> int:
     if found == newest:
         print(f"{where} is up to date ({newest}).")
         return 0
-    if found is not None and not schema.is_known(found):
-        print(f"{where} is at {found}, which is newer than this release's {newest}; nothing to migrate.")
+    if _is_newer(found):
+        print(_nothing_to_do(found, where))
         return 0
     print(f"{where} is at {_revision(found)}, but this release needs {newest}: run `pgqueue migrate`.")
     return EXIT_OUTDATED
+
+
+def _is_newer(found: str | None) -> bool:
+    return found is not None and not schema.is_known(found)
+
+
+def _nothing_to_do(found: str | None, where: str) -> str:
+    return f"{where} is at {found}, which is newer than this release's {schema.head()}; nothing to migrate."
 
 
 def _place(url: str, name: str) -> str:

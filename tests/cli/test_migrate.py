@@ -84,6 +84,13 @@ class TestCheck:
         assert cli.main(["migrate", "--check", "--url", database_url]) == 0
         assert "pgqueue_9999, which is newer than" in capsys.readouterr().out
 
+    def test_migrating_leaves_a_newer_one_alone_as_well(self, database_url: str, capsys: Output) -> None:
+        with psycopg.connect(database_url) as connection:
+            connection.execute("UPDATE pgqueue.alembic_version SET version_num = 'pgqueue_9999'")
+        assert cli.main(["migrate", "--url", database_url]) == 0
+        assert "pgqueue_9999, which is newer than" in capsys.readouterr().out
+        assert schema.current(database_url) == "pgqueue_9999"
+
 
 class TestSql:
     def test_it_needs_no_database_and_psql_runs_it(self, empty_database_url: str, capsys: Output) -> None:
