@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
@@ -102,6 +102,8 @@ class Actor(Generic[P, R]):
                 options[name] = _callback_name(name, options[name])
         if isinstance(options.get("delay"), timedelta):
             options["delay"] = to_millis(options["delay"])
+        if kwargs is not None and not isinstance(kwargs, Mapping):
+            raise TypeError(f"Actor {self.actor_name!r} takes keyword arguments by name, not as {kwargs!r}.")
         return Message(
             queue_name=self.queue_name,
             actor_name=self.actor_name,
@@ -261,7 +263,7 @@ def actor(
 
 
 def _check_queue_name(queue_name: str) -> None:
-    if not _QUEUE_NAME.fullmatch(queue_name):
+    if not isinstance(queue_name, str) or not _QUEUE_NAME.fullmatch(queue_name):
         raise ValueError(
             f"A queue can't be called {queue_name!r}: a name starts with a letter or an underscore, and goes "
             "on with letters, digits, dots, underscores and hyphens."

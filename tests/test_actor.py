@@ -69,6 +69,16 @@ class TestDeclaring:
             pgqueue.actor(queue_name=name)(add)
         assert broker.get_declared_actors() == set()
 
+    @pytest.mark.parametrize("name", [None, 5, b"default"])
+    def test_the_name_of_a_queue_is_a_text(self, name: Any) -> None:
+        with pytest.raises(ValueError, match="A queue can't be called"):
+            pgqueue.actor(queue_name=name)(add)
+
+    @pytest.mark.parametrize("kwargs", [5, [("left", 1)], "ab"])
+    def test_keyword_arguments_without_names_are_refused(self, kwargs: Any) -> None:
+        with pytest.raises(TypeError, match="Actor 'add' takes keyword arguments by name"):
+            pgqueue.actor(add).send_with_options(kwargs=kwargs)
+
     def test_options_that_nobody_knows_are_named(self) -> None:
         with pytest.raises(ValueError, match="'colour', 'smell'"):
             pgqueue.actor(smell="sweet", colour="red", max_retries=1)(add)

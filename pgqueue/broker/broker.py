@@ -70,8 +70,11 @@ class Broker:
           after: Put it behind the first middleware of this class.
 
         Raises:
+          TypeError: It is a class itself.
           ValueError: There is no middleware of that class.
         """
+        if isinstance(middleware, type):
+            raise TypeError(f"{middleware.__name__} is a class: add an instance, {middleware.__name__}(…).")
         assert not (before and after), "give either `before` or `after`"  # noqa: S101  # as Dramatiq
         if any(type(present) is type(middleware) for present in self.middleware):
             self.logger.warning(

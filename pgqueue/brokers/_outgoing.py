@@ -68,7 +68,7 @@ def _priority_of(message: Message[Any], actors: Mapping[str, Actor[..., Any]]) -
             priority = actor.priority
         else:
             priority = 0
-    if not isinstance(priority, int) or not -(2**31) < priority < 2**31:
+    if isinstance(priority, bool) or not isinstance(priority, int) or not -(2**31) < priority < 2**31:
         raise ValueError(f"Message {message} has priority {priority!r}: an integer of 32 bits is expected.")
     return priority
 

@@ -42,6 +42,11 @@ class Worker:
         worker_timeout: int = WORKER_TIMEOUT,
         worker_threads: int = 8,
     ) -> None:
+        if isinstance(queues, str):
+            # Its letters would be taken for the names of queues, which nobody sends to.
+            raise TypeError(
+                f"A worker's queues are a list of names: queues=[{queues!r}], not queues={queues!r}."
+            )
         self.logger = own_logger("pgqueue.worker", type(self))
         self.broker = broker
         self.consumers: dict[str, ConsumerThread] = {}

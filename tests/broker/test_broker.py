@@ -20,6 +20,12 @@ from .middleware import Recorder, Second, message
 
 
 class TestMiddleware:
+    def test_a_class_is_refused_and_not_added(self) -> None:
+        broker = Broker(middleware=[])
+        with pytest.raises(TypeError, match=r"Retries is a class: add an instance, Retries\(…\)\."):
+            broker.add_middleware(Retries)  # type: ignore[arg-type]
+        assert broker.middleware == []
+
     def test_unless_told_otherwise_a_broker_has_the_default_middleware(self) -> None:
         broker = Broker()
 

@@ -56,13 +56,23 @@ def test_garbage_is_kept_and_stops_nobody(
     [
         {"args": (object(),)},
         {"args": ("x",), "priority": "high"},
+        {"args": ("x",), "priority": True},
         {"args": ("x",), "priority": 2**40},
         {"args": ("x",), "delay": 10**18},
         {"args": ("x",), "eta": 1e300},
         {"args": ("x",), "delay": float("nan")},
         {"args": ("x",), "eta": float("inf")},
     ],
-    ids=["argument", "priority", "large priority", "delay", "eta", "delay that is no number", "endless eta"],
+    ids=[
+        "argument",
+        "priority",
+        "priority that is no number",
+        "large priority",
+        "delay",
+        "eta",
+        "delay that is no number",
+        "endless eta",
+    ],
 )
 def test_what_cannot_be_sent_is_refused_and_nothing_is_sent(
     postgres_broker: PostgresBroker, queue: Queue, note: Actor[[Any], None], options: dict[str, Any]

@@ -276,3 +276,8 @@ def test_a_server_that_cannot_be_reached_stops_the_start(many_broker: ManyBroker
 
 def _assert(fact: object) -> None:
     assert fact
+
+
+def test_the_name_of_a_queue_is_not_taken_for_a_list_of_queues(stub_broker: StubBroker) -> None:
+    with pytest.raises(TypeError, match=r"queues=\['default'\], not queues='default'"):
+        Worker(stub_broker, queues="default")
