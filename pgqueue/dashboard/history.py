@@ -101,3 +101,5 @@ class History:
                 self._take()
             except PgQueueError as error:
                 self._logger.warning("Can't look at the queues: %s", error)
+            except Exception:
+                self._logger.exception("Can't look at the queues.")

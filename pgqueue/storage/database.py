@@ -48,7 +48,12 @@ PATIENCE_S = 60.0
 STATEMENT_TIMEOUT_S = 5.0
 
 #: Plans of such statements go by the indexes: what they read of a table without statistics is bounded by a LIMIT.
-_BY_INDEX = ("SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL jit = off")
+_BY_INDEX = (
+    "SET LOCAL enable_seqscan = off",
+    "SET LOCAL enable_bitmapscan = off",
+    "SET LOCAL max_parallel_workers_per_gather = 0",
+    "SET LOCAL jit = off",
+)
 
 #: The same for the connections of workers, which try again at once: an attempt that a silent network has swallowed must
 #: not hold up the one after it.

@@ -92,6 +92,9 @@ def test_the_depth_is_looked_at_while_somebody_watches(
     with caplog.at_level(logging.WARNING):
         eventually(lambda: _assert("Can't look at the queues" in caplog.text))
     full.queue.conn.execute("ALTER SCHEMA elsewhere RENAME TO pgqueue")
+    with monkeypatch.context() as broken, caplog.at_level(logging.ERROR):
+        broken.setattr("pgqueue.operations.overview.look", None)
+        eventually(lambda: _assert("TypeError" in caplog.text))
     before = len(history.looks())
     eventually(lambda: _assert(len(history.looks()) > before))
     monkeypatch.setattr("pgqueue.dashboard.history.UNWATCHED_S", -1.0)

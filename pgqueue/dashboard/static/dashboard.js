@@ -51,7 +51,13 @@
     };
     element.replaceChildren();
     plots[kind] = new uPlot(options, columns(kind, points), element);
+    latest(kind, element, points);
+  }
+
+  // Where nobody points at a moment the legend says the last one.
+  function latest(kind, element, points) {
     element.dataset.points = points.x.length;
+    if (plots[kind].cursor.idx == null) plots[kind].setLegend({ idx: points.x.length - 1 });
   }
 
   function redraw() {
@@ -78,7 +84,7 @@
         if (!kept[kind] || !plots[kind]) continue;
         element.replaceWith(kept[kind]);
         plots[kind].setData(columns(kind, charts[kind]));
-        kept[kind].dataset.points = charts[kind].x.length;
+        latest(kind, kept[kind], charts[kind]);
       }
     }
     wire();

@@ -6,7 +6,12 @@ SELECT
     worker.host, worker.pid
 FROM pgqueue.leases AS lease
 CROSS JOIN LATERAL unnest(lease.ids) AS part (id)
-JOIN pgqueue.messages AS message ON message.slot = lease.slot AND message.id = part.id
+CROSS JOIN LATERAL (
+    SELECT message_id, foreign_id, lane, actor_name, attempts
+    FROM pgqueue.messages
+    WHERE slot = lease.slot AND id = part.id
+    OFFSET 0
+) AS message
 JOIN pgqueue.lanes AS lane ON lane.id = message.lane
 LEFT JOIN pgqueue.workers AS worker ON worker.owner = lease.owner
 LEFT JOIN pgqueue.worker_states AS state ON part.id = ANY (state.running)

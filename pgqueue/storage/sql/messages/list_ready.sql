@@ -1,4 +1,5 @@
--- Ready messages of one lane, first in line first.
+-- Ready messages of one lane, first in line first. Each is looked up by itself (OFFSET keeps the subquery apart): without
+-- statistics PostgreSQL 15 would rather merge a page with all messages.
 SELECT
     part.xid, part.id, message.message_id::text AS message_id, message.foreign_id, message.actor_name,
     message.attempts::integer AS attempts, message.enqueued_at
@@ -9,5 +10,10 @@ FROM (
     ORDER BY xid, id
     LIMIT %(limit)s
 ) AS part
-JOIN pgqueue.messages AS message ON message.slot = part.slot AND message.id = part.id
+CROSS JOIN LATERAL (
+    SELECT message_id, foreign_id, actor_name, attempts, enqueued_at
+    FROM pgqueue.messages
+    WHERE slot = part.slot AND id = part.id
+    OFFSET 0
+) AS message
 ORDER BY part.xid, part.id
