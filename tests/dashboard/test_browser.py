@@ -70,8 +70,16 @@ class Browser:
         eventually(look, within_s=20)
 
     def click(self, selector: str) -> None:
-        """Press something."""
-        self.driver.find_element(By.CSS_SELECTOR, selector).click()
+        """Press something, which may just be replaced by an update."""
+
+        def press() -> bool:
+            try:
+                self.driver.find_element(By.CSS_SELECTOR, selector).click()
+            except StaleElementReferenceException:
+                return False
+            return True
+
+        eventually(lambda: _assert(press()))
 
     def press(self, *keys: str) -> None:
         """Press keys on the page."""

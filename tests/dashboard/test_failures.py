@@ -49,8 +49,8 @@ def test_a_statement_that_takes_too_long_is_said(
     visitor_of: VisitorOf, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visitor = visitor_of()
-    monkeypatch.setattr(database, "STATEMENT_TIMEOUT_S", 0.1)
-    with queue.connect() as blocking:
+    with monkeypatch.context() as impatient, queue.connect() as blocking:
+        impatient.setattr(database, "STATEMENT_TIMEOUT_S", 0.1)
         blocking.execute("BEGIN")
         blocking.execute("LOCK TABLE pgqueue.dead_letters IN ACCESS EXCLUSIVE MODE")
         answer = visitor.get("/dead")

@@ -72,7 +72,9 @@
 
   // A chart that is there stays, with new points: what one points at does not jump away.
   let kept = {};
-  body.addEventListener("htmx:beforeSwap", () => {
+  body.addEventListener("htmx:beforeSwap", (event) => {
+    // What one has chosen since the page was asked for again would be lost with it.
+    if (choosing()) event.detail.shouldSwap = false;
     kept = {};
     for (const element of document.querySelectorAll("[data-chart]")) kept[element.dataset.chart] = element;
   });
