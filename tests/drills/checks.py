@@ -16,10 +16,14 @@ from tests.support.eventually import eventually
 
 from .ledger import Entry, Ledger
 
-__all__ = ["Facts", "Run", "Verdicts", "examine", "wait_until_drained"]
+__all__ = ["BROKEN", "Facts", "Run", "Verdicts", "examine", "wait_until_drained"]
 
 #: Within so many seconds after the kill of its worker a message runs again.
 RECOVERY_S = 15.0
+
+
+#: What a failure says that is no matter of timing; nothing is run again after it.
+BROKEN = "a promise was broken"
 
 
 @dataclass(slots=True)
@@ -59,8 +63,7 @@ class Facts:
             case "unsure":
                 self.unsure.add(entry.subject)
             case "start":
-                run = Run(entry.pid, entry.at, entry.claimed_at, entry.token)
-                self.runs[entry.subject].append(run)
+                self._start(entry)
             case "end":
                 self._end(entry)
             case "killed" | "lost":
@@ -68,6 +71,13 @@ class Facts:
                 self._cut(lambda run: run.pid == entry.pid, entry.at)
             case "crash":
                 self.crashes.append(entry.at)
+
+    def _start(self, entry: Entry) -> None:
+        run = Run(entry.pid, entry.at, entry.claimed_at, entry.token)
+        if any(loss.pid == entry.pid and loss.kind == "killed" for loss in self.losses):
+            # A kill is written down just before it: what the process still began has been cut at once.
+            run.ended_at, run.cut = entry.at, True
+        self.runs[entry.subject].append(run)
 
     def _end(self, entry: Entry) -> None:
         for run in self.runs[entry.subject]:
@@ -90,6 +100,7 @@ class Verdicts:
     stuck: set[str] = field(default_factory=set)
     figures: dict[str, float] = field(default_factory=dict)
     dead_letters: list[str] = field(default_factory=list)
+    runs: dict[str, list[Run]] = field(default_factory=dict)
 
     def assert_clean(self) -> None:
         """Fail with the first of whatever was found; no actor of the load fails for good."""
@@ -98,8 +109,14 @@ class Verdicts:
             for name in ("lost", "overlap", "phantom", "stuck")
             if (ids := getattr(self, name))
         }
-        assert not found, f"{found} {self.figures}"
+        assert not found, self._complaint(found)
         assert not self.dead_letters, self.dead_letters[:5]
+
+    def _complaint(self, found: dict[str, list[str]]) -> str:
+        lines = [BROKEN] if found.keys() - {"stuck"} else []
+        lines += [f"{name}: {', '.join(ids)}" for name, ids in found.items()]
+        lines += [f"{id_}: {run}" for ids in found.values() for id_ in ids for run in self.runs.get(id_, ())]
+        return "\n".join([*lines, str(self.figures)])
 
 
 def wait_until_drained(url: str, ledger: Ledger, *, within_s: float = 40.0) -> None:
@@ -123,7 +140,8 @@ def examine(url: str, ledger: Ledger, *, charged_by_guess: bool = False) -> Verd
     Parameters:
       charged_by_guess: Messages that never started may have been charged (nobody knew what ran).
     """
-    facts, verdicts = Facts.of(ledger), Verdicts()
+    facts = Facts.of(ledger)
+    verdicts = Verdicts(runs=dict(facts.runs))
     with psycopg.connect(url) as conn:
         outcomes = _outcomes(conn)
         verdicts.stuck |= _left(conn)

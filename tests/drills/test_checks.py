@@ -5,7 +5,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from .checks import RECOVERY_S, Verdicts, examine
+from .checks import BROKEN, RECOVERY_S, Verdicts, examine
 from .ledger import Ledger
 
 ONE, OTHER = str(uuid4()), str(uuid4())
@@ -73,6 +73,24 @@ def test_a_run_cut_short_by_a_kill_does_not_overlap_with_the_next(database_url: 
     run(ledger, ONE, pid=2)
     finish(database_url, ONE, attempts=1)
     assert found(examine(database_url, ledger)) == {}
+
+
+def test_nor_does_one_that_began_just_before_the_kill(database_url: str, ledger: Ledger) -> None:
+    ledger.write("sent", ONE)
+    ledger.write("killed", pid=1)
+    ledger.write("start", ONE, pid=1)
+    run(ledger, ONE, pid=2)
+    finish(database_url, ONE, attempts=1)
+    assert found(examine(database_url, ledger)) == {}
+
+
+def test_a_broken_promise_is_told_with_the_runs(database_url: str, ledger: Ledger) -> None:
+    ledger.write("sent", ONE)
+    ledger.write("start", ONE, pid=1)
+    run(ledger, ONE, pid=2)
+    finish(database_url, ONE)
+    with pytest.raises(AssertionError, match=rf"{BROKEN}\noverlap: {ONE}\n{ONE}: Run\(pid=1"):
+        examine(database_url, ledger).assert_clean()
 
 
 def test_a_run_of_what_was_never_committed_is_a_phantom(database_url: str, ledger: Ledger) -> None:

@@ -188,14 +188,14 @@ class TestForks:
             import time
             def beside():
                 try:
-                    print("beside")
+                    print("it runs beside")
                     while True: time.sleep(60)
                 finally:
                     print("cleaned up")
             """
         )
         program = project.start_workers("--fork", "app:beside")
-        program.wait_for("beside")
+        program.wait_for("it runs beside")
         assert stop(program) == 0
         assert "cleaned up" in program.output
 

@@ -33,7 +33,7 @@ import pathlib, time
 
 def run():
     try:
-        print("beside")
+        print("it runs beside")
         time.sleep(60)
     finally:
         print("cleaning up")
@@ -99,7 +99,7 @@ class TestStopping:
         project.write("beside.py", BESIDE)
         program = project.start_workers("--fork", "beside:run")
         program.wait_for("the actor runs")
-        program.wait_for("beside")
+        program.wait_for("it runs beside")
         os.killpg(program.pid, signal.SIGTERM)
         program.wait_for("stopping gracefully")
         program.wait_for("Stopping worker process")
