@@ -116,9 +116,12 @@ class Broker:
           MiddlewareError: A hook raised it.  Any other Exception of a hook is logged, and the next is called.
         """
         hook = "before_" + signal
+        listeners = self._hook_table.listeners(self.middleware, hook)
+        if not listeners:
+            return
         arguments = (self, *args)
         # Each method is looked up anew, for it may have been patched.
-        for listener in self._hook_table.listeners(self.middleware, hook):
+        for listener in listeners:
             try:
                 getattr(listener, hook)(*arguments, **kwargs)
             except MiddlewareError:
@@ -132,10 +135,13 @@ class Broker:
         An Exception of a hook is logged.  What else a hook raises, SystemExit for example, is raised when the
         other hooks have been called, for one of them may be the one that saves the message.
         """
-        escaped: BaseException | None = None
         hook = "after_" + signal
+        listeners = self._hook_table.listeners(self.middleware, hook)
+        if not listeners:
+            return
+        escaped: BaseException | None = None
         arguments = (self, *args)
-        for listener in self._hook_table.listeners(self.middleware, hook):
+        for listener in listeners:
             try:
                 getattr(listener, hook)(*arguments, **kwargs)
             except Exception:

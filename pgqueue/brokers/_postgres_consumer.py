@@ -19,6 +19,7 @@ from ..storage.messages import ClaimedMessage, Verdict
 from ..threading import Cancelled
 
 if TYPE_CHECKING:
+    from types import TracebackType
     from typing import Any
     from uuid import UUID
 
@@ -158,24 +159,13 @@ class PostgresConsumer(Consumer):
         if message.claimed is not None and len(self._session.transactions.open()) > 1:
             message.claimed = self._session.set_apart(conn, message.claimed)
 
-    @contextmanager
-    def settling(self, message: MessageProxy) -> Iterator[None]:
+    def settling(self, message: MessageProxy) -> AbstractContextManager[None]:
         """Collect what is sent and stored inside the block, and commit it with the ack or nack at its end."""
         if not isinstance(message, ClaimedProxy) or message.claimed is None:
-            yield
-            return
+            return super().settling(message)
         verdict = _verdict(message, message.claimed)
         settlement = Settlement(self._session, self._intake, verdict, transaction=message.transaction)
-        self._open.current = settlement
-        try:
-            yield
-        finally:
-            self._open.current = None
-            if settlement.decided and not settlement.broken:
-                settlement.commit()
-            else:
-                message.claimed = None
-                settlement.abandon()
+        return _Settling(self._open, message, settlement)
 
     def ack(self, message: MessageProxy) -> None:
         """Record that a message is done, or that a copy of it carries on."""
@@ -249,6 +239,28 @@ class PostgresConsumer(Consumer):
             error=_text(f"{error}: {error.error}"),
         )
         self._session.submit(verdict, self._intake.settled)
+
+
+class _Settling:
+    """The block in which a message is settled; a class, since one is made for each message and generators are slower."""
+
+    def __init__(self, open_settlements: OpenSettlements, message: ClaimedProxy, settlement: Settlement) -> None:
+        self._open = open_settlements
+        self._message = message
+        self._settlement = settlement
+
+    def __enter__(self) -> None:
+        self._open.current = self._settlement
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.current = None
+        if self._settlement.decided and not self._settlement.broken:
+            self._settlement.commit()
+        else:
+            self._message.claimed = None
+            self._settlement.abandon()
 
 
 def _verdict(message: ClaimedProxy, claimed: ClaimedMessage) -> Verdict:

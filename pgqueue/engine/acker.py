@@ -3,8 +3,8 @@
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from psycopg import DataError, Error, errors
@@ -39,8 +39,7 @@ USUAL_PARTS = (frozenset[str](), frozenset({"results"}), frozenset({"follow_ups"
 logger = own_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """A verdict on its way; ``released`` is called with the number of verdicts of which nothing is left to do."""
 
     verdict: Verdict

@@ -9,7 +9,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from uuid import UUID
 
 from ..storage.messages import ClaimedMessage, Lease, Verdict
@@ -107,7 +106,7 @@ class Leases:
         lease = Lease(lid, slot, message.lease.owner, left=1)
         self.count_off([message])
         self.drop([message])
-        apart = replace(message, lease=lease)
+        apart = message._replace(lease=lease)
         self.add([apart])
         return apart
 

@@ -51,7 +51,8 @@ class Settlement:
         self.broken = False
         self._session = session
         self._intake = intake
-        self._stack = ExitStack()
+        #: Ends the transaction of `_conn`, where a hook needed one: for few messages.
+        self._stack: ExitStack | None = None
         self._conn: Connection | None = None
         self._transaction = transaction if transaction is not None and transaction.has_begun else None
 
@@ -126,10 +127,10 @@ class Settlement:
         """Hand the verdict over, or commit it here if there is a transaction of the body's or of a hook's."""
         if self._transaction is not None:
             self._commit_with_body(self._transaction)
-        elif self._conn is None:
+        elif self._conn is None or self._stack is None:
             self._submit(self.verdict)
         else:
-            self._commit_here(self._conn)
+            self._commit_here(self._conn, self._stack)
 
     def _submit(self, verdict: Verdict) -> None:
         self._session.submit(verdict, self._intake.settled)
@@ -137,7 +138,8 @@ class Settlement:
     def abandon(self) -> None:
         """Undo everything; the message goes back to its queue."""
         error = RuntimeError("nothing was decided about the message")
-        self._stack.__exit__(type(error), error, None)
+        if self._stack is not None:
+            self._stack.__exit__(type(error), error, None)
         if self._transaction is not None:
             self._transaction.rollback()
         self._give_back()
@@ -172,9 +174,9 @@ class Settlement:
             self._hold(conn)
             self._write(conn)
 
-    def _commit_here(self, conn: Connection) -> None:
+    def _commit_here(self, conn: Connection, stack: ExitStack) -> None:
         try:
-            with self._stack:
+            with stack:
                 self._write(conn)
         except Exception:
             logger.exception("Message %s could not be settled; it runs again.", self.verdict.message_id)

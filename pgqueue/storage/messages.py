@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import md5
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from .arrays import Blobs, Texts, Value, blobs, integers, packed, plain, texts
@@ -57,8 +57,7 @@ class Lease:
     left: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedMessage:
+class ClaimedMessage(NamedTuple):
     """A message that this process holds.
 
     Attributes:
