@@ -242,9 +242,11 @@ class PostgresConsumer(Consumer):
 
 
 class _Settling:
-    """The block in which a message is settled; a class, since one is made for each message and generators are slower."""
+    """The block in which a message is settled; a class, for one is made for each message and generators are slower."""
 
-    def __init__(self, open_settlements: OpenSettlements, message: ClaimedProxy, settlement: Settlement) -> None:
+    def __init__(
+        self, open_settlements: OpenSettlements, message: ClaimedProxy, settlement: Settlement
+    ) -> None:
         self._open = open_settlements
         self._message = message
         self._settlement = settlement
