@@ -136,11 +136,7 @@ def full(queue: Queue) -> Full:
     queue.conn.execute(
         """INSERT INTO pgqueue.worker_states (owner, queues, actors, running, running_since)
         VALUES (%s, '{default}', '{actor,idle}', %s, %s)""",
-        (
-            owner,
-            [claimed[0].id],
-            [claimed[0].enqueued_at] if hasattr(claimed[0], "enqueued_at") else ["2025-01-01"],
-        ),
+        (owner, [claimed[0].id], ["2025-01-01"]),
     )
     send("queued")
     send("scheduled", delay_ms=3_600_000)
