@@ -1,0 +1,106 @@
+"""Producers: threads that send one message after the other, each in another kind of transaction, near the idle edge.
+
+Between two sends there are a few milliseconds, so that the workers have mostly just become idle, or are about to.
+"""
+
+import asyncio
+import random
+import threading
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+import pgqueue
+from pgqueue.brokers.postgres import PostgresBroker
+
+from .ledger import Ledger
+from .load import message
+
+__all__ = ["KINDS", "Producers"]
+
+#: How a message is sent: at once, by a coroutine, in an application's transaction that is short, long or rolled back.
+KINDS = ("autocommit", "async", "transaction", "slow transaction", "rolled back")
+
+#: The most seconds between two sends of one producer.
+PAUSE_S = 0.03
+
+
+class Producers:
+    """Each sends ``each`` messages and ends; whoever leaves the block waits for that.
+
+    Attributes:
+      sent: How many messages of each kind.
+    """
+
+    def __init__(self, url: str, ledger: Ledger, dice: random.Random, *, number: int, each: int) -> None:
+        self._url = url
+        self._ledger = ledger
+        self._each = each
+        self._broker = PostgresBroker(url)
+        self.sent: Counter[str] = Counter()
+        self.errors: list[BaseException] = []
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._run, args=(random.Random(dice.random()),), daemon=True)  # noqa: S311
+            for _ in range(number)
+        ]
+
+    def over_within(self, seconds: float) -> bool:
+        """Wait so long at the most; answer whether all have sent everything."""
+        until = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _run(self, dice: random.Random) -> None:
+        try:
+            with psycopg.connect(self._url) as conn, asyncio.Runner() as loop:
+                for number in range(self._each):
+                    kind = dice.choice(KINDS)
+                    self._send(kind, number, conn, loop, dice)
+                    with self._lock:
+                        self.sent[kind] += 1
+                    time.sleep(dice.uniform(0, PAUSE_S))
+        except BaseException as error:  # noqa: BLE001  # told at the end
+            self.errors.append(error)
+
+    def _send(
+        self,
+        kind: str,
+        number: int,
+        conn: "psycopg.Connection[object]",
+        loop: asyncio.Runner,
+        dice: random.Random,
+    ) -> None:
+        one = message("quick", number)
+        if kind == "autocommit":
+            self._broker.enqueue(one)
+        elif kind == "async":
+            loop.run(self._broker.enqueue_many_async([one]))
+        else:
+            with pgqueue.transaction(conn):
+                self._broker.enqueue(one)
+            if kind == "slow transaction":
+                time.sleep(dice.uniform(0, PAUSE_S))
+            if kind == "rolled back":
+                conn.rollback()
+                return
+            conn.commit()
+        self._ledger.write("sent", one.message_id)
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for thread in self._threads:
+            thread.join()
+        self._broker.close()
+        if self.errors and error is None:
+            raise self.errors[0]
