@@ -17,6 +17,7 @@ from rich.console import Console
 from pgqueue import __version__
 
 from . import cost, drain, enqueue, flat, latency, overhead, page, shapes, table, transactional
+from .ending import stopped_by_signals
 from .figures import Report
 from .server import Bench, server
 
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"There is no measurement {unknown[0]!r}: expected {', '.join(MEASUREMENTS)}.", file=sys.stderr)
         return 2
     began = time.monotonic()
-    with server(arguments.url, dict(arguments.set)) as url:
+    with stopped_by_signals(), server(arguments.url, dict(arguments.set)) as url:
         bench = Bench(url, arguments.rounds, arguments.scale, arguments.backlog, arguments.threads)
         report = _measure(bench, arguments.only or list(MEASUREMENTS))
         about = _about(url, arguments)

@@ -240,7 +240,7 @@ def through(bench: Bench, total: int, hold: tuple[str, ...] = ()) -> float:
             holder.execute(statement)
         workers.go()
         began = time.time()
-        producer = threading.Thread(target=_send_all, args=(bench, schema, total))
+        producer = threading.Thread(target=_send_all, args=(bench, schema, total), daemon=True)
         producer.start()
         ended = wait_until_done(conn, schema, total)
         producer.join()

@@ -92,7 +92,7 @@ def _bare_pickup(bench: Bench, samples: int) -> list[float]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with floor.table(bench.url), psycopg.connect(bench.url, autocommit=True, prepare_threshold=0) as conn:
-        taker = context.Process(target=_take_when_told, args=(bench.url, theirs, samples))
+        taker = context.Process(target=_take_when_told, args=(bench.url, theirs, samples), daemon=True)
         taker.start()
         ours.recv()
         waits = []
@@ -151,7 +151,7 @@ def _waits_at(bench: Bench, rate: float) -> list[float]:
     with fresh_schema(bench.url) as schema, Workers(bench.url, schema) as workers:
         workers.go()
         broker = make_broker(bench.url, schema, results=False)
-        producer = threading.Thread(target=_send_evenly, args=(broker, rate, seconds))
+        producer = threading.Thread(target=_send_evenly, args=(broker, rate, seconds), daemon=True)
         producer.start()
         producer.join()
         broker.join("default", timeout=60_000)

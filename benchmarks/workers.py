@@ -16,6 +16,7 @@ from typing import Any, Self
 import psycopg
 
 from .app import GATE
+from .ending import end_group
 
 __all__ = ["Workers", "wait_until_done"]
 
@@ -23,7 +24,7 @@ Stamp = tuple[float, float, float]
 
 
 class Workers:
-    """``pgqueue benchmarks.app`` with some processes; they begin when `go` is called.
+    """``pgqueue benchmarks.app`` with some processes; they start with the ``with`` and begin when `go` is called.
 
     Parameters:
       queues: How many queues the program has.
@@ -44,7 +45,7 @@ class Workers:
         self._conn.execute("SELECT pg_advisory_lock(%s)", (GATE,))
         self._directory = tempfile.TemporaryDirectory(prefix="pgqueue-bench-")
         self._log = (Path(self._directory.name) / "log").open("w+")
-        environment = {
+        self._environment = {
             **os.environ,
             "PGQUEUE_BENCH_URL": url,
             "PGQUEUE_BENCH_SCHEMA": schema,
@@ -54,15 +55,7 @@ class Workers:
             "PYTHONPATH": str(Path(__file__).parents[1]),
         }
         # Elsewhere the module's name could be another's.
-        words = [f"{__package__}.app", "-p", str(processes), "-t", str(threads)]
-        self._program = subprocess.Popen(
-            [sys.executable, "-m", "pgqueue", *words],
-            env=environment,
-            cwd=Path(__file__).parents[1],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
-        self._wait_at_gate()
+        self._words = [f"{__package__}.app", "-p", str(processes), "-t", str(threads)]
 
     def go(self) -> None:
         """Let them begin."""
@@ -104,14 +97,28 @@ class Workers:
         return self._log.read()[-3000:]
 
     def __enter__(self) -> Self:
+        self._program = subprocess.Popen(
+            [sys.executable, "-m", "pgqueue", *self._words],
+            env=self._environment,
+            cwd=Path(__file__).parents[1],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that all of them can be ended at once, and by us alone
+        )
+        try:
+            self._wait_at_gate()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._program.poll() is None:
-            self._program.kill()
-            self._program.wait()
+        self._end()
+
+    def _end(self) -> None:
+        end_group(self._program)
         self._conn.close()
         self._log.close()
         self._directory.cleanup()
