@@ -89,7 +89,8 @@ def take_rate(url: str, *, messages: int, connections: int) -> float:
         fill(url, messages)
         context = multiprocessing.get_context("spawn")
         ready, go, ends = context.Barrier(connections + 1), context.Event(), context.SimpleQueue()
-        takers = [context.Process(target=_take_all, args=(url, ready, go, ends), daemon=True) for _ in range(connections)]
+        arguments = (url, ready, go, ends)
+        takers = [context.Process(target=_take_all, args=arguments, daemon=True) for _ in range(connections)]
         for taker in takers:
             taker.start()
         ready.wait(60)
