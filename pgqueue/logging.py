@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from . import faults
+
 __all__ = ["OwnLogger", "get_logger", "own_logger"]
 
 
@@ -41,7 +43,11 @@ class OwnLogger:
         self.logger = logger
 
     def debug(self, msg: str, *args: object, **kwargs: Any) -> None:
-        """Log at the level DEBUG; this and the others take what the logger's own methods take."""
+        """Log at the level DEBUG.
+
+        This and the others take what the logger's own methods take, and ``fault``: the line is about a fault, which is
+        counted whatever the logger's level, and the record has its name.
+        """
         self._log(self.logger.debug, msg, args, kwargs)
 
     def info(self, msg: str, *args: object, **kwargs: Any) -> None:
@@ -71,6 +77,13 @@ class OwnLogger:
     def _log(
         self, method: Callable[..., None], msg: str, args: tuple[object, ...], kwargs: dict[str, Any]
     ) -> None:
+        fault = kwargs.pop("fault", None)
+        try:
+            if fault is not None:
+                kwargs["extra"] = {**kwargs.get("extra", {}), "fault": str(fault)}
+                faults.report(fault)
+        except Exception:  # noqa: BLE001  # the line itself is logged nevertheless
+            _show(self.logger.name, msg)
         try:
             # The place that logs is two calls further up than this one.
             method(msg, *args, stacklevel=3, **kwargs)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from pgqueue.errors import ActorNotFound, MiddlewareError
+from pgqueue.faults import Fault
 from pgqueue.logging import own_logger
 from pgqueue.middleware import Middleware, default_middleware
 from pgqueue.results import Results
@@ -127,7 +128,9 @@ class Broker:
             except MiddlewareError:
                 raise
             except Exception:
-                self.logger.critical("Unexpected failure in %s of %r.", hook, listener, exc_info=True)
+                self.logger.critical(
+                    "Unexpected failure in %s of %r.", hook, listener, exc_info=True, fault=Fault.HOOK_FAILED
+                )
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Call the ``after_<signal>`` hooks, in reverse order.
@@ -145,7 +148,9 @@ class Broker:
             try:
                 getattr(listener, hook)(*arguments, **kwargs)
             except Exception:
-                self.logger.critical("Unexpected failure in %s of %r.", hook, listener, exc_info=True)
+                self.logger.critical(
+                    "Unexpected failure in %s of %r.", hook, listener, exc_info=True, fault=Fault.HOOK_FAILED
+                )
             except BaseException as error:  # noqa: BLE001  # raised below
                 escaped = error
         if escaped is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ..common import current_millis, dq_name, q_name, to_millis
 from ..errors import MessageTooLarge
+from ..faults import Fault
 from ..logging import own_logger
 
 if TYPE_CHECKING:
@@ -83,8 +84,9 @@ def _eta_of(message: Message[Any]) -> float | None:
     if not isinstance(eta, int | float) or isinstance(eta, bool) or math.isnan(eta):
         if eta is not None:
             logger.warning(
-                "Invalid eta value for message %r: %r is not a number; it is due now.", message, eta
-            )
+                "Invalid eta value for message %r: %r is not a number; it is due now.", message, eta,
+                fault=Fault.INVALID_ETA,
+            )  # fmt: skip
         return None
     if abs(eta) > MOST_ETA_MS:
         raise ValueError(

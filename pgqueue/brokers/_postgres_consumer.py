@@ -13,6 +13,7 @@ from ..broker import Consumer, MessageProxy, Withheld
 from ..common import error_text
 from ..engine.settlement import OpenSettlements, Settlement
 from ..errors import ActorNotFound, DecodeError
+from ..faults import Fault
 from ..logging import own_logger
 from ..message import Message
 from ..storage.messages import ClaimedMessage, Verdict
@@ -229,7 +230,10 @@ class PostgresConsumer(Consumer):
             on_close()
 
     def _bury_undecodable(self, claimed: ClaimedMessage, error: DecodeError) -> None:
-        logger.error("A message can't be decoded and goes to the dead letters as it is: %s", error)
+        logger.error(
+            "A message can't be decoded and goes to the dead letters as it is: %s", error,
+            fault=Fault.UNDECODABLE,
+        )  # fmt: skip
         verdict = Verdict(
             claimed,
             "undecodable",

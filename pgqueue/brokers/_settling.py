@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..broker import Broker
 from ..errors import BrokerConnectionError
+from ..faults import Fault
 from ..storage.messages import Arrival, NewMessage
 from ._outgoing import Encoded
 from ._postgres_consumer import running_owner
@@ -63,7 +64,7 @@ class SettlingBroker(Broker):
             except BrokerConnectionError:
                 raise
             except Exception:
-                self.logger.exception("Message %s could not be sent.", message)
+                self.logger.exception("Message %s could not be sent.", message, fault=Fault.HOOK_FAILED)
         return rows
 
     def _encode(self, message: Message[Any]) -> Encoded:

@@ -11,6 +11,7 @@ from typing import Any
 from ..broker import Consumer, MessageProxy, Withheld
 from ..common import q_name
 from ..errors import DecodeError
+from ..faults import Fault
 from ..logging import own_logger
 from ..message import Message
 
@@ -180,7 +181,9 @@ class StubConsumer(Consumer):
             return self._held_count < self.prefetch
 
     def _reject_undecodable(self, data: bytes, error: DecodeError) -> None:
-        self.logger.error("Rejected a message of queue %r: %s", self.queue_name, error)
+        self.logger.error(
+            "Rejected a message of queue %r: %s", self.queue_name, error, fault=Fault.UNDECODABLE
+        )
         letter = MessageProxy(Message(q_name(self.queue_name), "", (data,), {}, {}))
         letter.fail()
         letter.stuff_exception(error)

@@ -3,12 +3,14 @@
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from psycopg import DataError, Error, errors
 
+from ..faults import Fault
 from ..logging import own_logger
 from ..storage import leases, messages, registers, workers
 from ..storage.answering import check
@@ -65,6 +67,7 @@ class Acker(threading.Thread):
         self._conn: Connection | None = None
         self._backoff = Backoff()
         self._giving_up = threading.Event()
+        self._ended = threading.Event()
         self.on_delayed: Callable[[float], None] = lambda _: None
 
     def submit(self, settled: Settled) -> None:
@@ -72,9 +75,11 @@ class Acker(threading.Thread):
         self._queue.put(settled)
 
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until everything handed over so far is durable."""
+        """Wait until everything handed over so far is durable; at once, if the thread has ended."""
         reached = threading.Event()
         self._queue.put(reached)
+        if self._ended.is_set():
+            self._let_go()
         return reached.wait(timeout_s)
 
     def stop(self, timeout_s: float) -> None:
@@ -83,7 +88,10 @@ class Acker(threading.Thread):
         self.join(timeout_s)
         if self.is_alive():
             self._giving_up.set()
-            logger.error("Acks could not be written within %.0f s; their messages will run again.", timeout_s)
+            logger.error(
+                "Acks could not be written within %.0f s; their messages will run again.", timeout_s,
+                fault=Fault.ACK_FAILED,
+            )  # fmt: skip
             self.join(1.0)
 
     def run(self) -> None:
@@ -94,6 +102,16 @@ class Acker(threading.Thread):
             more = self._write_next()
         if self._conn is not None:
             self._conn.close()
+        self._ended.set()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Wake those who wait for what nobody writes any more; verdicts that come so late run again."""
+        with suppress(Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if isinstance(item, threading.Event):
+                    item.set()
 
     def _warm_up(self) -> None:
         """Connect and let the server make its plan.
@@ -139,8 +157,9 @@ class Acker(threading.Thread):
                 self._settle(owner, verdicts)
             except Exception:  # the thread's top loop
                 logger.exception(
-                    "%d acks could not be written; their messages will run again.", len(verdicts)
-                )
+                    "%d acks could not be written; their messages will run again.", len(verdicts),
+                    fault=Fault.ACK_FAILED,
+                )  # fmt: skip
         for released, number in Counter(settled.released for settled in batch).items():
             released(number)
 
@@ -194,7 +213,10 @@ class Acker(threading.Thread):
         verdict = group[0]
         if verdict.reason == "unrecordable":
             raise error
-        logger.error("What became of message %s can't be recorded: %s", verdict.message_id, error)
+        logger.error(
+            "What became of message %s can't be recorded: %s", verdict.message_id, error,
+            fault=Fault.UNRECORDABLE,
+        )  # fmt: skip
         self._settle_all(owner, [unrecordable(verdict, error)])
 
     def _moved(self, conn: Connection, owner: UUID, refused: list[Verdict]) -> list[Verdict]:
@@ -233,7 +255,10 @@ class Acker(threading.Thread):
         return self._conn
 
     def _report_trouble(self, error: Exception) -> None:
-        logger.warning("Acks can't be written at the moment, they are kept and tried again: %s", error)
+        logger.warning(
+            "Acks can't be written at the moment, they are kept and tried again: %s", error,
+            fault=Fault.ACK_DELAYED,
+        )  # fmt: skip
         if self._conn is not None and (is_lost(error) or isinstance(error, errors.ReadOnlySqlTransaction)):
             self._conn.close()
 
@@ -252,7 +277,7 @@ def report_lost(verdict: Verdict) -> None:
     """Log that a verdict was refused, because its message was given to another worker."""
     logger.error(
         "LeaseLost: message %s (%s) was given to another worker before its end was recorded; its run here counts for "
-        "nothing.", verdict.message_id, verdict.actor_name,
+        "nothing.", verdict.message_id, verdict.actor_name, fault=Fault.LEASE_LOST,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from psycopg.rows import tuple_row
 
 from .._running import running_transaction
 from ..errors import NoCurrentTransaction, TransactionEnded
+from ..faults import Fault
 from ..logging import own_logger
 from ..storage import messages, transactions
 from ..storage.messages import NewMessage
@@ -231,8 +232,9 @@ class ActorTransaction:
                 call()
             except Exception:
                 logger.exception(
-                    "What was to be called after message %s had committed failed.", self.message_id
-                )
+                    "What was to be called after message %s had committed failed.", self.message_id,
+                    fault=Fault.HOOK_FAILED,
+                )  # fmt: skip
 
     def rollback(self, *, discard: bool = False) -> None:
         """Undo what the body wrote, if it is not committed; raises nothing.
@@ -308,6 +310,7 @@ class ActorTransaction:
                 "behind it, and its locks last as long. Let the actor do what takes long before it asks for the "
                 "transaction, or in an actor that is not transactional.",
                 self.message_id, self.actor_name, "has held" if over else "holds", held_s, self._warn_after_s,
+                fault=Fault.LONG_TRANSACTION,
             )  # fmt: skip
 
 

@@ -9,9 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
+from ..faults import Fault
 from ..logging import own_logger
 from ..maintenance.duty import Again, Duty
-from ..maintenance.reaper import MAX_ATTEMPTS
+from ..maintenance.reaper import MAX_ATTEMPTS, report_poison
 from ..storage import messages, rate_limits, registers, workers
 from ..storage.database import Connection
 from ..storage.statements import Statements
@@ -67,6 +68,7 @@ class Inheritance(Duty):
         registers.wake(conn, self.statements)
         logger.warning(
             "Process %d %s; %d of its messages run elsewhere, %d went to the dead letters.",
-            dead.pid, noted.end, reclaimed.returned, reclaimed.buried,
+            dead.pid, noted.end, reclaimed.returned, reclaimed.buried, fault=Fault.PROCESS_DIED,
         )  # fmt: skip
+        report_poison(reclaimed.buried, end=noted.end)
         return True

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from ..errors import PgQueueError
+from ..faults import Fault
 from ..logging import own_logger
 from ..storage.messages import ClaimedMessage
 from .acker import give_back
@@ -133,7 +134,9 @@ class Intake:
         try:
             self._aside.write()
         except PgQueueError as error:
-            logger.warning("Messages of what is paused can't be put aside yet: %s", error)
+            logger.warning(
+                "Messages of what is paused can't be put aside yet: %s", error, fault=Fault.PUT_ASIDE_FAILED
+            )
 
     def _replenish(self) -> bool:
         """Claim if there is room and a reason to; answer whether something was claimed."""
@@ -149,8 +152,9 @@ class Intake:
             level = logging.CRITICAL if wait_s else logging.WARNING
             known = isinstance(error, PgQueueError)
             logger.log(
-                level, "No messages can be claimed, next try in %.1f s: %s", wait_s, error, exc_info=not known
-            )
+                level, "No messages can be claimed, next try in %.1f s: %s", wait_s, error, exc_info=not known,
+                fault=Fault.CLAIM_FAILED,
+            )  # fmt: skip
             self._hungry = False
             self._poll_at = time.monotonic() + wait_s
             return False

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from ..faults import Fault
 from ..logging import own_logger
 from ..maintenance.duty import Duty
 from ..maintenance.promoter import Promoter
@@ -129,7 +130,7 @@ class Listener(threading.Thread):
             conn.execute(f'LISTEN "{channel(self._database.schema)}"')
         elif not self._warned:
             self._warned = True
-            logger.warning(_POLLING, redacted(self._database.direct_url))
+            logger.warning(_POLLING, redacted(self._database.direct_url), fault=Fault.POLLING)
         for duty in self._duties:
             duty.reconnected()
         self._run(conn, self._presence)
@@ -149,7 +150,9 @@ class Listener(threading.Thread):
             in_s = AFTER_FAILURE_S
             if conn.closed or is_lost(error) or duty is self._presence:
                 raise
-            logger.exception("%s failed; next try in %.0f s.", type(duty).__name__, in_s)
+            logger.exception(
+                "%s failed; next try in %.0f s.", type(duty).__name__, in_s, fault=Fault.DUTY_FAILED
+            )
         finally:
             self._due_at[duty] = min(self._due_at[duty], time.monotonic() + in_s)
 
@@ -184,6 +187,8 @@ class Listener(threading.Thread):
 
     def _report(self, error: BaseException) -> None:
         if is_lost(error):
-            logger.warning("The listener lost its connection and connects again: %s", error)
+            logger.warning(
+                "The listener lost its connection and connects again: %s", error, fault=Fault.CONNECTION_LOST
+            )
         else:
-            logger.error("The listener failed and starts again.", exc_info=error)
+            logger.error("The listener failed and starts again.", exc_info=error, fault=Fault.LISTENER_FAILED)

@@ -2,8 +2,10 @@
 
 import os
 import socket
+import time
 from uuid import UUID, uuid4
 
+from ..faults import Fault
 from ..logging import own_logger
 from ..maintenance.duty import Again, Duty
 from ..storage import messages, rate_limits, registers, workers
@@ -14,6 +16,9 @@ from .leases import Leases
 
 #: Seconds between two heartbeats.
 INTERVAL_S = 2.0
+
+#: One that comes after so many seconds is late: others may have taken over what the process held.
+LATE_S = 10.0
 
 logger = own_logger(__name__)
 
@@ -28,6 +33,7 @@ class Presence(Duty):
         self._board = board
         self._locked: set[UUID] = set()
         self._pids: set[int] = set()
+        self._renewed_at = time.monotonic()
 
     def reconnected(self) -> None:
         """Take all locks again: they went with the connection."""
@@ -36,6 +42,7 @@ class Presence(Duty):
     def run_once(self, conn: Connection) -> Again:
         """Renew the names, take a new one if there is none, give back what old ones hold without our knowing."""
         self._lock(conn)
+        self._tell_if_late()
         self._renew(conn)
         if self._leases.current() is None:
             self._take_name(conn)
@@ -68,8 +75,20 @@ class Presence(Duty):
         alive = workers.beat(conn, self.statements, owners=names)
         for owner in names:
             if owner not in alive:
-                logger.error("This process was declared lost; what it held as %s runs elsewhere.", owner)
+                logger.error(
+                    "This process was declared lost; what it held as %s runs elsewhere.", owner,
+                    fault=Fault.DECLARED_LOST,
+                )  # fmt: skip
                 self._leases.forget(owner)
+
+    def _tell_if_late(self) -> None:
+        late_s = time.monotonic() - self._renewed_at
+        self._renewed_at += late_s
+        if late_s > LATE_S:
+            logger.warning(
+                "The heartbeat comes after %.1f s, not %g s: the process stopped or was cut off, or a C call kept the "
+                " interpreter's lock.", late_s, INTERVAL_S, fault=Fault.HEARTBEAT_LATE,
+            )  # fmt: skip
 
     def _take_name(self, conn: Connection) -> None:
         owner = uuid4()

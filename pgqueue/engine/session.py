@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import count
 
 from ..maintenance.duty import Duty
+from ..maintenance.lookout import Lookout
 from ..maintenance.promoter import Promoter
 from ..maintenance.pruner import Pruner
 from ..maintenance.reaper import Reaper
@@ -81,6 +82,7 @@ class Session:
                 statements, self.leases, self.running, queues=lambda: self._queue_names, actors=actors
             ),
             TransactionWatch(statements, self.transactions),
+            Lookout(statements),
         ]
         if board is not None:
             duties.insert(0, Inheritance(statements, board.path.parent))

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 from ..errors import DatabaseUnavailable, LeaseLost
+from ..faults import Fault
 from ..logging import own_logger
 from ..storage import leases
 from ..storage.database import Connection, translated
@@ -110,7 +111,10 @@ class Settlement:
             except DatabaseUnavailable as error:
                 if self._session.closing.wait(backoff.next_s()):
                     raise
-                logger.warning("Message %s can't be settled yet: %s", self.verdict.message_id, error)
+                logger.warning(
+                    "Message %s can't be settled yet: %s", self.verdict.message_id, error,
+                    fault=Fault.ACK_DELAYED,
+                )  # fmt: skip
 
     def _begin(self) -> Connection:
         with ExitStack() as stack:
@@ -159,7 +163,10 @@ class Settlement:
             if is_about_a_value(error):
                 self._submit(unrecordable(self.verdict, error))
                 return
-            logger.exception("Message %s could not be settled; it runs again.", self.verdict.message_id)
+            logger.exception(
+                "Message %s could not be settled; it runs again.", self.verdict.message_id,
+                fault=Fault.ACK_FAILED,
+            )  # fmt: skip
             self._give_back()
         else:
             self._settled()
@@ -179,7 +186,10 @@ class Settlement:
             with stack:
                 self._write(conn)
         except Exception:
-            logger.exception("Message %s could not be settled; it runs again.", self.verdict.message_id)
+            logger.exception(
+                "Message %s could not be settled; it runs again.", self.verdict.message_id,
+                fault=Fault.ACK_FAILED,
+            )  # fmt: skip
             self._give_back()
         else:
             self._settled()
@@ -206,7 +216,7 @@ class Settlement:
             self._patiently(lambda: self._intake.give_back([self.verdict.message]))
         except Exception:
             logger.exception("Message %s could not be given back; it waits for this worker's end.",
-                             self.verdict.message_id)  # fmt: skip
+                             self.verdict.message_id, fault=Fault.ACK_FAILED)  # fmt: skip
 
 
 class OpenSettlements(threading.local):

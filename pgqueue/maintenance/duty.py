@@ -1,6 +1,7 @@
 """What all duties have in common."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from ..storage.database import Connection
@@ -15,6 +16,19 @@ class Again:
     """When a duty wants to run next, in seconds from now."""
 
     in_s: float
+
+
+class Alarm:
+    """Remembers what has been told, so that a fault that lasts is one line when it begins, and not one each second."""
+
+    def __init__(self) -> None:
+        self._told: set[Hashable] = set()
+
+    def begins(self, what: Hashable, *, present: bool) -> bool:
+        """Whether ``what`` is present now and was not when it was last asked for."""
+        begun = present and what not in self._told
+        (self._told.add if present else self._told.discard)(what)
+        return begun
 
 
 class Duty(ABC):

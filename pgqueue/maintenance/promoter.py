@@ -3,10 +3,12 @@
 import time
 from datetime import UTC, datetime
 
+from ..faults import Fault
+from ..logging import own_logger
 from ..storage import registers, scheduled
 from ..storage.database import Connection
 from ..storage.statements import Statements
-from .duty import Again, Duty
+from .duty import Again, Alarm, Duty
 
 #: Messages promoted in one statement: about five milliseconds of work.
 BATCH = 500
@@ -21,7 +23,12 @@ CONTENDED_S = 0.05
 #: have left rows behind the position.
 FORGET_S = 60.0
 
+#: A message that becomes ready so many milliseconds after it was due is late.
+LATE_MS = 5_000
+
 _START = (datetime(1970, 1, 1, tzinfo=UTC), 0)
+
+logger = own_logger(__name__)
 
 
 class Promoter(Duty):
@@ -33,6 +40,7 @@ class Promoter(Duty):
 
     def __init__(self, statements: Statements) -> None:
         super().__init__(statements)
+        self._alarm = Alarm()
         self._after = _START
         self._undecided: set[int] = set()
         self._forget_at = time.monotonic() + FORGET_S
@@ -48,9 +56,17 @@ class Promoter(Duty):
             self.reconnected()
         snapshot, wait_ms = scheduled.next_due_in(conn, self.statements, after=self._after)
         due = wait_ms is not None and wait_ms <= 0
+        self._tell_if_late(-(wait_ms or 0.0))
         if due or any(snapshot.decided(xid) for xid in self._undecided):
             return self._promote(conn)
         return Again(NAP_S if wait_ms is None else min(wait_ms / 1000, NAP_S))
+
+    def _tell_if_late(self, late_ms: float) -> None:
+        if self._alarm.begins("late", present=late_ms > LATE_MS):
+            logger.warning(
+                "Messages become ready late: the next one has been due for %.0f s.", late_ms / 1000,
+                fault=Fault.PROMOTION_LATE,
+            )  # fmt: skip
 
     def _promote(self, conn: Connection) -> Again:
         answer = scheduled.promote(

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable, Collection
 from itertools import count
+from math import isfinite
 from uuid import UUID
 
+from ..faults import Fault
 from ..logging import own_logger
 from ..storage import messages, rate_limits, registers, retention, workers
 from ..storage.database import Connection
@@ -36,6 +38,15 @@ UNOWNED_EVERY = 3
 MAX_ATTEMPTS = 3
 
 logger = own_logger(__name__)
+
+
+def report_poison(number: int, *, end: str) -> None:
+    """Log messages that went to the dead letters because processes died with them, if there are any."""
+    if number:
+        logger.error(
+            "%d messages went to the dead letters: %d processes died while they ran, the last of which %s.",
+            number, MAX_ATTEMPTS, end, fault=Fault.POISON,
+        )  # fmt: skip
 
 
 class Reaper(Duty):
@@ -71,8 +82,14 @@ class Reaper(Duty):
     def _calm_in_s(self, conn: Connection) -> float:
         now_s = time.monotonic()
         ahead_s = retention.now_s(conn, self.statements) - now_s
-        if abs(ahead_s - self._ahead_s) > JUMP_S:
+        jump_s = ahead_s - self._ahead_s
+        if abs(jump_s) > JUMP_S:
             self._calm_at = now_s + CALM_S
+            if isfinite(jump_s):
+                logger.warning(
+                    "The server's clock has jumped by %+.0f s; nobody is taken for lost for %.0f s.", jump_s, CALM_S,
+                    fault=Fault.CLOCK_JUMPED,
+                )  # fmt: skip
         self._ahead_s = ahead_s
         return self._calm_at - now_s
 
@@ -91,8 +108,9 @@ class Reaper(Duty):
             workers.remove(conn, self.statements, owner=lost.owner)
         logger.warning(
             "Worker %s (process %d on %s) is lost; %d of its messages run elsewhere, %d went to the dead letters.",
-            lost.owner, lost.pid, lost.host, reclaimed.returned, reclaimed.buried,
+            lost.owner, lost.pid, lost.host, reclaimed.returned, reclaimed.buried, fault=Fault.WORKER_LOST,
         )  # fmt: skip
+        report_poison(reclaimed.buried, end="was lost")
         return True
 
     def _reclaim_unowned(self, conn: Connection) -> bool:
@@ -108,6 +126,7 @@ class Reaper(Duty):
             )
             rate_limits.free_places(conn, self.statements, owner=owner)
         logger.warning(
-            "Worker %s is not registered and held messages; %d run elsewhere.", owner, reclaimed.returned
-        )
+            "Worker %s is not registered and held messages; %d run elsewhere.", owner, reclaimed.returned,
+            fault=Fault.WORKER_LOST,
+        )  # fmt: skip
         return True

@@ -5,12 +5,13 @@ from itertools import count
 
 from psycopg import errors
 
+from ..faults import Fault
 from ..logging import own_logger
 from ..storage import registers, slots
 from ..storage.database import Connection
 from ..storage.slots import Slot
 from ..storage.statements import Statements
-from .duty import ROTATION, Again, Duty
+from .duty import ROTATION, Again, Alarm, Duty
 
 #: A slot that has taken so many messages, or so many bytes, makes room for the next: dead rows cost up to 20 ms per
 #: 100,000 wherever a position is missing.
@@ -33,6 +34,9 @@ LOCK_TIMEOUT_MS = 20
 #: Every so many runs the free slots are searched for rows of a producer that read the register before a rotation.
 STALE_EVERY = 5
 
+#: A slot that takes longer than so many seconds to be emptied is worth a word.
+SLOW_S = 600.0
+
 logger = own_logger(__name__)
 
 
@@ -47,10 +51,12 @@ class Rotator(Duty):
         self._patience_s = patience_s
         self._runs = count()
         self._few_since: dict[int, float] = {}
+        self._alarm = Alarm()
 
     def run_once(self, conn: Connection) -> Again:
         """Open the next slot if it is time, empty those that are closing."""
         ring = slots.list_slots(conn, self.statements)
+        self._tell_of_slow(ring)
         opened = self._open_next(conn, ring)
         if opened:
             registers.bump_catalog(conn, self.statements)
@@ -70,6 +76,11 @@ class Rotator(Duty):
         free = [slot for slot in ring if slot.state == "free"]
         if len(free) < MIN_FREE and len(ring) < MAX_SLOTS:
             self._grow(conn, ring)
+        if self._alarm.begins("short", present=not free):
+            logger.warning(
+                "No slot is free: slot %d takes more than its share until another has been emptied.", current.slot,
+                fault=Fault.SLOTS_SHORT,
+            )  # fmt: skip
         with conn.transaction():
             if not free or not slots.try_lock(conn, self.statements, duty=ROTATION):
                 return False
@@ -77,6 +88,14 @@ class Rotator(Duty):
                 return False
             slots.open_slot(conn, self.statements, slot=free[0].slot)
         return True
+
+    def _tell_of_slow(self, ring: list[Slot]) -> None:
+        slow = next((slot for slot in ring if slot.state == "closing" and slot.age_s > SLOW_S), None)
+        if self._alarm.begins("slow", present=slow is not None) and slow is not None:
+            logger.warning(
+                "Slot %d could not be emptied for %.0f s: a backlog is in it, or a transaction that wrote into it is "
+                "open.", slow.slot, slow.age_s, fault=Fault.ROTATION_BLOCKED,
+            )  # fmt: skip
 
     def _has_enough(self, conn: Connection, current: Slot) -> bool:
         taken, size = slots.size(conn, self.statements, slot=current.slot)
@@ -99,7 +118,8 @@ class Rotator(Duty):
             logger.info("Slot %d can't be attached now, next try at the next rotation: %s", new, error)
         except errors.InsufficientPrivilege:
             logger.warning(
-                "Slots run short and this role may not add any: see `pgqueue migrate` for the role to use."
+                "Slots run short and this role may not add any: see `pgqueue migrate` for the role to use.",
+                fault=Fault.SLOTS_SHORT,
             )
 
     def _empty_closing(self, conn: Connection, ring: list[Slot]) -> bool:

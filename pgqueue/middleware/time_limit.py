@@ -13,7 +13,8 @@ from threading import Lock, Thread, get_ident
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from pgqueue.logging import own_logger
+from pgqueue.faults import Fault
+from pgqueue.logging import OwnLogger, own_logger
 from pgqueue.threading import (
     Interrupt,
     current_platform,
@@ -159,8 +160,14 @@ class ThreadTimers:
             # The thread may have ended this message, or even begun the next one, since the list was made.
             if self._deadlines.get(thread_id) == deadline:
                 del self._deadlines[thread_id]
-                self._logger.warning("Time limit exceeded. Raising exception in worker thread %r.", thread_id)
+                _warn(self._logger, thread_id)
                 raise_thread_exception(thread_id, TimeLimitExceeded)
+
+
+def _warn(logger: OwnLogger, thread_id: int) -> None:
+    logger.warning(
+        "Time limit exceeded. Raising exception in worker thread %r.", thread_id, fault=Fault.TIME_LIMIT
+    )
 
 
 def _watch(timers: weakref.ref[ThreadTimers], interval_s: float) -> None:
@@ -199,5 +206,5 @@ class GeventTimers:
 
     def _interrupt(self, thread_id: int) -> None:
         del self._timers[thread_id]
-        self._logger.warning("Time limit exceeded. Raising exception in worker thread %r.", thread_id)
+        _warn(self._logger, thread_id)
         raise_thread_exception(thread_id, TimeLimitExceeded)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import PgQueueError
-from ..storage import health, pauses, queues, slots
+from ..maintenance import rotator
+from ..maintenance.lookout import FULL_CONNECTIONS, FULL_NOTIFY, OLD_IDLE_S, is_old
+from ..storage import health, pauses, queues, retention, slots
 from ..storage.database import REQUIRED_REVISION, Connection, Database
 from ..storage.revision import current_revision
-from .crew import Crew, crew_of
+from .crew import SILENT_S, Crew, crew_of
 from .wording import more, span
 
 Verdict = Literal["ok", "warning", "failure"]
@@ -19,20 +21,15 @@ Verdict = Literal["ok", "warning", "failure"]
 #: The oldest server that is supported, as server_version_num.
 OLDEST_VERSION = 150_000
 
-#: Seconds from which a transaction or snapshot is old, and from which an idle transaction is.
-OLD_SNAPSHOT_S, OLD_IDLE_S = 300.0, 60.0
+#: Seconds by which a scheduled message may be late, for which a ready one may wait although its queue is served, and
+#: for which a worker may hold one that it does not run although it could.
+OVERDUE_S, WAITING_S, UNSETTLED_S = 5.0, 600.0, 120.0
 
-#: Transactions from which a snapshot without an age in seconds (that of a replication slot) is old.
-OLD_SNAPSHOT_XIDS = 1_000_000
+#: Seconds for which a slice may hold rows whose time is over, and by which two clocks may differ.
+OUTLIVED_S, CLOCK_S = 300, 5.0
 
-#: Seconds by which a scheduled message may be late, and for which a slot may take to be emptied.
-OVERDUE_S, CLOSING_S = 5.0, 600.0
-
-#: As rotator.MAX_SLOTS: so many slots are never exceeded.
-MOST_SLOTS = 64
-
-#: Shares from which the queue of notifications and the connections are nearly full.
-FULL_NOTIFY, FULL_CONNECTIONS = 0.5, 0.8
+#: So many slots are never exceeded.
+MOST_SLOTS = rotator.MAX_SLOTS
 
 #: How far things are counted.
 MOST_COUNTED = 10_000
@@ -98,7 +95,7 @@ def _schema(found: str | None, name: str) -> Check:
 
 def _snapshots(conn: Connection, database: Database) -> Iterator[Check]:
     holders = health.snapshot_holders(conn, database.statements)
-    oldest = next((holder for holder in holders if _is_old(holder)), None)
+    oldest = next((holder for holder in holders if is_old(holder)), None)
     if oldest is None:
         yield Check("snapshots", "ok", "no old transaction keeps dead rows from being cleaned away")
         return
@@ -116,12 +113,6 @@ def _snapshots(conn: Connection, database: Database) -> Iterator[Check]:
 
 def _psql(call: str) -> str:
     return f'psql -c "SELECT {call}"'
-
-
-def _is_old(holder: health.SnapshotHolder) -> bool:
-    if holder.age_s is None:
-        return (holder.age_xids or 0) > OLD_SNAPSHOT_XIDS
-    return holder.age_s > OLD_SNAPSHOT_S
 
 
 def _idle(conn: Connection, database: Database) -> Iterator[Check]:
@@ -146,7 +137,7 @@ def _ring(conn: Connection, database: Database) -> Iterator[Check]:
     if not free and len(ring) >= MOST_SLOTS:
         yield Check("slots", "failure", f"{found}; the open one can't be left, and grows",
                     "end the oldest transaction (above), or let workers catch up")  # fmt: skip
-    elif slow > CLOSING_S:
+    elif slow > rotator.SLOW_S:
         yield Check("slots", "warning", f"{found}, one for {span(slow)}: a backlog is in it, or a transaction that "
                     "wrote into it is open", "see pgqueue queues, and the checks below")  # fmt: skip
     else:
@@ -182,7 +173,56 @@ def _workers(conn: Connection, database: Database) -> Iterator[Check]:
         yield Check("queues", "failure", f"messages wait in {', '.join(unserved)}, which no worker serves",
                     f"pgqueue MODULE --queues {' '.join(unserved)}")  # fmt: skip
     elif alive:
-        yield Check("queues", "ok", "every queue in which messages wait is served")
+        yield _waiting([queue for queue in waiting if queue.queue_name not in paused])
+
+
+def _waiting(waiting: list[queues.QueueFigures]) -> Check:
+    slow = max(waiting, key=lambda queue: queue.oldest_age_s or 0, default=None)
+    if slow is None or (slow.oldest_age_s or 0) < WAITING_S:
+        return Check("queues", "ok", "every queue in which messages wait is served")
+    return Check("queues", "warning", f"a message has waited in {slow.queue_name} for {span(slow.oldest_age_s or 0)}",
+                 "more workers or threads; or their logs say why they claim none")  # fmt: skip
+
+
+def _listeners(conn: Connection, database: Database) -> Iterator[Check]:
+    signs = health.signs_of_life(conn, database.statements)
+    polling = [sign.name for sign in signs if sign.silent_s < SILENT_S and not sign.listens]
+    if polling:
+        yield Check("listeners", "warning", f"{', '.join(polling)} can't be woken, and polls: its connection is a "
+                    "pooler's, or was lost just now", "PGQUEUE_WORKER_URL, a way past the pooler")  # fmt: skip
+    else:
+        yield Check("listeners", "ok", "every worker can be woken")
+
+
+def _acks(conn: Connection, database: Database) -> Iterator[Check]:
+    stuck = health.unsettled(conn, database.statements, longer_s=UNSETTLED_S)
+    if not stuck:
+        yield Check("acks", "ok", "no worker holds messages that it does not run")
+        return
+    worst = stuck[0]
+    found = (
+        f"{worst.host}:{worst.pid} has held {more(worst.messages, 'message')} for {span(worst.held_s)} and runs none "
+        "of them, though it could: what became of them can't be written, or it is stuck"
+    )
+    yield Check("acks", "warning", found, "its log says why; stopping it gives them to others")
+
+
+def _retention(conn: Connection, database: Database) -> Iterator[Check]:
+    late = retention.outlived(conn, database.statements, for_s=OUTLIVED_S)
+    if late:
+        table, _ = late[0]
+        yield Check("retention", "warning", f"{more(len(late), 'slice')} of old {table} can't be emptied, or no worker "
+                    "does it", "end what reads them: pg_dump, or an old transaction")  # fmt: skip
+    else:
+        yield Check("retention", "ok", "what has outlived its time is gone")
+
+
+def _disk(conn: Connection, database: Database) -> Iterator[Check]:
+    full = health.disk_is_full(conn, database.statements)
+    if full is None:
+        yield Check("disk", "ok", "the server can write files")
+    else:
+        yield Check("disk", "failure", full, "free space on the server's disk, or make it larger")
 
 
 def _alive(crew: list[Crew], alive: list[Crew], waiting: bool) -> Check:  # noqa: FBT001
@@ -224,14 +264,14 @@ def _settings(server: health.Server) -> Iterator[Check]:
         )
     else:
         yield Check("notifications", "ok", f"their queue is {server.notify_usage:.0%} full")
-    share = server.connections / server.max_connections
     found = f"{server.connections} of {server.max_connections} in use"
-    if share > FULL_CONNECTIONS:
+    if server.connections_share > FULL_CONNECTIONS:
         yield Check(
             "connections", "warning", found, "raise max_connections, or pool those of the application"
         )
     else:
         yield Check("connections", "ok", found)
+    yield from _state(server)
     if not server.fsync or not server.full_page_writes:
         off = "fsync" if not server.fsync else "full_page_writes"
         yield Check("durability", "failure", f"{off} is off: a crash of the server can lose or ruin everything",
@@ -243,12 +283,32 @@ def _settings(server: health.Server) -> Iterator[Check]:
         yield Check("durability", "ok", f"fsync is on, synchronous_commit is {server.synchronous_commit}")
 
 
+def _state(server: health.Server) -> Iterator[Check]:
+    if server.read_only:
+        yield Check("writable", "failure", "the server takes no writes: it is a standby, or set to read only",
+                    "let the URL lead to the primary (target_session_attrs=read-write), or reset "
+                    "default_transaction_read_only")  # fmt: skip
+    else:
+        yield Check("writable", "ok", "the server takes writes")
+    apart_s = time.time() - server.clock_s
+    if abs(apart_s) > CLOCK_S:
+        way = "ahead of" if apart_s > 0 else "behind"
+        yield Check("clock", "warning", f"this machine's clock is {span(abs(apart_s))} {way} the server's; max_age and "
+                    "times in logs go by the machine's", "synchronise both, by NTP")  # fmt: skip
+    else:
+        yield Check("clock", "ok", "this machine's clock and the server's agree")
+
+
 _LOOKS: tuple[Callable[[Connection, Database], Iterator[Check]], ...] = (
     _workers,
+    _listeners,
+    _acks,
     _paused,
     _scheduled,
     _dead,
+    _retention,
     _ring,
     _snapshots,
     _idle,
+    _disk,
 )

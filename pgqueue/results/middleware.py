@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgqueue.errors import ActorNotFound, PgQueueError
+from pgqueue.faults import Fault
 from pgqueue.logging import own_logger
 from pgqueue.middleware import Middleware
 
@@ -92,7 +93,9 @@ class Results(Middleware):
         except Exception as error:
             # A value that can't be encoded. The work is done all the same; whoever waits for the value hears why
             # there is none.
-            self.logger.exception("The result of message %s could not be stored.", message)
+            self.logger.exception(
+                "The result of message %s could not be stored.", message, fault=Fault.RESULT_LOST
+            )
             self.backend.store_exception(message, error, ttl)
 
     def _options(self, broker: Broker, message: MessageProxy) -> tuple[bool, int]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from psycopg import errors
 from psycopg.rows import class_row
 
 from .database import Connection
@@ -16,6 +17,8 @@ class Server:
       version: As ``server_version_num``.
       sees_all: Whether this role sees what other roles' sessions do.
       notify_usage: How full the queue of notifications is, as a share of 1.
+      read_only: Whether transactions can't write: a standby, or a setting.
+      clock_s: The server's clock, in seconds since 1970.
     """
 
     version: int
@@ -27,6 +30,13 @@ class Server:
     notify_usage: float
     connections: int
     max_connections: int
+    read_only: bool
+    clock_s: float
+
+    @property
+    def connections_share(self) -> float:
+        """The connections in use, as a share of 1."""
+        return self.connections / self.max_connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,31 @@ class Session:
     pid: int
     detail: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A worker's last sign of life; ``listens`` tells whether it has a session, in which it can be woken."""
+
+    host: str
+    pid: int
+    silent_s: float
+    listens: bool
+
+    @property
+    def name(self) -> str:
+        """``host:pid``."""
+        return f"{self.host}:{self.pid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A worker that holds messages, has threads to spare and runs none of these; since when the first is held."""
+
+    host: str
+    pid: int
+    messages: int
+    held_s: float
 
 
 def server(conn: Connection, statements: Statements) -> Server:
@@ -87,3 +122,32 @@ def deaths(conn: Connection, statements: Statements, *, most: int) -> tuple[int,
     row = conn.execute(statements["health/deaths"], {"most": most}).fetchone()
     assert row is not None  # noqa: S101  (a row without FROM is always answered)
     return row[0], row[1]
+
+
+def signs_of_life(conn: Connection, statements: Statements) -> list[Sign]:
+    """The registered workers."""
+    with conn.cursor(row_factory=class_row(Sign)) as cursor:
+        return cursor.execute(statements["health/signs"]).fetchall()
+
+
+def unsettled(conn: Connection, statements: Statements, *, longer_s: float) -> list[Unsettled]:
+    """Workers that are alive and have held messages for so long without running them, the worst first."""
+    with conn.cursor(row_factory=class_row(Unsettled)) as cursor:
+        return cursor.execute(statements["health/unsettled"], {"longer_s": longer_s}).fetchall()
+
+
+def disk_is_full(conn: Connection, statements: Statements) -> str | None:
+    """What the server says when it is asked to write a temporary file, if its disk is full; None if it is not."""
+    try:
+        with conn.transaction():
+            conn.execute("SET LOCAL work_mem = '64kB'")
+            conn.execute(statements["health/spill"])
+    except errors.DiskFull as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def try_watch(conn: Connection, statements: Statements) -> bool:
+    """Take the lock of the one session that watches the server, if nobody has it."""
+    row = conn.execute(statements["health/try_watch"]).fetchone()
+    return bool(row and row[0])

@@ -41,6 +41,17 @@ def _expired_results(
         yield "results", first + (window + ahead) % number
 
 
+def outlived(conn: Connection, statements: Statements, *, for_s: int) -> list[tuple[str, int]]:
+    """The slices that should have been emptied ``for_s`` seconds ago and hold rows."""
+    now = now_s(conn, statements)
+    before = set(expired_slices(now - for_s))
+    return [
+        (table, slice_)
+        for table, slice_ in expired_slices(now)
+        if (table, slice_) in before and holds_rows(conn, statements, table=table, slice_=slice_)
+    ]
+
+
 def now_s(conn: Connection, statements: Statements) -> int:
     """The server's clock, in seconds since 1970."""
     row = conn.execute(statements["retention/now"]).fetchone()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..common import current_millis
 from ..errors import ActorNotFound, BrokerConnectionError
+from ..faults import Fault
 from ..logging import own_logger
 from .delayed import DelayedMessages, due_copy, read_eta
 from .settings import current
@@ -72,10 +73,12 @@ class ConsumerThread(Thread):
             try:
                 self._consume()
             except BrokerConnectionError as error:
-                self.logger.critical("Consumer lost its connection: %s", error)
+                self.logger.critical("Consumer lost its connection: %s", error, fault=Fault.CONNECTION_LOST)
             except BaseException:
                 # Hooks run in this thread, too, and what they raise must not end it, SystemExit or not.
-                self.logger.critical("Consumer failed unexpectedly.", exc_info=True)
+                self.logger.critical(
+                    "Consumer failed unexpectedly.", exc_info=True, fault=Fault.THREAD_FAILED
+                )
             if self.running:
                 self._await_restart()
         self._idle.set()
@@ -154,7 +157,10 @@ class ConsumerThread(Thread):
             self.work_queue.add(message, priority=actor.priority, fetched_by=self)
 
     def _reject(self, message: MessageProxy, error: ActorNotFound) -> None:
-        self.logger.error("Received a message for the undeclared actor %r: %s.", message.actor_name, message)
+        self.logger.error(
+            "Received a message for the undeclared actor %r: %s.", message.actor_name, message,
+            fault=Fault.UNKNOWN_ACTOR,
+        )  # fmt: skip
         message.stuff_exception(error)
         message.fail()
         consumer = self.consumer_in_use
@@ -163,7 +169,7 @@ class ConsumerThread(Thread):
             with consumer.settling(message):
                 self.post_process_message(message)
         except Exception:
-            self.logger.exception("Could not reject message %s.", message)
+            self.logger.exception("Could not reject message %s.", message, fault=Fault.ACK_FAILED)
         finally:
             consumer.finished(message)
             message.clear_exception()
@@ -186,8 +192,9 @@ class ConsumerThread(Thread):
         except BaseException:
             # The message has been processed, and no hook can change that any more.
             self.logger.critical(
-                "Unexpected failure before the %s of message %s.", verdict, message, exc_info=True
-            )
+                "Unexpected failure before the %s of message %s.", verdict, message, exc_info=True,
+                fault=Fault.HOOK_FAILED,
+            )  # fmt: skip
         if self._tell_broker(verdict, message):
             self._emit_after(verdict, message)
 
@@ -196,8 +203,9 @@ class ConsumerThread(Thread):
             self.broker.emit_after(verdict, message)
         except BaseException:
             self.logger.critical(
-                "Unexpected failure after the %s of message %s.", verdict, message, exc_info=True
-            )
+                "Unexpected failure after the %s of message %s.", verdict, message, exc_info=True,
+                fault=Fault.HOOK_FAILED,
+            )  # fmt: skip
 
     def _tell_broker(self, verdict: str, message: MessageProxy) -> bool:
         """Hand the verdict to the consumer of the moment; return whether it took it."""
@@ -208,14 +216,20 @@ class ConsumerThread(Thread):
                 else:
                     self.consumer_in_use.nack(message)
             except BrokerConnectionError as error:
-                self.logger.warning("Could not %s message %s, trying again: %s", verdict, message, error)
+                self.logger.warning(
+                    "Could not %s message %s, trying again: %s", verdict, message, error,
+                    fault=Fault.ACK_DELAYED,
+                )  # fmt: skip
             except Exception:
-                self.logger.exception("Could not %s message %s.", verdict, message)
+                self.logger.exception("Could not %s message %s.", verdict, message, fault=Fault.ACK_FAILED)
                 return False
             else:
                 return True
             if self._closed.wait(current("ACK_RETRY_DELAY") / 1000):
-                self.logger.error("Gave up the %s of message %s: its worker has stopped.", verdict, message)
+                self.logger.error(
+                    "Gave up the %s of message %s: its worker has stopped.", verdict, message,
+                    fault=Fault.ACK_FAILED,
+                )  # fmt: skip
                 return False
 
     @property
@@ -235,7 +249,9 @@ class ConsumerThread(Thread):
         except Exception:
             # Whatever a broker raises here must not keep the rest from being handed back and closed. The messages are
             # not lost: the broker takes back what a lost consumer held.
-            self.logger.warning("Could not hand back %d messages.", len(unstarted), exc_info=True)
+            self.logger.warning(
+                "Could not hand back %d messages.", len(unstarted), exc_info=True, fault=Fault.ACK_FAILED
+            )
 
     # -- what the worker tells it
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._queue import PriorityQueue
 from ..common import iter_queue, q_name
+from ..faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +39,10 @@ def read_eta(message: MessageProxy, logger: OwnLogger) -> float | None:
         del message.options["eta"]
         return None
     if not isinstance(eta, int | float) or math.isnan(eta):
-        logger.warning("Invalid eta value for message %r: %r is not a number; it is due now.", message, eta)
+        logger.warning(
+            "Invalid eta value for message %r: %r is not a number; it is due now.", message, eta,
+            fault=Fault.INVALID_ETA,
+        )  # fmt: skip
         return 0
     return eta
 

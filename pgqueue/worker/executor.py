@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..broker import Withheld
 from ..errors import RateLimitExceeded, Retry, SkipMessage
+from ..faults import Fault
 from ..logging import own_logger
 from ..middleware.retries import is_expected
 from ..results import Results
@@ -97,7 +98,9 @@ class WorkerThread(Thread):
                 self.logger.info("%r came too late: its message had ended.", error)
             except BaseException:
                 # Every message's own faults end in `process_message`. Whatever this is, the thread goes on.
-                self.logger.critical("Worker thread failed unexpectedly.", exc_info=True)
+                self.logger.critical(
+                    "Worker thread failed unexpectedly.", exc_info=True, fault=Fault.THREAD_FAILED
+                )
         self._idle.set()
         self.broker.emit_before("worker_thread_shutdown", self)
         shield.remove()
@@ -130,7 +133,9 @@ class WorkerThread(Thread):
             # No variable of this frame may hold the outcome: the traceback of its exception leads back to the frame.
             self._settle(message, consumer, consumer_thread, self._attempt(message, consumer))
         except BaseException:
-            self.logger.critical("Failed to settle message %s.", message, exc_info=True)
+            self.logger.critical(
+                "Failed to settle message %s.", message, exc_info=True, fault=Fault.ACK_FAILED
+            )
         finally:
             self._finish(message, consumer)
 
@@ -193,14 +198,19 @@ class WorkerThread(Thread):
                     )
             except BaseException:
                 # What a hook raised that is no Exception, SystemExit for example; the others have been called.
-                self.logger.critical("Unexpected failure in a hook after message %s.", message, exc_info=True)
+                self.logger.critical(
+                    "Unexpected failure in a hook after message %s.", message, exc_info=True,
+                    fault=Fault.HOOK_FAILED,
+                )  # fmt: skip
             consumer_thread.post_process_message(message)
 
     def _finish(self, message: MessageProxy, consumer: Consumer) -> None:
         try:
             consumer.finished(message)
         except BaseException:
-            self.logger.critical("Failed to finish message %s.", message, exc_info=True)
+            self.logger.critical(
+                "Failed to finish message %s.", message, exc_info=True, fault=Fault.ACK_FAILED
+            )
         # Before the item counts as done, for whoever waits for that may look whether the exception is gone.
         message.clear_exception()
         self.work_queue.task_done()

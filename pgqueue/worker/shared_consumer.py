@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import BrokerConnectionError
+from ..faults import Fault
 from .consumer import ConsumerThread
 
 if TYPE_CHECKING:
@@ -55,7 +56,12 @@ class SharedConsumerThread(ConsumerThread):
         try:
             self.consumer_in_use.subscribe(queue_name)
         except BrokerConnectionError as error:
-            self.logger.warning("Queue %r has to wait for the next connection: %s", queue_name, error)
+            self.logger.warning(
+                "Queue %r has to wait for the next connection: %s",
+                queue_name,
+                error,
+                fault=Fault.CLAIM_FAILED,
+            )
 
     def _open_consumer(self) -> Consumer:
         if self._first is not None:

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from ..common import dq_name, join_all, q_name
+from ..faults import Fault
 from ..logging import own_logger
 from ..middleware import Middleware
 from .consumer import ConsumerThread
@@ -240,8 +241,9 @@ class Worker:
         left = sum(thread.is_alive() for thread in self.workers)
         if left:
             self.logger.warning(
-                "%d worker threads are still running their messages; they are left behind.", left
-            )
+                "%d worker threads are still running their messages; they are left behind.", left,
+                fault=Fault.LEFT_BEHIND,
+            )  # fmt: skip
 
     def _hand_back(self, consumers: list[ConsumerThread]) -> None:
         """Give the broker everything that was fetched and not begun, in the order in which it came."""

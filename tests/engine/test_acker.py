@@ -195,6 +195,14 @@ def test_flush_tells_when_it_took_too_long(queue: Queue, leases: Leases, acker: 
     assert outcomes(queue) == [message.id]
 
 
+def test_flush_waits_for_nobody_once_the_acker_has_ended(queue: Queue, leases: Leases, acker: Acker) -> None:
+    (message,) = claim(queue, leases, 1)
+    submit(acker, done(message))
+    acker.stop(5.0)
+    assert acker.flush(30.0)
+    assert outcomes(queue) == [message.id]
+
+
 def test_a_delayed_follow_up_is_announced_to_the_promoter(queue: Queue, leases: Leases, acker: Acker) -> None:
     delays: list[float] = []
     acker.on_delayed = delays.append

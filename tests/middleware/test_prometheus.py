@@ -17,6 +17,8 @@ from prometheus_client import values
 import pgqueue
 from pgqueue.broker import MessageProxy
 from pgqueue.brokers.stub import StubBroker
+from pgqueue.faults import Fault
+from pgqueue.logging import own_logger
 from pgqueue.middleware import prometheus
 from pgqueue.middleware.prometheus import Prometheus
 from tests.conftest import WorkerFor
@@ -73,6 +75,14 @@ def test_what_becomes_of_messages_is_counted(
     assert metrics[of("messages_inprogress")] == 0
     assert metrics[of("delayed_messages_inprogress")] == 0
     assert metrics[of("message_duration_milliseconds_count")] == 4
+
+
+@pytest.mark.usefixtures("middleware")
+def test_faults_are_counted_from_zero_on(port: int) -> None:
+    series = 'pgqueue_faults_total{fault="lease_lost"}'
+    assert scrape(port)[series] == 0
+    own_logger("tests").error("lost", fault=Fault.LEASE_LOST)
+    assert scrape(port)[series] == 1
 
 
 def test_messages_in_progress_are_a_gauge(

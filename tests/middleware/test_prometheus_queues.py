@@ -112,6 +112,30 @@ def test_the_age_is_that_of_the_oldest_message_of_all_priorities(
     assert 3_600 <= figures(collector_for())["oldest_ready_age_seconds"] < 3_700
 
 
+def test_the_state_of_the_database_is_told(
+    postgres_broker: PostgresBroker, worker_for: WorkerFor, collector_for: CollectorFor
+) -> None:
+    worker_for(postgres_broker, queues={"default"})
+    postgres_broker.pause_queue("mail")
+    collector = collector_for()
+
+    def look() -> None:
+        values = {
+            (sample.name, *sample.labels.values()): sample.value
+            for metric in collector.collect()
+            for sample in metric.samples
+        }
+        assert values["pgqueue_workers", "alive"] == 1
+        assert values["pgqueue_workers", "silent"] == values["pgqueue_workers", "polling"] == 0
+        assert (values["pgqueue_slots", "open"], values["pgqueue_slots", "free"]) == (1, 7)
+        assert (values["pgqueue_paused", "queue"], values["pgqueue_paused", "actor"]) == (1, 0)
+        assert 0 < values["pgqueue_connections",] < values["pgqueue_max_connections",]
+        assert values["pgqueue_disk_full",] == values["pgqueue_read_only",] == 0
+        assert values["pgqueue_overdue_seconds",] == values["pgqueue_outlived_slices",] == 0
+
+    eventually(look)
+
+
 def test_counts_end_at_a_limit(postgres_broker: PostgresBroker, collector_for: CollectorFor) -> None:
     @pgqueue.actor
     def work(number: int) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from pgqueue import schema
 from pgqueue.actor import actor
 from pgqueue.brokers.postgres import PostgresBroker
+from pgqueue.maintenance import lookout
 from pgqueue.operations import checking
 from pgqueue.operations.checking import Check
-from pgqueue.storage import health
+from pgqueue.storage import health, results, retention, workers
 from pgqueue.storage.database import Database
+from pgqueue.storage.messages import StoredResult
+from pgqueue.storage.statements import Statements
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
 from tests.support.postgres import with_database
@@ -28,10 +32,10 @@ def found(queue: Queue, name: str) -> Check:
 
 
 def test_an_empty_schema_without_workers_is_only_warned_of(queue: Queue) -> None:
-    results = checks(queue.database)
-    assert [name for name, check in results.items() if check.verdict == "failure"] in ([], ["durability"])
-    assert results["workers"] == Check("workers", "warning", "no worker is alive", "pgqueue MODULE")
-    assert {"reachable", "version", "schema", "slots", "notifications", "connections"} <= set(results)
+    found_now = checks(queue.database)
+    assert [name for name, check in found_now.items() if check.verdict == "failure"] in ([], ["durability"])
+    assert found_now["workers"] == Check("workers", "warning", "no worker is alive", "pgqueue MODULE")
+    assert {"reachable", "version", "schema", "slots", "notifications", "connections"} <= set(found_now)
 
 
 def test_a_busy_deployment_is_well(
@@ -45,19 +49,22 @@ def test_a_busy_deployment_is_well(
     postgres_broker.join("default", timeout=10_000)
 
     def look() -> None:
-        results = checks(queue.database)
-        assert {name for name, check in results.items() if check.verdict != "ok"} <= {"durability", "rights"}
-        assert results["workers"].found == "1 worker alive with 8 threads"
+        found_now = checks(queue.database)
+        assert {name for name, check in found_now.items() if check.verdict != "ok"} <= {
+            "durability",
+            "rights",
+        }
+        assert found_now["workers"].found == "1 worker alive with 8 threads"
 
     eventually(look)
 
 
 def test_a_server_that_can_not_be_reached_ends_the_visit() -> None:
     database = Database("postgresql://user:secret@127.0.0.1:1/nothing?connect_timeout=2")
-    results = checks(database)
-    assert list(results) == ["reachable"]
-    assert results["reachable"].verdict == "failure"
-    assert "secret" not in results["reachable"].found
+    found_now = checks(database)
+    assert list(found_now) == ["reachable"]
+    assert found_now["reachable"].verdict == "failure"
+    assert "secret" not in found_now["reachable"].found
 
 
 def test_a_schema_that_is_missing_or_old_ends_the_visit(empty_database_url: str) -> None:
@@ -66,9 +73,9 @@ def test_a_schema_that_is_missing_or_old_ends_the_visit(empty_database_url: str)
         "schema", "failure", "there is no schema 'pgqueue' of ours", "pgqueue migrate"
     )
     schema.upgrade(empty_database_url, revision="pgqueue_0001")
-    results = checks(database)
-    assert results["schema"].found.startswith("pgqueue_0001; this release needs")
-    assert list(results)[-1] == "schema"
+    found_now = checks(database)
+    assert found_now["schema"].found.startswith("pgqueue_0001; this release needs")
+    assert list(found_now)[-1] == "schema"
     database.close()
 
 
@@ -133,7 +140,7 @@ def test_fresh_dead_letters_are_warned_of(queue: Queue) -> None:
 
 
 def test_an_old_transaction_and_its_session_are_named(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "OLD_SNAPSHOT_S", 0.0)
+    monkeypatch.setattr(lookout, "OLD_SNAPSHOT_S", 0.0)
     monkeypatch.setattr(checking, "OLD_IDLE_S", 0.0)
     with queue.connect() as holder:
         holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -141,10 +148,10 @@ def test_an_old_transaction_and_its_session_are_named(queue: Queue, monkeypatch:
         pid = holder.info.backend_pid
 
         def look() -> None:
-            results = checks(queue.database)
-            assert results["snapshots"].remedy == f'psql -c "SELECT pg_terminate_backend({pid})"'
-            assert "pg_current_xact_id" in results["snapshots"].found
-            assert f"session {pid} has been idle in a transaction" in results["idle transactions"].found
+            found_now = checks(queue.database)
+            assert found_now["snapshots"].remedy == f'psql -c "SELECT pg_terminate_backend({pid})"'
+            assert "pg_current_xact_id" in found_now["snapshots"].found
+            assert f"session {pid} has been idle in a transaction" in found_now["idle transactions"].found
 
         eventually(look)
         holder.execute("ROLLBACK")
@@ -174,9 +181,69 @@ def test_a_slot_that_is_not_emptied_and_a_full_ring_are_told(
     assert found(queue, "slots").verdict == "failure"
 
 
+def test_a_worker_that_can_not_be_woken_is_named(queue: Queue) -> None:
+    with queue.connect() as its:
+        queue.owner(its)
+        assert found(queue, "listeners") == Check("listeners", "ok", "every worker can be woken")
+    assert found(queue, "listeners").verdict == "warning"
+    assert found(queue, "listeners").found.startswith("here:1 can't be woken, and polls")
+
+
+def test_a_worker_that_holds_what_it_does_not_run_is_named(queue: Queue) -> None:
+    queue.send("one", "two")
+    owner = queue.owner()
+    first, _ = queue.claimed(owner)
+    assert found(queue, "acks").verdict == "ok"
+    queue.conn.execute("UPDATE pgqueue.leases SET claimed_at = now() - interval '5 minutes'")
+    workers.publish(
+        queue.conn, queue.statements, owner=owner, queues=["default"], actors=[], running_ms={first.id: 1.0}
+    )
+    assert found(queue, "acks").verdict == "warning"
+    assert found(queue, "acks").found.startswith("here:1 has held 1 message for 5 min and runs none")
+
+
+def test_a_worker_whose_threads_are_all_busy_may_hold_more(queue: Queue) -> None:
+    queue.send("one", "two")
+    owner = queue.owner(threads=1)
+    first, _ = queue.claimed(owner)
+    queue.conn.execute("UPDATE pgqueue.leases SET claimed_at = now() - interval '5 minutes'")
+    workers.publish(
+        queue.conn, queue.statements, owner=owner, queues=["default"], actors=[], running_ms={first.id: 1.0}
+    )
+    assert found(queue, "acks").verdict == "ok"
+
+
+def test_a_long_wait_in_a_queue_that_is_served_is_warned_of(queue: Queue) -> None:
+    queue.owner()
+    queue.send("one")
+    assert found(queue, "queues").verdict == "ok"
+    queue.conn.execute("UPDATE pgqueue.messages SET enqueued_at = now() - interval '20 minutes'")
+    assert found(queue, "queues").verdict == "warning"
+    assert "a message has waited in default for 20 min" in found(queue, "queues").found
+
+
+def test_what_has_outlived_its_time_is_told(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    results.store(queue.conn, queue.statements, result=StoredResult("one", b"x", 1000))
+    assert found(queue, "retention").verdict == "ok"
+    (slice_,) = queue.values("SELECT slice FROM pgqueue.results")
+    monkeypatch.setattr(retention, "expired_slices", lambda _: [("results", slice_)])
+    assert found(queue, "retention").found == "1 slice of old results can't be emptied, or no worker does it"
+
+
+def test_a_full_disk_is_found_by_writing_to_it(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(queue, "disk") == Check("disk", "ok", "the server can write files")
+    full = b"DO $$ BEGIN RAISE disk_full USING MESSAGE = 'No space left on device'; END $$"
+    statements = cast("Statements", {"health/spill": full})
+    text = health.disk_is_full(queue.conn, statements)
+    assert text == "No space left on device"
+    monkeypatch.setattr(health, "disk_is_full", lambda *_: text)
+    assert found(queue, "disk").verdict == "failure"
+    assert found(queue, "disk").found == "No space left on device"
+
+
 WELL = health.Server(
     version=180_000, version_text="18.0", fsync=True, full_page_writes=True, synchronous_commit="on", sees_all=True,
-    notify_usage=0.0, connections=10, max_connections=100,
+    notify_usage=0.0, connections=10, max_connections=100, read_only=False, clock_s=0.0,
 )  # fmt: skip
 
 
@@ -190,6 +257,10 @@ WELL = health.Server(
         (replace(WELL, full_page_writes=False), "durability", "failure", "full_page_writes is off"),
         (replace(WELL, synchronous_commit="off"), "durability", "warning", "synchronous_commit is off"),
         (replace(WELL, notify_usage=0.75), "notifications", "failure", "75% full"),
+        (replace(WELL, read_only=True), "writable", "failure", "takes no writes"),
+        (WELL, "writable", "ok", "takes writes"),
+        (WELL, "clock", "warning", "ahead of the server's"),
+        (replace(WELL, clock_s=2e10), "clock", "warning", "behind the server's"),
         (replace(WELL, connections=90), "connections", "warning", "90 of 100 in use"),
     ],
 )
@@ -202,6 +273,6 @@ def test_the_servers_settings_are_judged(
 
 
 def test_a_database_that_does_not_exist_is_one_line(postgres_url: str) -> None:
-    results = checks(Database(with_database(postgres_url, "no_such_database")))
-    assert "no_such_database" in results["reachable"].found
-    assert "\n" not in results["reachable"].found
+    found_now = checks(Database(with_database(postgres_url, "no_such_database")))
+    assert "no_such_database" in found_now["reachable"].found
+    assert "\n" not in found_now["reachable"].found

@@ -29,6 +29,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from pgqueue.common import dq_name, getenv_int, q_name
+from pgqueue.faults import Fault, watch
 from pgqueue.logging import own_logger
 
 from ..middleware import Middleware
@@ -76,7 +77,7 @@ class Metrics:
     """Every metric there is, in a registry of its own."""
 
     def __init__(self) -> None:
-        registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
 
         def counter(name: str, documentation: str) -> Counter:
             return Counter(name, documentation, LABELS, registry=registry)
@@ -100,6 +101,18 @@ class Metrics:
             ),
         )
         self._series: dict[tuple[str, str], Series] = {}
+        faults = Counter(
+            "pgqueue_faults_total",
+            "Faults, each of which is a line in the log, too.",
+            ["fault"],
+            registry=registry,
+        )
+        # From 0 on, or Prometheus would not see the first one as an increase.
+        self._faults = {fault: faults.labels(str(fault)) for fault in Fault}
+
+    def count_fault(self, fault: Fault) -> None:
+        """Count a fault."""
+        self._faults[fault].inc()
 
     def of(self, message: AnyMessage) -> Series:
         """Return the metrics of a message's kind; delayed ones are of the same kind as others."""
@@ -140,6 +153,7 @@ class Prometheus(Middleware):
         # The library has decided when it was imported, which was before the variable was set.
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
         self._metrics = Metrics()
+        watch(self._metrics.count_fault)
         self._broker = broker
 
     def before_enqueue(self, broker: Broker, message: AnyMessage, delay: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Figures of queues for Prometheus, asked of the database when somebody scrapes.
+"""Figures of queues and of their database for Prometheus, asked of the database when somebody scrapes.
 
 A deployment may serve metrics at many places, one for each program; only the one whose connection holds an advisory
 lock exports these, so that sums over all places are right. If it ends, the next scrape of another one takes over.
@@ -18,6 +18,8 @@ from pgqueue.errors import PgQueueError
 from pgqueue.logging import own_logger
 from pgqueue.storage import queues
 from pgqueue.storage.database import Connection, Database, translated
+
+from .database import database_metrics
 
 if TYPE_CHECKING:
     from pgqueue.broker import Broker
@@ -77,19 +79,19 @@ class QueueCollector(Collector):
         """Return the figures; nothing where another place exports them, or while the database can't be asked."""
         with self._lock:
             try:
-                figures = self._measure()
+                metrics = self._measure()
             except PgQueueError as error:
                 self._give_up(error)
                 return []
             self._failing = False
-        return [] if figures is None else list(_metrics(figures))
+        return metrics
 
     def close(self) -> None:
         """Let another place export the figures."""
         with self._lock:
             self._disconnect()
 
-    def _measure(self) -> list[QueueFigures] | None:
+    def _measure(self) -> list[Metric]:
         with translated(self._database):
             if self._conn is None:
                 self._conn = self._database.connect(
@@ -97,7 +99,10 @@ class QueueCollector(Collector):
                 )
             statements = self._database.statements
             self._chosen = self._chosen or queues.try_measure(self._conn, statements)
-            return queues.figures(self._conn, statements, most=self._most) if self._chosen else None
+            if not self._chosen:
+                return []
+            figures = queues.figures(self._conn, statements, most=self._most)
+            return [*_metrics(figures), *database_metrics(self._conn, statements)]
 
     def _give_up(self, error: PgQueueError) -> None:
         self._disconnect()

@@ -8,4 +8,6 @@ SELECT
     pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all,
     pg_notification_queue_usage() AS notify_usage,
     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::integer AS connections,
-    current_setting('max_connections')::integer AS max_connections
+    current_setting('max_connections')::integer AS max_connections,
+    current_setting('transaction_read_only') = 'on' AS read_only,
+    extract(epoch FROM clock_timestamp())::double precision AS clock_s
