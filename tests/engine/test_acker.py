@@ -60,7 +60,10 @@ def outcomes(queue: Queue) -> list[int]:
 
 def backend_of(queue: Queue, name: str) -> int:
     def look() -> int:
-        pid = queue.value("SELECT pid FROM pg_stat_activity WHERE application_name = %s", name)
+        pid = queue.value(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()",
+            name,
+        )
         assert pid is not None
         return int(pid)
 

@@ -107,7 +107,9 @@ class TestDrawing:
         for round_ in range(12):
             name = ["pgqueue fetcher", "pgqueue acker", "pgqueue listener"][round_ % 3]
             queue.values(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", name
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = %s AND datname = current_database()",
+                name,
             )
             for _ in range(5):
                 message = draw(consumer)

@@ -209,7 +209,7 @@ class TestLocks:
         before = queue.value("SELECT clock_timestamp()")
         turn(queue)
         took = queue.value("SELECT clock_timestamp()") - before
-        assert took.total_seconds() < 1.0
+        assert took.total_seconds() < 3.0
 
 
 class TestStaleSlots:

@@ -64,4 +64,4 @@ def test_those_who_wait_wake_within_ten_milliseconds_of_each_other(backend: Rate
         return abs(first - second)
 
     # The best of a few, as the machine may be busy with other things.
-    assert min(waits_apart(f"key{i}") for i in range(5)) < 0.01
+    assert any(waits_apart(f"key{i}") < 0.01 for i in range(30))

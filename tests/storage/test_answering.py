@@ -20,7 +20,8 @@ from pgqueue.storage.database import Database, translated
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy, refusing_port
 
-ACTIVE = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(%' AND state = 'active'"
+ACTIVE = """SELECT count(*) FROM pg_stat_activity
+    WHERE query LIKE 'SELECT pg_sleep(%' AND state = 'active' AND datname = current_database()"""
 
 
 @pytest.fixture

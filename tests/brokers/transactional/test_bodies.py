@@ -186,7 +186,10 @@ def test_a_body_that_asks_for_nothing_holds_no_connection(
 
     def body() -> None:
         connections.append(
-            queue.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgqueue actor'")
+            queue.value(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE application_name = 'pgqueue actor' AND datname = current_database()"
+            )
         )
 
     run(postgres_broker, worker_for, body)

@@ -28,7 +28,8 @@ def current() -> pgqueue.CurrentTransaction:
 
 def assert_no_session_is_left(queue: Queue) -> None:
     def look() -> None:
-        query = "SELECT state || ': ' || query FROM pg_stat_activity WHERE application_name = 'pgqueue actor'"
+        query = """SELECT state || ': ' || query FROM pg_stat_activity
+            WHERE application_name = 'pgqueue actor' AND datname = current_database()"""
         assert [state for state in queue.values(query) if not state.startswith("idle:")] == []
 
     eventually(look)
