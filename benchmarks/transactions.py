@@ -16,8 +16,12 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 
 import asyncpg
+import django
 import psycopg
 import sqlalchemy
+from django import db as django_db
+from django.conf import settings as django_settings
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import orm
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
@@ -178,9 +182,53 @@ def _three(step: Callable[[Any], None], bare: Callable[[], object], send: Callab
     return [lambda: step(None), lambda: step(bare), lambda: step(send)]
 
 
+def django_steps(url: str, bare: Bare, actor: Any, stack: ExitStack) -> list[Step]:
+    """Django's ORM on psycopg, as its cursor runs statements: `actor.send` finds the transaction by `atomic`."""
+    alias = _django_alias(url)
+    connection, transaction = django_db.connections[alias], django_db.transaction
+    stack.callback(connection.close)
+    with connection.cursor() as cursor:
+        cursor.execute(QUICK)
+    text, parameters = bare.named(Placeholder.NAMED)
+
+    def step(more: Callable[[], object] | None) -> None:
+        with transaction.atomic(using=alias):
+            with connection.cursor() as cursor:
+                cursor.execute(INSERT)
+            if more is not None:
+                more()
+
+    def by_hand() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(text, parameters)
+
+    def send() -> None:
+        with pgqueue.transaction(alias):
+            actor.send(1)
+
+    return _three(step, by_hand, send)
+
+
+def _django_alias(url: str) -> str:
+    """Configure Django for one database."""
+    given = conninfo_to_dict(url)
+    options = {name: value for name, value in given.items() if name not in _DJANGO_NAMES}
+    database = {_DJANGO_NAMES[name]: value for name, value in given.items() if name in _DJANGO_NAMES}
+    engine = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": options, **database}
+    if not django_settings.configured:
+        django_settings.configure(DATABASES={"default": engine})
+        django.setup()
+    return "default"
+
+
+#: What Django calls the parts of a URL.
+_DJANGO_NAMES = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+
+
 LIBRARIES: dict[str, Callable[..., list[Step]]] = {
     "psycopg": psycopg_steps,
     "asyncpg": asyncpg_steps,
+    "Django": django_steps,
     **{
         f"SQLAlchemy, {driver}{', session' if session else ''}": lambda *args, driver=driver, session=session: (
             sqlalchemy_steps(*args, driver=driver, session=session)

@@ -243,13 +243,14 @@ def actor(
 
     Raises:
       ValueError: The queue can't be called so, the broker has no such option, or it has an actor of that name.
+      TypeError: It is no function, or an option is nothing that its middleware could go by.
     """
 
     def decorate(fn: Callable[..., Any]) -> Actor[Any, Any]:
+        name = _check_function(fn, actor_name)
         _check_queue_name(queue_name)
         home = broker or get_broker()
         _check_options(home, options)
-        name = actor_name or fn.__name__
         return actor_class(
             fn,
             broker=home,
@@ -289,3 +290,18 @@ def _check_options(broker: Broker, options: dict[str, Any]) -> None:
             f"The broker knows no actor option {', '.join(map(repr, unknown))}. "
             "Is the middleware that brings it missing?"
         )
+    for middleware in broker.middleware:
+        check = getattr(middleware, "check_actor_options", None)
+        if check is not None:
+            check(options)
+
+
+def _check_function(fn: Any, actor_name: str | None) -> str:
+    """The name of the actor that a function will be."""
+    if not callable(fn):
+        hint = f" A name is given as @actor(actor_name={fn!r})." if isinstance(fn, str) else ""
+        raise TypeError(f"@actor makes a function an actor, not {fn!r}; options are given by name.{hint}")
+    name = actor_name or getattr(fn, "__name__", None)
+    if not isinstance(name, str):
+        raise TypeError(f"{fn!r} has no name that its actor could have: give it one, @actor(actor_name=...).")
+    return name

@@ -148,7 +148,10 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
           NotImplementedError: There are completion callbacks, and one of the children is a group.
         """
         delay = None if delay is None else to_millis(delay)
-        children = self._with_callbacks() if self.completion_callbacks else self.children
+        children = self.children
+        if self.completion_callbacks:
+            barrier, children = self._with_callbacks()
+            barrier.create_with_sends(len(children))
         for composed, messages in _neighbours(children):
             if composed is not None:
                 composed.run(delay=delay)
@@ -157,14 +160,12 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
         return self
 
     async def run_async(self, *, delay: int | timedelta | None = None) -> group:
-        """As :meth:`run`, for a coroutine: its event loop goes on meanwhile.
-
-        Only the barrier of completion callbacks is made in a thread, because rate limiters have no other way.
-        """
+        """As :meth:`run`, for a coroutine: its event loop goes on meanwhile."""
         delay = None if delay is None else to_millis(delay)
-        children = (
-            await asyncio.to_thread(self._with_callbacks) if self.completion_callbacks else self.children
-        )
+        children = self.children
+        if self.completion_callbacks:
+            barrier, children = self._with_callbacks()
+            await barrier.create_with_sends_async(len(children))
         for composed, messages in _neighbours(children):
             if composed is not None:
                 await composed.run_async(delay=delay)
@@ -249,7 +250,7 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
         backend = self.broker.get_results_backend()
         return await child.get_result_async(backend=backend, block=True, timeout=timeout)
 
-    def _with_callbacks(self) -> list[Child]:
+    def _with_callbacks(self) -> tuple[Barrier, list[Child]]:
         middleware = self._callbacks_middleware()
         run_id = str(uuid4())
         options = {
@@ -257,9 +258,7 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
             "group_completion_callbacks": self.completion_callbacks,
         }
         children = [_with_options(child, options) for child in self.children]
-        barrier = Barrier(middleware.rate_limiter_backend, run_id, ttl=middleware.barrier_ttl)
-        barrier.create(len(children))
-        return children
+        return Barrier(middleware.rate_limiter_backend, run_id, ttl=middleware.barrier_ttl), children
 
     def _callbacks_middleware(self) -> Any:
         # By its attributes: the class lives in a layer above this one.

@@ -106,6 +106,11 @@ class Message(Generic[R_co]):
         message_id: str | None = None,
         message_timestamp: int | None = None,
     ) -> None:
+        if kwargs is None or options is None:
+            raise TypeError(
+                f"A message for actor {actor_name!r} needs dictionaries of keyword arguments and options: {{}} for "
+                "none, not None. actor.message(...) makes them."
+            )
         # All at once: setting seven fields of a frozen object one by one takes three times as long.
         fields = {
             "queue_name": queue_name,

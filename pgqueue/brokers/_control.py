@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from ..common import q_name
+from collections.abc import Callable
+from typing import TypeVar
+
 from ..message import Cancellation
 from ..operations import cancelling, pausing
 from ..storage.database import Database
+from ._asking import checked_id, checked_queue, patiently
 
 __all__ = ["QueueControl"]
+
+T = TypeVar("T")
 
 
 class QueueControl:
     """Orders that hold for all workers of the database, until they are taken back. From any process and thread.
 
-    All methods raise `DatabaseUnavailable` if the database can't be reached, and `StatementTimedOut` if it takes
-    longer than five seconds.
+    All methods raise `ConnectionClosed` if the database can't be reached, several times, and `StatementTimedOut` if it
+    takes longer than five seconds. Where a connection was lost at the very commit, what was done just now may be
+    answered as if it had been done before.
     """
 
     database: Database
@@ -29,34 +35,55 @@ class QueueControl:
         Parameters:
           timeout: Milliseconds to wait for the answer of the worker that holds it. 0 only asks.
         """
-        return cancelling.cancel(self.database, message_id, wait_s=timeout / 1000)
+        id_ = checked_id(message_id, "cancel")
+        return _told(lambda: cancelling.cancel(self.database, id_, wait_s=timeout / 1000))
 
     def pause_queue(self, queue_name: str) -> bool:
         """Have no worker begin a message of a queue, until `resume_queue`; False if it was paused already.
 
         Workers obey within a second; what runs goes on to its end. Sending goes on.
         """
-        return pausing.pause(self.database, "queue", q_name(queue_name))
+        name = checked_queue(queue_name, "pause_queue")
+        return _told(lambda: pausing.pause(self.database, "queue", name))
 
     def resume_queue(self, queue_name: str) -> bool:
         """Let a queue go on; False if it was not paused."""
-        return pausing.resume(self.database, "queue", q_name(queue_name))
+        name = checked_queue(queue_name, "resume_queue")
+        return _told(lambda: pausing.resume(self.database, "queue", name))
 
     def pause_actor(self, actor_name: str) -> bool:
         """Have no worker begin a message of an actor, until `resume_actor`; False if it was paused already.
 
         Workers put the actor's messages aside as they meet them, so that others in the queue go on.
         """
-        return pausing.pause(self.database, "actor", actor_name)
+        name = _checked_actor(actor_name, "pause_actor")
+        return _told(lambda: pausing.pause(self.database, "actor", name))
 
     def resume_actor(self, actor_name: str) -> bool:
         """Let an actor go on, with its messages in their order; False if it was not paused."""
-        return pausing.resume(self.database, "actor", actor_name)
+        name = _checked_actor(actor_name, "resume_actor")
+        return _told(lambda: pausing.resume(self.database, "actor", name))
 
     def get_paused_queues(self) -> set[str]:
         """The names of the queues that are paused."""
-        return {pause.name for pause in pausing.paused(self.database) if pause.kind == "queue"}
+        return self._paused("queue")
 
     def get_paused_actors(self) -> set[str]:
         """The names of the actors that are paused."""
-        return {pause.name for pause in pausing.paused(self.database) if pause.kind == "actor"}
+        return self._paused("actor")
+
+    def _paused(self, kind: str) -> set[str]:
+        return {pause.name for pause in _told(lambda: pausing.paused(self.database)) if pause.kind == kind}
+
+
+def _told(tell: Callable[[], T]) -> T:
+    return patiently(tell, what="Not done")
+
+
+def _checked_actor(actor_name: object, method: str) -> str:
+    if not isinstance(actor_name, str):
+        hint = "actor.actor_name" if hasattr(actor_name, "actor_name") else '"name"'
+        raise TypeError(
+            f"{method}() takes the name of an actor, not {actor_name!r}: broker.{method}({hint})."
+        )
+    return actor_name

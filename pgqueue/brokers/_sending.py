@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from random import uniform
 from typing import TYPE_CHECKING
 
-from ..errors import BrokerConnectionError, ConnectionClosed, SchemaOutdated
-from ..logging import own_logger
+from ..errors import BrokerConnectionError, SchemaOutdated
 from ..storage import messages
 from ..storage.calls import Call, perform_async, run, run_async
 from ..storage.messages import NewMessage
 from ..storage.registers import channel, idle_cell, idle_register
 from ..transactions.joining import Joiner
+from ._asking import ATTEMPTS, pause_after
 from ._outgoing import Encoded, announcement
 
 if TYPE_CHECKING:
@@ -29,13 +28,8 @@ __all__ = ["Sender"]
 #: Seconds within which the statement of a send must be answered, before it is tried over another connection.
 ANSWER_S = 15.0
 
-#: How often a send is tried over lost connections, and the seconds between two tries.
-SEND_ATTEMPTS, SEND_RETRY_S = 6, 0.25
-
 #: The most messages, and bytes of them, of one statement. More are several statements, in one transaction.
 MOST_MESSAGES, MOST_BYTES = 100_000, 128 * 1024 * 1024
-
-logger = own_logger(__name__)
 
 
 class Sender:
@@ -56,14 +50,14 @@ class Sender:
           ConnectionClosed: The database could not be reached, several times.
         """
         began = time.monotonic()
-        for attempt in range(SEND_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             try:
                 rows = self.rows(encoded, delay)
                 # The commit of the last attempt may have been all that its connection did.
                 if attempt == 0 or not self._was_sent(rows[-1], began):
                     self.write_rows(rows, announce=announcement(delay))
             except BrokerConnectionError as error:
-                time.sleep(_pause_after(error, attempt))
+                time.sleep(pause_after(error, attempt, what="Not sent"))
             except SchemaOutdated:
                 self.forget()
                 raise
@@ -73,13 +67,13 @@ class Sender:
     async def send_async(self, encoded: Sequence[Encoded], delay: int | None) -> None:
         """The same, for a coroutine."""
         began = time.monotonic()
-        for attempt in range(SEND_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             try:
                 rows = await self.rows_async(encoded, delay)
                 if attempt == 0 or not await self._was_sent_async(rows[-1], began):
                     await self.write_rows_async(rows, announce=announcement(delay))
             except BrokerConnectionError as error:
-                await asyncio.sleep(_pause_after(error, attempt))
+                await asyncio.sleep(pause_after(error, attempt, what="Not sent"))
             except SchemaOutdated:
                 self.forget()
                 raise
@@ -228,11 +222,3 @@ def _idle_cells(rows: Sequence[NewMessage]) -> list[int | None]:
     for cell, place in chosen.items():
         cells[place] = cell
     return cells
-
-
-def _pause_after(error: BrokerConnectionError, attempt: int) -> float:
-    """The seconds until the next attempt; raises after the last."""
-    logger.debug("Attempt %d to send: %s", attempt + 1, error)
-    if attempt + 1 == SEND_ATTEMPTS:
-        raise ConnectionClosed(f"Not sent, after {SEND_ATTEMPTS} attempts: {error}") from error
-    return SEND_RETRY_S * attempt * uniform(0.5, 1.0)  # noqa: S311  (spreads load, keeps no secret)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..broker import Broker
 from ..errors import BrokerConnectionError
 from ..faults import Fault
+from ..storage.calls import run
 from ..storage.messages import Arrival, NewMessage
 from ._outgoing import Encoded
 from ._postgres_consumer import running_owner
@@ -15,10 +16,13 @@ from ._postgres_consumer import running_owner
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from ..engine.actor_transaction import ActorTransaction
     from ..engine.settlement import OpenSettlements
     from ..message import Message
-    from ..storage.database import Connection
+    from ..storage.calls import Call
+    from ..storage.database import Connection, Database
     from ..storage.results import StoredResult
+    from ..transactions import AsyncTarget, Target
     from ._sending import Sender
 
 __all__ = ["SettlingBroker"]
@@ -27,9 +31,16 @@ __all__ = ["SettlingBroker"]
 class SettlingBroker(Broker):
     """A broker that collects what belongs to the end of a message. From all threads."""
 
+    database: Database
     max_message_size: int | None
     _settlements: OpenSettlements
     _sender: Sender
+
+    if TYPE_CHECKING:
+
+        def _admitted_target(self) -> Target | None: ...
+        async def _admitted_async_target(self) -> AsyncTarget | None: ...
+        def _actor_transaction(self) -> ActorTransaction | None: ...
 
     def store_with_ack(self, result: StoredResult) -> bool:
         """Store a result with the ack of the message that this thread settles; False if it settles none."""
@@ -51,6 +62,32 @@ class SettlingBroker(Broker):
         if settlement is None:
             return False
         settlement.add_arrival(Arrival(key, ttl, lambda: self._follow_ups(messages)))
+        return True
+
+    def run_with_sends(self, call: Call) -> bool:
+        """Run a statement in the application's transaction, or the body's, to which a message sent here would belong.
+
+        Returns:
+          Whether there is one. Where a message is being settled there is not: what is sent there commits with its end.
+        """
+        if (target := self._admitted_target()) is not None:
+            self._sender.joiner.write(target, call)
+        elif self._settlements.current is None and (transaction := self._actor_transaction()) is not None:
+            run(transaction.connection, self.database.statements, call)
+        else:
+            return False
+        return True
+
+    async def run_with_sends_async(self, call: Call) -> bool:
+        """The same, for a coroutine."""
+        target = await self._admitted_async_target()
+        if target is None:
+            return (
+                self._settlements.current is None
+                and self._actor_transaction() is not None
+                and (self.run_with_sends(call))
+            )
+        await self._sender.joiner.write_async(target, call)
         return True
 
     def _follow_ups(self, messages: Sequence[Message[Any]]) -> list[NewMessage]:

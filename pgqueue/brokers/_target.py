@@ -13,6 +13,9 @@ VARIABLES = ("PGQUEUE_URL", "DATABASE_URL")
 #: Where workers find one of their own.
 WORKER_VARIABLE = "PGQUEUE_WORKER_URL"
 
+#: Where a pooler's mode is looked for.
+POOLER_VARIABLE = "PGQUEUE_POOLER"
+
 
 def resolve(url: str | Callable[[], str] | None) -> str | Callable[[], str]:
     """A URL that the driver takes, or a function that answers one, for the bundled server by starting it.
@@ -34,6 +37,21 @@ def resolve_worker(url: str | Callable[[], str] | None) -> str | Callable[[], st
     """The same for the own connections of workers; None if they go where all others go."""
     url = url or os.environ.get(WORKER_VARIABLE)
     return None if url is None else resolve(url)
+
+
+def keeps_sessions(pooler: str | None) -> bool:
+    """Whether a pooler on the way leaves its clients their sessions; in doubt it does not.
+
+    Raises:
+      ValueError: Poolers have no such mode.
+    """
+    mode = pooler or os.environ.get(POOLER_VARIABLE) or "transaction"
+    if mode not in {"session", "transaction"}:
+        raise ValueError(
+            f"A pooler works in mode 'session' or 'transaction', not {mode!r}: PostgresBroker(pooler=...) or "
+            f"{POOLER_VARIABLE}."
+        )
+    return mode == "session"
 
 
 class _Embedded:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from ..broker import Consumer
 from ..common import dq_name, getenv_int, q_name
@@ -24,17 +24,18 @@ from ..errors import QueueJoinTimeout, SchemaOutdated, TargetMismatch
 from ..message import MessageStatus
 from ..storage import queues
 from ..storage.async_database import AsyncDatabase
-from ..storage.database import REQUIRED_REVISION, Database
+from ..storage.database import REQUIRED_REVISION, Connection, Database
 from ..storage.messages import NewMessage
 from ..storage.revision import current_revision
 from ..transactions import AsyncTarget, Target
 from ..transactions.scope import ambient_target, block_target, is_outside
+from ._asking import checked_id, checked_queue, patiently
 from ._control import QueueControl
 from ._outgoing import Encoded, as_sent, check_delay
 from ._postgres_consumer import PostgresConsumer
 from ._sending import Sender
 from ._settling import SettlingBroker
-from ._target import resolve, resolve_worker
+from ._target import keeps_sessions, resolve, resolve_worker
 
 if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresBroker"]
 
+T = TypeVar("T")
+
 
 class PostgresBroker(QueueControl, SettlingBroker):
     """Keeps messages, results and rate limits in one PostgreSQL database.
@@ -62,6 +65,8 @@ class PostgresBroker(QueueControl, SettlingBroker):
       worker_url: Where the own connections of workers go, if ``url`` leads to a pooler in transaction mode: they need
         sessions. As ``url``; None: the environment's ``PGQUEUE_WORKER_URL``, or ``url``.
       pool: A psycopg pool to use in the place of an own one. Workers open three connections besides.
+      pooler: How a pooler on the way works: one in mode ``session`` leaves workers their sessions, so that they need no
+        ``worker_url``. None: the environment's ``PGQUEUE_POOLER``, or the worst, for the mode can't be seen.
       schema: The schema that holds the tables; several in one database are independent. None: the environment's
         ``PGQUEUE_SCHEMA``, then ``pgqueue``.
       middleware: None for one of each default middleware.
@@ -95,6 +100,7 @@ class PostgresBroker(QueueControl, SettlingBroker):
         pool: ConnectionPool[Any] | None = None,
         schema: str | None = None,
         middleware: Iterable[Middleware] | None = None,
+        pooler: Literal["transaction", "session"] | None = None,
         max_connections: int = 20,
         prepare_threshold: int | None = 5,
         dead_message_ttl: int | None = None,
@@ -111,6 +117,7 @@ class PostgresBroker(QueueControl, SettlingBroker):
             max_connections=max_connections,
             prepare_threshold=prepare_threshold,
             direct_url=resolve_worker(worker_url),
+            keeps_sessions=keeps_sessions(pooler),
         )
         self.mailbox = Mailbox(self.database)
         self.actor_transactions = ActorTransactions(self.database, warn_after_s=transaction_warning_s)
@@ -153,14 +160,14 @@ class PostgresBroker(QueueControl, SettlingBroker):
 
     def get_queue_message_counts(self, queue_name: str) -> tuple[int, int, int]:
         """Count a queue's messages: ready or in progress, delayed, dead."""
-        with self.database.connection() as conn:
-            counts = queues.counts(conn, self.database.statements, queue_name=q_name(queue_name))
+        name = checked_queue(queue_name, "get_queue_message_counts")
+        counts = self._ask(lambda conn: queues.counts(conn, self.database.statements, queue_name=name))
         return counts.ready + counts.leased, counts.scheduled, counts.dead
 
     def flush(self, queue_name: str) -> None:
         """Drop a queue's messages, delayed ones and dead letters included; those in progress go on."""
-        with self.database.connection() as conn:
-            queues.flush(conn, self.database.statements, queue_name=q_name(queue_name))
+        name = checked_queue(queue_name, "flush")
+        self._ask(lambda conn: queues.flush(conn, self.database.statements, queue_name=name))
 
     def join(
         self,
@@ -181,24 +188,33 @@ class PostgresBroker(QueueControl, SettlingBroker):
 
         Raises:
           QueueJoinTimeout: It took longer.
+          ConnectionClosed: The database could not be reached, several times.
         """
+        name = checked_queue(queue_name, "join")
         deadline = None if timeout is None else time.monotonic() + timeout / 1000
         pause_s = 0.002
-        while self._is_busy(q_name(queue_name)):
+        while self._ask(lambda conn: queues.busy(conn, self.database.statements, queue_name=name)):
             left_s = None if deadline is None else deadline - time.monotonic()
             if left_s is not None and left_s <= 0:
                 raise QueueJoinTimeout(f"Queue {queue_name!r} still has messages after {timeout} ms.")
             time.sleep(pause_s if left_s is None else min(pause_s, left_s))
             pause_s = min(pause_s * 1.5, interval / 1000)
 
-    def _is_busy(self, queue_name: str) -> bool:
-        with self.database.connection() as conn:
-            return queues.busy(conn, self.database.statements, queue_name=queue_name)
+    def _ask(self, look: Callable[[Connection], T]) -> T:
+        """What may be asked twice: over connections that are lost meanwhile."""
+
+        def ask() -> T:
+            with self.database.connection() as conn:
+                return look(conn)
+
+        return patiently(ask, what="Not answered")
 
     def get_message_status(self, message_id: str) -> MessageStatus:
         """Tell where a message is, by its id."""
-        with self.database.connection() as conn:
-            return MessageStatus(queues.status(conn, self.database.statements, message_id=message_id))
+        id_ = checked_id(message_id, "get_message_status")
+        return MessageStatus(
+            self._ask(lambda conn: queues.status(conn, self.database.statements, message_id=id_))
+        )
 
     # ── sending ───────────────────────────────────────────────────────────────────────────────────
 

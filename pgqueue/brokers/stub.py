@@ -12,6 +12,7 @@ from .._queue import Queue
 from ..broker import Broker, Consumer, MessageProxy
 from ..common import current_millis, dq_name, q_name
 from ..errors import QueueJoinTimeout, QueueNotFound
+from ._asking import checked_queue
 from ._stub_consumer import StubConsumer, exception_of
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ class StubBroker(Broker):
 
     def flush(self, queue_name: str) -> None:
         """Drop the messages of a queue and its delay queue; its dead letters stay until `flush_all`."""
-        for name in (q_name(queue_name), dq_name(queue_name)):
+        queue_name = checked_queue(queue_name, "flush")
+        for name in (queue_name, dq_name(queue_name)):
             self._empty(self._queue(name))
 
     def flush_all(self) -> None:
@@ -122,6 +124,7 @@ class StubBroker(Broker):
           QueueNotFound: The queue is not declared.
           QueueJoinTimeout: It took longer.
         """
+        checked_queue(queue_name, "join")
         deadline = None if timeout is None else time.monotonic() + timeout / 1000
         ready, delayed = self._queue(q_name(queue_name)), self._queue(dq_name(queue_name))
         while not _is_done(ready, delayed):

@@ -78,6 +78,7 @@ def main(arguments: argparse.Namespace | Sequence[str] | None = None) -> int:
     Parameters:
       arguments: The words after the program's name (default: this process's), or a worker's parsed arguments.
     """
+    _open_standard_streams()
     if isinstance(arguments, argparse.Namespace):
         return _run(_load("worker"), arguments)
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -85,6 +86,24 @@ def main(arguments: argparse.Namespace | Sequence[str] | None = None) -> int:
         parser = _command_parser(words[0])
         return _run(_load(words[0]), parser.parse_intermixed_args(words[1:]))
     return _run(_load("worker"), make_argument_parser().parse_intermixed_args(words))
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where a standard stream is closed.
+
+    Whatever is opened next would have its number, and everybody's output would go there: into a connection, perhaps.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            mode = "r" if number == 0 else "w"
+            # For as long as the process lives.
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def make_argument_parser() -> argparse.ArgumentParser:

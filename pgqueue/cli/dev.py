@@ -13,7 +13,8 @@ import sys
 from types import FrameType
 
 from .. import schema
-from ..storage.database import Database, redacted, translated
+from ..storage.database import Database, translated
+from ..storage.urls import redacted
 from .target import add_target_arguments, running, target_schema, target_url
 
 __all__ = ["add_arguments", "run"]

@@ -3,8 +3,9 @@
 import argparse
 
 from .. import schema
-from ..storage.database import Database, redacted, translated
+from ..storage.database import Database, translated
 from ..storage.roles import grants
+from ..storage.urls import redacted
 from .target import add_target_arguments, running, target_schema, target_url
 
 __all__ = ["add_arguments", "run"]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ..composition import group
 from ..errors import PgQueueError, ResultError
 from ..storage import outcomes
-from ..storage.database import redacted
+from ..storage.urls import redacted
 from .interruption import Interruption
 from .pages import FINISHED, Page, PageServer, find_pages, python_library
 from .place import Place, server, server_version, tables

@@ -16,7 +16,8 @@ from .. import embedded, schema
 from ..brokers.postgres import PostgresBroker
 from ..errors import PermissionDenied
 from ..storage import revision
-from ..storage.database import Database, redacted, translated
+from ..storage.database import Database, translated
+from ..storage.urls import redacted
 
 __all__ = ["Place", "opened", "server", "server_version", "tables"]
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..storage import pauses
+from ..storage import messages
 from ..storage.messages import ClaimedMessage
 from .acker import GIVE_BACK_S, give_back
 
@@ -62,6 +62,6 @@ class Aside:
     def _park(self, group: list[ClaimedMessage]) -> None:
         database, leases = self._session.database, self._session.leases
         with database.bounded(GIVE_BACK_S) as conn:
-            pauses.park(conn, database.statements, owner=group[0].lease.owner, messages=group)
+            messages.requeue(conn, database.statements, owner=group[0].lease.owner, messages=group, park=True)
         leases.count_off(group)
         leases.drop(group)

@@ -11,9 +11,10 @@ from ..faults import Fault
 from ..logging import own_logger
 from ..maintenance.duty import Duty
 from ..maintenance.promoter import Promoter
-from ..storage.database import Connection, Database, has_session, is_lost, redacted, translated
+from ..storage.database import Connection, Database, has_session, is_lost, translated
 from ..storage.orders import ORDERS
 from ..storage.registers import channel
+from ..storage.urls import redacted
 from .backoff import Backoff
 from .control import Control
 from .presence import Presence

@@ -51,10 +51,11 @@ class Runner:
         """Run messages until none is left, those that they send included; return how many.
 
         Parameters:
-          delayed: Whether to run those that are not due yet.
+          delayed: Whether to run those that are not due yet, retries among them.
 
         Raises:
-          Exception: What the first actor that failed has raised, after the hooks have heard of it.
+          Exception: What the first attempt that failed has raised, `Retry` excepted, after the hooks have heard of it:
+            where the message has retries left, the next one waits then, as a delayed message. The rest was not run.
         """
         count = 0
         token = is_inline.set(True)

@@ -77,11 +77,12 @@ class PGQueue:
     def run_messages(self, *, delayed: bool = False) -> int:
         """Run what was sent, here and now, until nothing is left: for tests. Return how many messages were run.
 
-        The first actor that fails ends it with its exception. Messages that are not committed yet are run, too, if
-        their session is the present one.
+        The first attempt that fails ends it with its exception; where the message has retries left, the next one waits
+        then, and is run by a further call with ``delayed``. `Retry` ends nothing. Messages that are not committed yet
+        are run, too, if their session is the present one.
 
         Parameters:
-          delayed: Whether to run those that are not due yet.
+          delayed: Whether to run those that are not due yet, retries among them.
         """
         return Runner(self.broker).run(delayed=delayed)
 

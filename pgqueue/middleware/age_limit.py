@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgqueue.common import current_millis
 from pgqueue.logging import own_logger
 
+from ._options import check_duration
 from .middleware import Middleware, SkipMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgqueue.broker import Broker, MessageProxy
 
 __all__ = ["AgeLimit"]
@@ -30,6 +33,10 @@ class AgeLimit(Middleware):
     def actor_options(self) -> set[str]:
         """``max_age``, in milliseconds."""
         return {"max_age"}
+
+    def check_actor_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse what is no span of time."""
+        check_duration(options, "max_age")
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Fail and skip a message that is past its age limit."""

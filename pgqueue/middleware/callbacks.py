@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from pgqueue.common import error_text
 
+from ._options import check_actor
 from .middleware import Middleware
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgqueue.broker import Broker, MessageProxy
 
 __all__ = ["Callbacks"]
@@ -25,6 +28,11 @@ class Callbacks(Middleware):
     def actor_options(self) -> set[str]:
         """``on_success`` and ``on_failure``, names of actors."""
         return {"on_success", "on_failure"}
+
+    def check_actor_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse what names no actor."""
+        check_actor(options, "on_success")
+        check_actor(options, "on_failure")
 
     def after_process_message(
         self,

@@ -46,6 +46,9 @@ class Middleware:
         """The names of the options that this middleware adds to actors."""
         return set()
 
+    def check_actor_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse, by raising, what can't be meant; called where an actor is declared, with all of its options."""
+
     @property
     def forks(self) -> list[Callable[[], int | None]]:
         """Functions of a module's top level that the command line runs, each in a process of its own."""

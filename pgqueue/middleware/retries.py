@@ -11,10 +11,11 @@ from pgqueue.errors import Retry
 from pgqueue.logging import own_logger
 from pgqueue.threading import Cancelled
 
+from ._options import check_actor, check_duration, check_number
 from .middleware import Middleware
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pgqueue.broker import Broker, MessageProxy
 
@@ -118,6 +119,25 @@ class Retries(Middleware):
     def actor_options(self) -> set[str]:
         """The constructor's; ``throws``, exceptions that end it at once; ``on_retry_exhausted``, an actor."""
         return {"max_retries", "min_backoff", "max_backoff", "retry_when", "throws", "on_retry_exhausted"}
+
+    def check_actor_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse what no retry could go by."""
+        check_number(options, "max_retries", expected="a number of retries, or None for any number,")
+        check_duration(options, "min_backoff")
+        check_duration(options, "max_backoff")
+        check_actor(options, "on_retry_exhausted")
+        if not callable(options.get("retry_when") or is_expected):
+            raise TypeError(
+                f"The actor option retry_when is {options['retry_when']!r}: a function of the number of retries so far "
+                "and the exception is expected."
+            )
+        try:
+            isinstance(None, options.get("throws") or ())
+        except TypeError:
+            raise TypeError(
+                f"The actor option throws is {options['throws']!r}: a class of exceptions, or a tuple of them, "
+                "is expected."
+            ) from None
 
     def after_process_message(
         self,

@@ -23,9 +23,12 @@ from pgqueue.threading import (
     supported_platforms,
 )
 
+from ._options import check_duration
 from .middleware import Middleware
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgqueue.broker import Broker, MessageProxy
 
 __all__ = ["DEFAULT_TIME_LIMIT", "TimeLimit", "TimeLimitExceeded"]
@@ -78,6 +81,10 @@ class TimeLimit(Middleware):
     def actor_options(self) -> set[str]:
         """``time_limit``, in milliseconds."""
         return {"time_limit"}
+
+    def check_actor_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse what is no span of time."""
+        check_duration(options, "time_limit")
 
     def after_process_boot(self, broker: Broker) -> None:
         """Start to watch the deadlines, or warn that nothing can be interrupted here."""

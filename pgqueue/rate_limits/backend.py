@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,17 @@ class RateLimiterBackend:
           Whether that will be done. Most stores can't; then the caller arrives by himself.
         """
         return False
+
+    def add_with_sends(self, key: str, value: int, ttl: int) -> bool:
+        """As `add`, in the transaction to which a message would belong that is sent here and now, if there is one.
+
+        For keys that nobody else knows yet: they are not locked.
+        """
+        return self.add(key, value, ttl)
+
+    async def add_with_sends_async(self, key: str, value: int, ttl: int) -> bool:
+        """The same, for a coroutine."""
+        return await asyncio.to_thread(self.add, key, value, ttl)
 
     def wait(self, key: str, timeout: int | None) -> bool:
         """Wait until somebody calls `wait_notify` for the key, or has done so within its ``ttl``.

@@ -24,6 +24,14 @@ class Barrier:
         """Set the barrier up for that many parties; return False if it exists already."""
         return self.backend.add(self.key, parties, self.ttl)
 
+    def create_with_sends(self, parties: int) -> bool:
+        """As `create`, in the transaction of the messages that are sent here: undone with them."""
+        return self.backend.add_with_sends(self.key, parties, self.ttl)
+
+    async def create_with_sends_async(self, parties: int) -> bool:
+        """The same, for a coroutine."""
+        return await self.backend.add_with_sends_async(self.key, parties, self.ttl)
+
     def wait(self, *, block: bool = True, timeout: int | None = None) -> bool:
         """Arrive, and unless told otherwise wait for the others.
 

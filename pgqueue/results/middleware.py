@@ -8,8 +8,11 @@ from pgqueue.errors import ActorNotFound, PgQueueError
 from pgqueue.faults import Fault
 from pgqueue.logging import own_logger
 from pgqueue.middleware import Middleware
+from pgqueue.middleware._options import check_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgqueue.broker import Broker, MessageProxy
 
     from .backend import ResultBackend
@@ -42,6 +45,10 @@ class Results(Middleware):
     def actor_options(self) -> set[str]:
         """``store_results``, and ``result_ttl`` in milliseconds."""
         return {"store_results", "result_ttl"}
+
+    def check_actor_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse what is no span of time."""
+        check_duration(options, "result_ttl")
 
     def after_process_message(
         self,

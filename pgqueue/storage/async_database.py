@@ -11,7 +11,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from .answering import AnsweringAsyncConnection
-from .database import CONNECT_TIMEOUT_S, PATIENCE_S, Database, is_pooled, translated
+from .database import CONNECT_TIMEOUT_S, PATIENCE_S, Database, translated
 
 AsyncConnection: TypeAlias = "psycopg.AsyncConnection[Any]"
 
@@ -75,7 +75,7 @@ class AsyncDatabase:
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
         async with await AnsweringAsyncConnection.connect(url, autocommit=True, **options) as first:
             found = await (await first.execute(self._database.ask_process, prepare=False)).fetchone()
-            if is_pooled(first, found):
+            if self._database.is_pooled(first, found):
                 self._database.prepare_threshold = None
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             url,

@@ -1,20 +1,18 @@
 """Connections to one database and schema, and the only place where the driver's errors become ours."""
 
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import psycopg
-from psycopg import conninfo, errors
-from psycopg.pq import Conninfo, Format
+from psycopg import errors
+from psycopg.pq import Format
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import (
-    BrokerNotConfigured,
     DatabaseUnavailable,
     PermissionDenied,
     SchemaOutdated,
@@ -22,6 +20,7 @@ from ..errors import (
 )
 from .answering import AnsweringConnection
 from .statements import Compiled, Statements
+from .urls import conninfo_of_pool, redacted, settings_of
 
 Connection: TypeAlias = "psycopg.Connection[Any]"
 
@@ -68,9 +67,9 @@ KEEPALIVES: Mapping[str, int] = {
     "tcp_user_timeout": 11_000,
 }
 
-_NO_URL = (
-    "The database URL is not one: expected postgresql://user@host:port/database, libpq's key=value settings, or "
-    "embedded:"
+_READ_ONLY = (
+    "{} takes no writes here: it is a standby, or the role or the database is set to read only. Let the URL lead to "
+    "the primary (several hosts, and target_session_attrs=read-write), or reset default_transaction_read_only."
 )
 
 _LOST = (
@@ -98,6 +97,7 @@ class Database:
       application_name: What the server lists the own pool's connections as.
       direct_url: Where a worker's own connections go, which need a session each, if ``url`` leads to a pooler.
       patience_s: Within how many seconds a statement of the own pool must be answered.
+      keeps_sessions: Whether a pooler on the way gives each of its clients a session of the server's own.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class Database:
         application_name: str = "pgqueue",
         direct_url: str | Callable[[], str] | None = None,
         patience_s: float = PATIENCE_S,
+        keeps_sessions: bool = False,
     ) -> None:
         self.statements = Statements(schema)
         self.schema = schema
@@ -124,6 +125,7 @@ class Database:
         self._application_name = application_name
         self._direct_url = direct_url
         self._patience_s = patience_s
+        self._keeps_sessions = keeps_sessions
         self._lock = threading.Lock()
 
     @property
@@ -136,7 +138,7 @@ class Database:
         """The URL; asking starts the bundled server if it is one."""
         if self._url is None:
             assert self._given_pool is not None  # noqa: S101  (the broker refuses to make one without either)
-            self._url = _conninfo_of_pool(self._given_pool)
+            self._url = conninfo_of_pool(self._given_pool)
         if callable(self._url):
             self._url = self._url()
         return self._url
@@ -150,12 +152,23 @@ class Database:
             prepare_threshold=self.prepare_threshold,
             application_name=application_name,
             patience_s=float("inf"),
+            keeps_sessions=self._keeps_sessions,
         )
 
     @property
     def ask_process(self) -> bytes:
         """The question for `is_pooled`."""
         return self.statements["sessions/own_process"]
+
+    def is_pooled(
+        self, connection: "Connection | psycopg.AsyncConnection[Any]", found: tuple[int] | None
+    ) -> bool:
+        """Whether a pooler gives the session to somebody else between two transactions.
+
+        Parameters:
+          found: What the connection has answered to `ask_process`.
+        """
+        return not self._keeps_sessions and is_pooled(connection, found)
 
     @property
     def direct_url(self) -> str:
@@ -177,6 +190,10 @@ class Database:
                 connection.answer_within_s = answer_within_s or self._patience_s
             try:
                 yield connection
+            except errors.ReadOnlySqlTransaction:
+                # Its server has become a standby, perhaps: the next one may lead to the primary.
+                connection.close()
+                raise
             finally:
                 if not connection.closed and connection.info.transaction_status == 0:
                     connection.autocommit = autocommit
@@ -222,7 +239,7 @@ class Database:
                     connect_timeout_s=OWN_CONNECT_TIMEOUT_S,
                 ),
             )
-            if is_pooled(connection, connection.execute(self.ask_process, prepare=False).fetchone()):
+            if self.is_pooled(connection, connection.execute(self.ask_process, prepare=False).fetchone()):
                 connection.pooled, connection.prepare_threshold = True, None
             else:
                 _set(connection, {**SERVER_SIDE, **(settings or {})})
@@ -253,7 +270,7 @@ class Database:
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
         options = self.options(application_name=self._application_name)
         with AnsweringConnection.connect(self.url, autocommit=True, **options) as first:
-            if is_pooled(first, first.execute(self.ask_process, prepare=False).fetchone()):
+            if self.is_pooled(first, first.execute(self.ask_process, prepare=False).fetchone()):
                 self.prepare_threshold = None
         return ConnectionPool(
             self.url,
@@ -283,7 +300,7 @@ class Database:
         self, *, application_name: str, url: str | None = None, connect_timeout_s: int = CONNECT_TIMEOUT_S
     ) -> dict[str, Any]:
         """What the URL leaves open: time-outs, and the name under which the server lists the connection."""
-        given = _settings(self.url if url is None else url)
+        given = settings_of(self.url if url is None else url)
         defaults = {"application_name": application_name, "connect_timeout": connect_timeout_s, **KEEPALIVES}
         return {name: value for name, value in defaults.items() if name not in given}
 
@@ -306,13 +323,18 @@ def translated(database: Database | None = None) -> Iterator[None]:
             f"The database role may not do this: {_first_line(error)}. Grant it the rights on pgqueue's schema, "
             "or use the role that ran `pgqueue migrate`."
         ) from error
+    except errors.ReadOnlySqlTransaction as error:
+        raise DatabaseUnavailable(_READ_ONLY.format(_where(database))) from error
     except _MISSING as error:
         raise SchemaOutdated(found=None, required=REQUIRED_REVISION) from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
         if isinstance(error, psycopg.OperationalError) and error.sqlstate and not is_lost(error):
             raise
-        where = database.describe() if database is not None else "the database"
-        raise DatabaseUnavailable(f"Can't use {where or 'the database'}: {_first_line(error)}") from error
+        raise DatabaseUnavailable(f"Can't use {_where(database)}: {_first_line(error)}") from error
+
+
+def _where(database: Database | None) -> str:
+    return (database.describe() if database is not None else "") or "the database"
 
 
 def is_lost(error: BaseException) -> bool:
@@ -321,18 +343,6 @@ def is_lost(error: BaseException) -> bool:
         return True
     return isinstance(error, psycopg.OperationalError) and (
         error.sqlstate is None or error.sqlstate.startswith("08")
-    )
-
-
-def conninfo_of(parameters: Mapping[str, Any], given: str = "") -> str:
-    """How libpq connects, out of a driver's parameters: those that only the driver knows are left out.
-
-    Parameters:
-      given: What is known besides; the parameters win.
-    """
-    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
-    return conninfo.make_conninfo(
-        given, **{name: value for name, value in parameters.items() if name in known}
     )
 
 
@@ -356,29 +366,6 @@ def is_pooled(connection: "Connection | psycopg.AsyncConnection[Any]", found: tu
       found: What the connection has answered to `Database.ask_process`.
     """
     return found != (connection.info.backend_pid,)
-
-
-def _conninfo_of_pool(pool: "ConnectionPool[Any]") -> str:
-    """How a pool connects, also where it was told so by keywords."""
-    given = pool.conninfo if isinstance(pool.conninfo, str) else pool.conninfo()
-    return conninfo_of(pool.kwargs() if callable(pool.kwargs) else pool.kwargs or {}, given)
-
-
-def _settings(url: str) -> Mapping[str, Any]:
-    try:
-        settings = conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        # Without its cause, which quotes what it could not read: that may be the password.
-        raise BrokerNotConfigured(_NO_URL) from None
-    if "@" in str(settings.get("host", "")):
-        raise BrokerNotConfigured(f"{_NO_URL} An @ in a user's name or a password is written %40.")
-    return settings
-
-
-def redacted(url: str) -> str:
-    """``url`` without its passwords, in whatever form they come."""
-    hidden = re.sub(r"(://[^:@/]*):[^/]*@", r"\1:***@", url)
-    return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|(?:\\.|[^\s&\\])+)", r"\1***", hidden)
 
 
 def _first_line(error: BaseException) -> str:

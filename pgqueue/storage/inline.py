@@ -1,6 +1,8 @@
 """Messages taken out of all queues by the program that has sent them: for its tests. Owns no table."""
 
 from .calls import Call, Procedure
+from .database import Connection
+from .statements import Statements
 
 
 def take_next() -> Procedure[bytes | None]:
@@ -24,3 +26,8 @@ def list_waiting() -> Procedure[list[bytes]]:
 
 def _payload(rows: list[tuple[object, ...]]) -> bytes | None:
     return bytes(rows[0][0]) if rows else None  # type: ignore[call-overload]  # a driver's bytes or memoryview
+
+
+def peek(conn: Connection, statements: Statements) -> list[tuple[bytes, float | None]]:
+    """The payloads of all messages that nobody holds, and in how many ms they are due (None: they are)."""
+    return [(bytes(payload), delay_ms) for payload, delay_ms in conn.execute(statements["messages/peek"])]

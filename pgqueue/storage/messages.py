@@ -279,13 +279,22 @@ def _parts_for(verdicts: Sequence[Verdict]) -> frozenset[str]:
 
 
 def requeue(
-    conn: Connection, statements: Statements, *, owner: UUID, messages: Sequence[ClaimedMessage]
-) -> int:
-    """Hand claimed messages back, uncharged; the caller bumps the rewind register after the commit."""
-    parameters = {"owner": owner, "lids": [m.lease.lid for m in messages], "ids": [m.id for m in messages]}
-    row = conn.execute(statements["messages/requeue"], parameters).fetchone()
+    conn: Connection, statements: Statements, *, owner: UUID, messages: Sequence[ClaimedMessage], park: bool = False
+) -> int:  # fmt: skip
+    """Hand claimed messages back, uncharged; the caller bumps the rewind register after the commit.
+
+    Parameters:
+      park: Put them aside, because their actor is paused.
+
+    Returns:
+      How many were still the owner's.
+    """
+    statement = statements.compiled("messages/requeue", parts=frozenset({"parked" if park else "ready"}))
+    lids = integers([message.lease.lid for message in messages])
+    parameters = {"owner": owner, "lids": lids, "ids": integers([message.id for message in messages])}
+    ((number,),) = fetch(conn, statement, parameters)
     drop_settled(conn, statements, owner=owner)
-    return int(row[0]) if row else 0
+    return int(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,8 +393,3 @@ def _follow_up_columns(verdicts: Sequence[Verdict]) -> dict[str, object]:
         "new_parents": integers([parent for parent, _ in follow_ups]),
         **{name: packed(column) for name, column in columns.items()},
     }
-
-
-def peek(conn: Connection, statements: Statements) -> list[tuple[bytes, float | None]]:
-    """The payloads of all messages that nobody holds, and in how many ms they are due (None: they are)."""
-    return [(bytes(payload), delay_ms) for payload, delay_ms in conn.execute(statements["messages/peek"])]

@@ -1,16 +1,12 @@
 """Queues and actors that are paused, and the messages of such actors. Owns the tables pauses and parked."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-from uuid import UUID
 
 from psycopg.rows import class_row
 
 from .database import Connection
-from .leases import drop_settled
-from .messages import ClaimedMessage
 from .statements import Statements
 
 Kind = Literal["queue", "actor"]
@@ -39,14 +35,6 @@ def list_pauses(conn: Connection, statements: Statements) -> list[Pause]:
     """All that is paused, queues first."""
     with conn.cursor(row_factory=class_row(Pause)) as cursor:
         return cursor.execute(statements["pauses/list"]).fetchall()
-
-
-def park(conn: Connection, statements: Statements, *, owner: UUID, messages: Sequence[ClaimedMessage]) -> int:
-    """Put claimed messages of paused actors aside; return how many were still the owner's."""
-    parameters = {"owner": owner, "lids": [m.lease.lid for m in messages], "ids": [m.id for m in messages]}
-    parked = conn.execute(statements["parked/park"], parameters).rowcount
-    drop_settled(conn, statements, owner=owner)
-    return parked
 
 
 def released_actors(conn: Connection, statements: Statements) -> list[str]:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from .arrays import integers, plain
+from .calls import Call
 from .database import Connection
 from .statements import Statements
 
@@ -41,7 +42,14 @@ def add(
 ) -> bool:
     """Set a key that does not exist, or has expired; return whether it was set."""
     parameters = {"key": key, "value": value, "ttl": ttl, "now": now}
-    return conn.execute(statements["rate_limits/add"], parameters).fetchone() is not None
+    name = add_call(key=key, value=value, ttl=ttl).name
+    return conn.execute(statements[name], parameters).fetchone() is not None
+
+
+def add_call(*, key: str, value: int, ttl: timedelta) -> Call:
+    """The same as `add`, for whoever has a transaction to run it in; the key is one that nobody else knows yet."""
+    seconds = f"{ttl.total_seconds()} seconds"
+    return Call("rate_limits/add", {"key": key, "value": str(value), "ttl": seconds, "now": None})
 
 
 def change(

@@ -14,7 +14,7 @@ from ..brokers.stub import StubBroker
 from ..common import current_millis, q_name
 from ..maintenance.reaper import MAX_ATTEMPTS
 from ..message import Message
-from ..storage import messages, registers, scheduled
+from ..storage import inline, messages, registers, scheduled
 from ..worker.delayed import due_copy
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class _PostgresShelf:
 
     def peek(self) -> Iterator[tuple[Message[Any], float | None]]:
         with self._database.connection() as conn:
-            for payload, delay_ms in messages.peek(conn, self._statements):
+            for payload, delay_ms in inline.peek(conn, self._statements):
                 yield Message.decode(payload), delay_ms
 
     def held_or_ready(self, queue_name: str) -> int:

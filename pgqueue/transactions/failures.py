@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import PermissionDenied, SchemaOutdated, TargetFailed
+from ..errors import PermissionDenied, SchemaOutdated, TargetFailed, TransactionError
 from ..storage.database import REQUIRED_REVISION
 
 #: Of PostgreSQL's manual, appendix A: undefined table, column, schema, function.
 _MISSING = frozenset({"42P01", "42703", "3F000", "42883"})
 _FAILED = "25P02"
+_READ_ONLY = "25006"
 _DENIED = "42501"
 
 
@@ -27,6 +28,11 @@ def explained(connection: object) -> Iterator[None]:
         sqlstate = sqlstate_of(error)
         if sqlstate == _FAILED:
             raise TargetFailed(connection) from error
+        if sqlstate == _READ_ONLY:
+            raise TransactionError(
+                f"Nothing can be sent through {type(connection).__name__}: its transaction is read only. Begin one "
+                "that may write (READ WRITE), on the primary, or send without pgqueue.transaction()."
+            ) from error
         if sqlstate in _MISSING:
             raise SchemaOutdated(found=None, required=REQUIRED_REVISION) from error
         if sqlstate == _DENIED:

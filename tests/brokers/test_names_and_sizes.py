@@ -208,7 +208,7 @@ class TestSecrets:
     def test_are_in_no_error_and_in_no_line_of_the_log(
         self, url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("pgqueue.brokers._sending.SEND_RETRY_S", 0.0)
+        monkeypatch.setattr("pgqueue.brokers._asking.RETRY_S", 0.0)
         with caplog.at_level(logging.DEBUG):
             broker = PostgresBroker(url)
             texts = [

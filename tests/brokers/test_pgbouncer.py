@@ -12,6 +12,7 @@ import pytest
 
 import pgqueue
 from pgqueue.brokers.postgres import PostgresBroker
+from pgqueue.operations.checking import check
 from pgqueue.results import Results
 from pgqueue.results.backends import PostgresBackend
 from tests.conftest import WorkerFor
@@ -152,3 +153,34 @@ def test_the_environment_may_name_the_workers_url(monkeypatch: pytest.MonkeyPatc
     assert PostgresBroker("postgresql://pooler/db").database.direct_url == "postgresql://direct/db"
     monkeypatch.delenv("PGQUEUE_WORKER_URL")
     assert PostgresBroker("postgresql://server/db").database.direct_url == "postgresql://server/db"
+
+
+@pytest.mark.slow
+def test_workers_keep_their_sessions_where_the_pooler_does(
+    database_url: str, worker_for: WorkerFor, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pgbouncer(database_url, mode="session") as url:
+        broker = PostgresBroker(url, pooler="session")
+        ran: list[int] = []
+        actor = pgqueue.actor(broker=broker, actor_name="note")(ran.append)
+        worker_for(broker)
+        actor.send(1)
+        asyncio.run(_send_and_close(broker, actor, 2))
+        broker.join("default", timeout=15_000)
+        assert {check.name: check.verdict for check in check(broker.database)}["listeners"] == "ok"
+        assert sorted(ran) == [1, 2]
+        assert POLLING not in caplog.text
+        broker.close()
+
+
+async def _send_and_close(broker: PostgresBroker, actor: pgqueue.Actor[[int], None], number: int) -> None:
+    await actor.send_async(number)
+    await broker.close_async()
+
+
+def test_the_mode_of_a_pooler_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGQUEUE_POOLER", "statement")
+    with pytest.raises(ValueError, match="'session' or 'transaction', not 'statement'"):
+        PostgresBroker("postgresql://pooler/db")
+    monkeypatch.setenv("PGQUEUE_POOLER", "session")
+    PostgresBroker("postgresql://pooler/db")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pgqueue.brokers import _sending
+from pgqueue.brokers import _asking
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.errors import ConnectionClosed, DatabaseUnavailable
 from pgqueue.message import Message
@@ -74,7 +74,7 @@ def test_a_message_that_is_sent_again_on_purpose_is_sent_though_its_connection_b
 
 
 def test_a_send_gives_up_after_six_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sending, "SEND_RETRY_S", 0.0)
+    monkeypatch.setattr(_asking, "RETRY_S", 0.0)
     broker = PostgresBroker("postgresql://me:secret@127.0.0.1:1/none")
     broker.declare_queue("default")
     attempts: list[int] = []

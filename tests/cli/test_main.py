@@ -172,6 +172,35 @@ class TestProgram:
         )
 
 
+#: Runs pgqueue with the words of the command line and none of the standard streams.
+CLOSED = """
+import os, sys
+os.closerange(0, 3)
+os.execv(sys.executable, [sys.executable, "-m", "pgqueue", *sys.argv[1:]])
+"""
+
+
+class TestClosedStreams:
+    @pytest.mark.slow
+    def test_workers_run_and_write_their_log_file(self, project: Project) -> None:
+        project.stub("print('imported', flush=True)")
+        program = project.start_python("-c", CLOSED, "app", "-p", "1", "--log-file", "log")
+
+        def look() -> None:
+            log = project.directory / "log"
+            assert log.exists()
+            assert "Worker process is ready for action." in log.read_text()
+            assert "imported\n" in log.read_text()
+
+        eventually(look, within_s=20.0)
+        assert stop(program) == 0
+        assert "Worker process has stopped." in (project.directory / "log").read_text()
+
+    @pytest.mark.parametrize(("words", "code"), [(["nosuch"], 2), (["--version"], 0), (["migrate"], 2)])
+    def test_exit_codes_are_as_ever(self, project: Project, words: list[str], code: int) -> None:
+        assert project.start_python("-c", CLOSED, *words).wait() == code
+
+
 class TestPidFile:
     def test_it_is_there_while_the_program_runs(self, project: Project) -> None:
         project.stub()

@@ -9,7 +9,7 @@ import pytest
 from pgqueue.engine.aside import Aside
 from pgqueue.engine.session import Session
 from pgqueue.errors import DatabaseUnavailable
-from pgqueue.storage import pauses
+from pgqueue.storage import messages
 from pgqueue.storage.messages import ClaimedMessage
 
 from ..support.queue import Queue
@@ -64,7 +64,7 @@ def test_what_can_not_be_written_waits_for_the_next_time(
         raise DatabaseUnavailable("the server is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pauses, "park", away)
+        patch.setattr(messages, "requeue", away)
         with pytest.raises(DatabaseUnavailable):
             aside.write()
     assert done == []

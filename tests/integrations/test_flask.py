@@ -177,6 +177,22 @@ class TestRunMessages:
         assert shop.queue.run_messages() == 0
         assert shop.queue.run_messages(delayed=True) == 1
 
+    def test_what_has_failed_is_run_again_by_a_call_for_delayed_messages(self, shop: Shop) -> None:
+        errors: list[Exception] = [ValueError("no"), pgqueue.Retry(delay=3_600_000)]
+
+        @pgqueue.actor(broker=shop.queue.broker, max_retries=3)
+        def flaky() -> None:
+            if errors:
+                raise errors.pop()
+
+        flaky.send()
+        assert shop.queue.run_messages() == 1  # a Retry ends nothing
+        assert shop.queue.run_messages() == 0
+        with pytest.raises(ValueError, match="no"):
+            shop.queue.run_messages(delayed=True)
+        assert shop.queue.run_messages(delayed=True) == 1
+        assert shop.queue.run_messages(delayed=True) == 0
+
     def test_a_transactional_actor_runs_in_a_savepoint_of_the_session(self, shop: Shop) -> None:
         @pgqueue.actor(transactional=True, broker=shop.queue.broker)
         def charge(number: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgqueue import schema
-from pgqueue.brokers import _sending
+from pgqueue.brokers import _asking, _sending
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine import acker, fetcher, listener
 from pgqueue.errors import DatabaseUnavailable
@@ -98,7 +98,7 @@ def test_a_message_that_is_sent_into_silence_is_sent_once_it_is_over(
     proxy: Proxy, database_url: str, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(_sending, "ANSWER_S", 0.4)
-    monkeypatch.setattr(_sending, "SEND_RETRY_S", 0.05)
+    monkeypatch.setattr(_asking, "RETRY_S", 0.05)
     broker = PostgresBroker(proxy.url)
 
     async def send() -> None:

@@ -6,7 +6,8 @@ from psycopg import errors
 from psycopg_pool import PoolTimeout
 
 from pgqueue.errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated
-from pgqueue.storage.database import Database, is_lost, redacted, translated
+from pgqueue.storage.database import Database, is_lost, translated
+from pgqueue.storage.urls import redacted
 
 TERMINATE = "SELECT pg_terminate_backend(%s)"
 

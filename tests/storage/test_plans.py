@@ -8,7 +8,8 @@ import pytest
 
 from pgqueue.engine import acker, fetcher
 from pgqueue.storage import messages, queues, removals, whereabouts
-from pgqueue.storage.database import Connection
+from pgqueue.storage.arrays import integers
+from pgqueue.storage.database import Connection, fetch
 from pgqueue.storage.messages import NewMessage, StoredResult
 from pgqueue.storage.positions import Positions
 
@@ -161,10 +162,17 @@ def test_what_is_given_back_or_put_aside_is_found_without_a_scan(
     owner = queue.owner()
     claimed = queue.claimed(owner, limit=2)
 
-    def act(conn: Connection) -> int:
-        parameters = {"owner": owner, "lids": [m.lease.lid for m in claimed], "ids": [m.id for m in claimed]}
-        name = "messages/requeue" if what == "give back" else "parked/park"
-        return conn.execute(queue.statements[name], parameters).rowcount
+    statement = queue.statements.compiled(
+        "messages/requeue", parts=frozenset({"ready" if what == "give back" else "parked"})
+    )
+    parameters = {
+        "owner": owner,
+        "lids": integers([message.lease.lid for message in claimed]),
+        "ids": integers([message.id for message in claimed]),
+    }
+
+    def act(conn: Connection) -> list[Any]:
+        return fetch(conn, statement, parameters)
 
     with queue.database.bounded() as conn:
         _, plan = explained(conn, lambda: act(conn))

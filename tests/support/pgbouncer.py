@@ -26,8 +26,8 @@ listen_addr =
 listen_port = 6432
 unix_socket_dir = {directory}
 auth_type = any
-pool_mode = transaction
-default_pool_size = 2
+pool_mode = {mode}
+default_pool_size = {size}
 max_client_conn = 50
 logfile = {directory}/log
 pidfile = {directory}/pid
@@ -35,8 +35,10 @@ pidfile = {directory}/pid
 
 
 @contextmanager
-def pgbouncer(url: str) -> Iterator[str]:
-    """A pooler in transaction mode with two connections to the server of ``url``; gives the URL that leads through it.
+def pgbouncer(url: str, *, mode: str = "transaction") -> Iterator[str]:
+    """A pooler before the server of ``url``; gives the URL that leads through it.
+
+    In transaction mode it has two connections, in session mode one for each of twenty clients.
 
     The test is skipped where there is no PgBouncer.
     """
@@ -48,7 +50,14 @@ def pgbouncer(url: str) -> Iterator[str]:
         ini = Path(directory) / "pgbouncer.ini"
         user = str(given.get("user") or pwd.getpwuid(os.getuid()).pw_name)
         ini.write_text(
-            INI.format(host=given.get("host"), port=given.get("port", 5432), user=user, directory=directory)
+            INI.format(
+                host=given.get("host"),
+                port=given.get("port", 5432),
+                user=user,
+                directory=directory,
+                mode=mode,
+                size=2 if mode == "transaction" else 20,
+            )
         )
         # It refuses to run as root.
         account = ["-u", "nobody"] if os.getuid() == 0 else []

@@ -358,9 +358,13 @@ def test_a_schema_that_is_gone_is_told_and_found_when_it_is_there_again(
 def test_errors_of_the_application_s_transaction_stay_what_its_driver_says(
     database_url: str, postgres_broker: PostgresBroker, note: AnyActor
 ) -> None:
-    with psycopg.connect(database_url) as conn:
-        conn.read_only = True
-        with pgqueue.transaction(conn), pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            note.send(1)
+    conn = psycopg.connect(database_url)
+    with pgqueue.transaction(conn):
+        note.send(1)
+        with psycopg.connect(database_url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", (conn.info.backend_pid,))
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            note.send(2)
+    conn.close()
     assert issubclass(TargetFailed, TransactionError)
     assert sent(postgres_broker) == 0

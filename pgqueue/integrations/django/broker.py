@@ -14,7 +14,7 @@ from ...middleware import GroupCallbacks, Middleware
 from ...rate_limits.backends.postgres import PostgresBackend as LimiterBackend
 from ...results import Results
 from ...results.backends.postgres import PostgresBackend
-from ...storage.database import conninfo_of
+from ...storage.urls import conninfo_of
 from .._inline import is_inline
 from .actor_transactions import lent
 from .conf import read

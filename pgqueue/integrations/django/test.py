@@ -44,10 +44,11 @@ class PgQueueTestMixin:
     def run_messages(self, *, delayed: bool = False) -> int:
         """Run what was sent, with all hooks, until nothing is left; return how many messages were run.
 
-        The first actor that fails ends it with its exception.
+        The first attempt that fails ends it with its exception; where the message has retries left, the next one waits
+        then, and is run by a further call with ``delayed``. `Retry` ends nothing.
 
         Parameters:
-          delayed: Whether to run those that are not due yet.
+          delayed: Whether to run those that are not due yet, retries among them.
         """
         return Runner(get_broker()).run(delayed=delayed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from pgqueue.message import Message
+    from pgqueue.storage.calls import Call
 
 __all__ = ["PostgresBackend"]
 
@@ -41,6 +43,12 @@ class DatabaseBroker(Protocol):
 
     def arrive_with_ack(self, key: str, ttl: int, messages: Sequence[Message[Any]]) -> bool:
         """Count a barrier down with the ack of the message that this thread settles, if it settles one."""
+
+    def run_with_sends(self, call: Call) -> bool:
+        """Run a statement in the transaction of what is sent here, if there is one; return whether."""
+
+    async def run_with_sends_async(self, call: Call) -> bool:
+        """Do the same, for a coroutine."""
 
     def owner_of_this_run(self) -> UUID | None:
         """Return in whose name the message is held that runs here, if one does."""
@@ -140,6 +148,18 @@ class PostgresBackend(RateLimiterBackend):
             ):
                 return
             self._change(conn, name, -1, minimum=0, ttl=ttl)
+
+    def add_with_sends(self, key: str, value: int, ttl: int) -> bool:
+        """Set a new key in the transaction of what the broker would send here."""
+        call = rate_limits.add_call(key=self._value_key(key), value=value, ttl=_duration(ttl))
+        return (self._broker is not None and self._broker.run_with_sends(call)) or self.add(key, value, ttl)
+
+    async def add_with_sends_async(self, key: str, value: int, ttl: int) -> bool:
+        """The same, for a coroutine."""
+        call = rate_limits.add_call(key=self._value_key(key), value=value, ttl=_duration(ttl))
+        if self._broker is not None and await self._broker.run_with_sends_async(call):
+            return True
+        return await asyncio.to_thread(self.add, key, value, ttl)
 
     def arrive_with_ack(self, key: str, ttl: int, messages: Sequence[Message[Any]]) -> bool:
         """Count a barrier down in the commit of the ack of this thread's message, if there will be one."""

@@ -22,6 +22,7 @@ from pgqueue.engine.mailbox import Mailbox
 from pgqueue.message import Message
 from pgqueue.rate_limits.backends import PostgresBackend, StubBackend
 from pgqueue.storage import rate_limits
+from pgqueue.storage.calls import Call
 from pgqueue.storage.database import Connection, Database
 
 LONG = 60_000
@@ -60,6 +61,12 @@ class SettlingBroker:
         return self.settling
 
     def arrive_with_ack(self, key: str, ttl: int, messages: Sequence[Message[Any]]) -> bool:
+        return False
+
+    def run_with_sends(self, call: Call) -> bool:
+        return False
+
+    async def run_with_sends_async(self, call: Call) -> bool:
         return False
 
     def owner_of_this_run(self) -> UUID | None:
