@@ -38,7 +38,7 @@ def explained(connection: object) -> Iterator[None]:
         if sqlstate == _DENIED:
             raise PermissionDenied(
                 f"The database role may not do this: {str(error).splitlines()[0]}. Grant it the rights on pgqueue's "
-                "schema that docs/guide.md lists for producers."
+                "schema that docs/deploying.md lists for producers."
             ) from error
         raise
 

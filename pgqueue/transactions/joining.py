@@ -81,7 +81,7 @@ class Joiner:
         if not place.may_send:
             raise PermissionDenied(
                 f"The database role of this transaction may not write messages into schema {self._database.schema!r}. "
-                "Grant it the rights that docs/guide.md lists for producers."
+                "Grant it the rights that docs/deploying.md lists for producers."
             )
         self._known.add(target.server())
 

@@ -72,4 +72,4 @@ def test_every_metric_of_the_table_has_a_rule_or_a_panel() -> None:
 
 
 def test_the_page_explains_where_to_find_it() -> None:
-    assert "](operations.md#faults)" in Path(ROOT / "docs" / "guide.md").read_text()
+    assert "](operations.md#faults)" in Path(ROOT / "docs" / "monitoring.md").read_text()

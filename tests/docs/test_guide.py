@@ -1,34 +1,54 @@
-"""The guide says what is so: its examples run, its commands exist."""
+"""The pages of the guide say what is so: their examples run, their commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
 
 import pytest
 
 import pgqueue
 from pgqueue.cli import COMMANDS, _command_parser, make_argument_parser
 from tests.conftest import WorkerFor
+from tests.support.processes import ROOT
 
 from .pages import blocks_of, commands_in, page, run_python, sections
 
-GUIDE = page("guide.md")
+#: Pages whose sections run with a broker on PostgreSQL and workers. Others have tests of their own.
+PAGES = [
+    page(f"{name}.md")
+    for name in (
+        *("guide", "actors", "scheduling", "retrying", "results", "deploying", "scaling", "monitoring"),
+        *("from-celery", "from-procrastinate"),
+    )
+]
 
 WITH_PYTHON = [
-    title for title, blocks in sections(GUIDE).items() if any(block.language == "python" for block in blocks)
+    (path, title)
+    for path in PAGES
+    for title, blocks in sections(path).items()
+    if any(block.language == "python" for block in blocks)
 ]
 
 
+def _id(value: object) -> str:
+    return value.stem if isinstance(value, Path) else str(value)
+
+
 @pytest.mark.usefixtures("postgres_broker")
-@pytest.mark.parametrize("title", WITH_PYTHON)
+@pytest.mark.parametrize(("path", "title"), WITH_PYTHON, ids=_id)
 def test_the_examples_run(
-    title: str, database_url: str, worker_for: WorkerFor, monkeypatch: pytest.MonkeyPatch
+    path: Path, title: str, database_url: str, worker_for: WorkerFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGQUEUE_URL", database_url)
     run_python(
-        blocks_of(GUIDE, title, "python"),
-        path=GUIDE,
+        blocks_of(path, title, "python"),
+        path=path,
         start_workers=lambda: worker_for(pgqueue.get_broker(), worker_threads=4),
     )
 
 
-@pytest.mark.parametrize("words", list(commands_in(GUIDE)), ids=" ".join)
+@pytest.mark.parametrize("words", [words for path in PAGES for words in commands_in(path)], ids=" ".join)
 def test_the_commands_are_understood(words: list[str]) -> None:
     if words[0] in COMMANDS:
         _command_parser(words[0]).parse_intermixed_args(words[1:])
@@ -36,13 +56,39 @@ def test_the_commands_are_understood(words: list[str]) -> None:
         make_argument_parser().parse_intermixed_args(words)
 
 
+@pytest.mark.parametrize("name", ["from-celery", "from-procrastinate", "operations"])
+def test_the_commands_of_tables_are_understood(name: str) -> None:
+    shown = re.findall(r"`pgqueue ([^`]+)`", page(f"{name}.md").read_text())
+    assert shown
+    for words in map(str.split, shown):
+        if "…" not in words:
+            test_the_commands_are_understood(words)
+
+
 def test_every_option_of_actors_is_named(stub_broker: pgqueue.Broker) -> None:
-    text = GUIDE.read_text()
+    text = page("actors.md").read_text()
     options = stub_broker.actor_options | stub_broker.own_actor_options | {"store_results", "result_ttl"}
     assert {name for name in options if f"`{name}`" not in text} == {"pipe_target"}
 
 
-def test_every_section_is_in_the_contents() -> None:
-    text = GUIDE.read_text()
+def test_the_guide_leads_to_all_of_its_pages() -> None:
+    text = page("guide.md").read_text()
+    assert [path.name for path in PAGES[1:] if f"]({path.name})" not in text] == []
+
+
+@pytest.mark.parametrize("name", ["from-celery", "from-procrastinate"])
+def test_every_section_is_in_the_contents(name: str) -> None:
+    text = page(f"{name}.md").read_text()
     titles = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert [title for title in titles if f"(#{title.lower().replace(' ', '-')})" not in text] == []
+
+
+def test_python_stands_on_pages_that_run_only() -> None:
+    """Each page with examples is among those above, or in a test of its own name."""
+    tested = {path.name for path in PAGES} | {"index.md"}
+    tested |= {
+        path.stem.removeprefix("test_").replace("_", "-") + ".md"
+        for path in (ROOT / "tests/docs").glob("test_*.py")
+    }
+    with_python = {path.name for path in (ROOT / "docs").glob("*.md") if "```python" in path.read_text()}
+    assert with_python <= tested

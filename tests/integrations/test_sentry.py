@@ -75,7 +75,7 @@ print("message", message.message_id)
 
 @pytest.mark.slow
 def test_each_failed_attempt_is_an_event_with_the_messages_tags() -> None:
-    (scope,) = blocks_of(page("guide.md"), "Sentry", "python")
+    (scope,) = blocks_of(page("monitoring.md"), "Sentry", "python")
     with Process.script(BEFORE + scope.text + AFTER) as program:
         assert program.wait(timeout_s=60) == 0, program.output
         said = dict(line.split(" ", 1) for line in program.output.splitlines() if " " in line)
