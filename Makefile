@@ -14,10 +14,10 @@ JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 LONG := tests/drills tests/storage tests/rate_limits
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test drills check pyright bench docs schema dev format clean
+.PHONY: help demo test drills check pyright bench bench-peers docs schema dev format clean
 
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Run the demo on a PostgreSQL of its own
 	@$(BIN)/pgqueue demo
@@ -40,6 +40,9 @@ pyright: $(READY) ## Check the types of a user's program with pyright, too (brin
 
 bench: $(READY) ## Measure everything, each figure beside a reference (arguments: make bench ARGS="drain --url …")
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: $(READY) ## Measure other queues for Python beside pgqueue (arguments: make bench-peers ARGS="pgqueue oban")
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
 docs: $(READY) ## Build the documentation into site/; a link that leads nowhere is an error
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
+import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from pgqueue.embedded import start
 from pgqueue.embedded.binaries import Binaries
 from pgqueue.errors import MissingExtra
 
-__all__ = ["SCHEMA", "SETTINGS", "Bench", "fresh_schema", "pgbench_program", "server"]
+__all__ = ["SCHEMA", "SETTINGS", "Bench", "fresh_schema", "pgbench_program", "server", "server_on_loopback"]
 
 #: As large as a server of two cores usually has it; everything else is PostgreSQL's default, fsync included.
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB"}
@@ -55,6 +58,21 @@ def server(url: str | None, settings: Mapping[str, str] | None = None) -> Iterat
         return
     with start(temporary=True, settings={**SETTINGS, **(settings or {})}) as bundled:
         yield bundled.url
+
+
+@contextmanager
+def server_on_loopback(settings: Mapping[str, str]) -> Iterator[str]:
+    """The URL of the bundled server on 127.0.0.1, for drivers that know no sockets; it is gone afterwards."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    directory = tempfile.mkdtemp(prefix="pgqueue-bench-")
+    place = f"embedded:{directory}?port={port}"
+    with start(place, temporary=True, settings={**SETTINGS, **settings}) as bundled:
+        word = secrets.token_urlsafe(16)
+        with psycopg.connect(bundled.url, autocommit=True) as conn:
+            conn.execute(f"CREATE ROLE bench SUPERUSER LOGIN PASSWORD '{word}'")
+        yield f"postgresql://bench:{word}@127.0.0.1:{port}/postgres"
 
 
 @contextmanager
