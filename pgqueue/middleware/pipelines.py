@@ -18,12 +18,12 @@ __all__ = ["Pipelines"]
 class Pipelines(Middleware):
     """Enqueues a message's ``pipe_target`` after its success, with the result as the target's last argument.
 
-    A target with ``pipe_ignore``, in its own options or its actor's, is not given the result.
+    The result is kept back from a target with ``pipe_ignore`` in its options, and by an actor with ``pipe_ignore``.
     """
 
     @property
     def actor_options(self) -> set[str]:
-        """``pipe_target``, a message as a dict, and ``pipe_ignore``, whether to go without the result."""
+        """``pipe_target``, a message as a dict, and ``pipe_ignore``, whether the result is kept back."""
         return {"pipe_target", "pipe_ignore"}
 
     def after_process_message(
@@ -39,15 +39,15 @@ class Pipelines(Middleware):
             return
         target = message.options.get("pipe_target")
         if target is not None:
-            self._run_next(broker, Message(**target), result)
+            self._run_next(broker, message, Message(**target), result)
 
-    def _run_next(self, broker: Broker, target: Message[Any], result: Any) -> None:
-        if not self._ignores_result(broker, target):
+    def _run_next(self, broker: Broker, message: MessageProxy, target: Message[Any], result: Any) -> None:
+        if not self._keeps_result_back(broker, message, target):
             target = target.copy(args=(*target.args, result))
         delay = target.options.get("delay")
         broker.enqueue(target, delay=None if delay is None else to_millis(delay))
 
-    def _ignores_result(self, broker: Broker, target: Message[Any]) -> bool:
-        # The target's actor may be declared in another program only; then the message alone decides.
-        actor = broker.actors.get(target.actor_name)
+    def _keeps_result_back(self, broker: Broker, message: MessageProxy, target: Message[Any]) -> bool:
+        # As in Dramatiq: of a message the option is about what it is given, of an actor about what it gives.
+        actor = broker.actors.get(message.actor_name)
         return bool(target.options.get("pipe_ignore") or (actor and actor.options.get("pipe_ignore")))

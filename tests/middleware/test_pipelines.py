@@ -54,16 +54,27 @@ def test_a_step_may_ignore_the_result(
     step: pgqueue.Actor[Any, int],
     calls: list[tuple[Any, ...]],
 ) -> None:
+    pipeline([step.message(1), step.message_with_options(args=(2,), pipe_ignore=True), step.message(3)]).run()
+    worker_for(stub_broker)
+    stub_broker.join("default")
+    assert calls == [(1,), (2,), (3, 2)]
+
+
+def test_an_actor_may_keep_its_results_from_the_next_step(
+    stub_broker: StubBroker,
+    worker_for: WorkerFor,
+    step: pgqueue.Actor[Any, int],
+    calls: list[tuple[Any, ...]],
+) -> None:
     @pgqueue.actor(pipe_ignore=True)
-    def indifferent(*args: int) -> int:
+    def discreet(*args: int) -> int:
         calls.append(args)
         return 7
 
-    steps = [step.message(1), step.message_with_options(args=(2,), pipe_ignore=True), indifferent.message()]
-    pipeline([*steps, step.message()]).run()
+    pipeline([step.message(1), discreet.message(2), step.message(3)]).run()
     worker_for(stub_broker)
     stub_broker.join("default")
-    assert calls == [(1,), (2,), (), (7,)]
+    assert calls == [(1,), (2, 1), (3,)]
 
 
 @pytest.mark.parametrize("delay", [0, 50, timedelta(milliseconds=50)])
