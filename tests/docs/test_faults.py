@@ -44,6 +44,12 @@ def test_a_line_of_the_log_exists(row: Row) -> None:
     assert row.line in JOINED
 
 
+def test_lines_of_no_named_fault_are_caused_by_a_test() -> None:
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    told = [row for row in rows() if not row.name.startswith("`")]
+    assert [row.name for row in told if f'"{row.name}"' not in tests and row.line not in tests] == []
+
+
 def test_metrics_exist(database_url: str) -> None:
     database = Database(database_url)
     with closing(QueueCollector(database)) as of_the_database:

@@ -17,7 +17,7 @@ from pgqueue.worker import Worker
 from ..conftest import WorkerFor
 from ..support.eventually import eventually
 from ..support.queue import Queue, open_queue
-from .table import row_of
+from .table import row_of, rows
 
 
 class Witness:
@@ -78,6 +78,16 @@ class Told:
             assert [
                 each for each in lines if each.levelname in row.levels and row.line in each.getMessage()
             ], [each.getMessage() for each in lines]
+
+        eventually(told, within_s=20.0)
+
+    def expect_line(self, name: str) -> None:
+        """Wait for the line of a row of the table that has no fault's name."""
+        (row,) = (row for row in rows() if row.name == name)
+
+        def told() -> None:
+            lines = [each for each in self.caplog.records if row.line in each.getMessage()]
+            assert [each.levelname for each in lines if each.levelname in row.levels]
 
         eventually(told, within_s=20.0)
 

@@ -247,7 +247,7 @@ def test_a_port_in_use_is_reported_with_the_way_out(directory: Path) -> None:
         with expose(directory, port) as process:
             _, errors = process.communicate(timeout=15)
     assert process.returncode == 1
-    assert f"127.0.0.1:{port}" in errors
+    assert f"Can't serve metrics at 127.0.0.1:{port}" in errors
     assert "pgqueue_prom_port" in errors
     assert "Traceback" not in errors
 
