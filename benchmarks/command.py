@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scale", type=float, default=1.0, help="factor of all numbers of messages (%(default)s)"
     )
     parser.add_argument("--backlog", type=int, default=100_000, help="messages of the backlog (%(default)s)")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="as large as in the targets: a backlog of 5,000,000, 1,000,000 messages under held snapshots,"
+        " 1,000,000 delayed ones due over a minute; takes the better part of an hour",
+    )
     parser.add_argument("--threads", type=int, default=8, help="threads of a worker process (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON in the place of the table")
     parser.add_argument(
@@ -76,7 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     began = time.monotonic()
     with stopped_by_signals(), server(arguments.url, dict(arguments.set)) as url:
-        bench = Bench(url, arguments.rounds, arguments.scale, arguments.backlog, arguments.threads)
+        bench = Bench(
+            url, arguments.rounds, arguments.scale, arguments.backlog, arguments.threads, arguments.full
+        )
         report = _measure(bench, arguments.only or list(MEASUREMENTS))
         about = _about(url, arguments)
     about += f" It took {time.monotonic() - began:.0f} s."
@@ -120,7 +128,7 @@ def _about(url: str, arguments: argparse.Namespace) -> str:
     told = ", ".join(f"{name} {value[0]}" for name, value in settings.items() if value)
     return (
         f"pgqueue {__version__}, Python {platform.python_version()}, {os.cpu_count()} processors;"
-        f" {told}; medians of {arguments.rounds}, scale {arguments.scale:g}."
+        f" {told}; medians of {arguments.rounds}, scale {arguments.scale:g}{', full' * arguments.full}."
     )
 
 

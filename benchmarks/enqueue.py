@@ -1,4 +1,4 @@
-"""How fast messages are sent: one by one, many at once, by many producers, and beside workers that are busy."""
+"""How fast messages are sent: one by one, many at once, in transactions, by many producers, and beside busy workers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 
+import pgqueue
 from pgqueue.storage import messages, registers
 from pgqueue.storage.database import Database
 from pgqueue.storage.lanes import list_lanes
@@ -38,6 +40,7 @@ def measure(bench: Bench) -> Report:
     with fresh_schema(bench.url) as schema:
         _one_by_one(bench, schema, report)
         _many(bench, schema, report)
+        _joined(bench, schema, report)
         _producers(bench, schema, report)
     with fresh_schema(bench.url) as schema:
         _beside_busy_workers(bench, schema, report)
@@ -137,6 +140,58 @@ def _copy_rate(bench: Bench, schema: str, calls: int, rows: list[tuple[object, .
                 for number, (message_id, payload) in enumerate(rows):
                     copy.write_row((number, now[1], now[0], message_id, 1, 7, 0, "nothing", payload))
         return calls * MANY / (time.monotonic() - began)
+
+
+def _joined(bench: Bench, schema: str, report: Report) -> None:
+    """A send within a transaction that a program has anyway."""
+    broker = make_broker(bench.url, schema, results=False)
+    nothing = broker.get_actor("nothing")
+    with floor.table(bench.url), psycopg.connect(bench.url) as conn:
+        conn.execute(f'CREATE TABLE "{schema}".bench_orders (number integer)')
+        conn.commit()
+
+        def send() -> None:
+            with pgqueue.transaction(conn):
+                nothing.send(1)
+
+        def insert() -> None:
+            conn.execute("INSERT INTO pgqueue_floor (priority, payload) VALUES (0, %s)", (floor.payload(),))
+
+        commits = bench.count(1_000)
+        rate, base, ratio = interleaved(
+            bench.rounds,
+            partial(_transaction_rate, conn, schema, commits, send),
+            partial(_transaction_rate, conn, schema, commits, insert),
+        )
+    broker.close()
+    report.figures.append(
+        Figure(
+            "send.joined",
+            "an application's transaction of one insert and one send()",
+            rate,
+            "1/s",
+            base,
+            "the same with a bare insert of the message's bytes in place of send()",
+            Target(),
+            ratio,
+        )
+    )
+
+
+def _transaction_rate(
+    conn: psycopg.Connection[Any], schema: str, commits: int, step: Callable[[], None]
+) -> float:
+    def run(number: int) -> None:
+        conn.execute(f'INSERT INTO "{schema}".bench_orders VALUES (%s)', (number,))
+        step()
+        conn.commit()
+
+    for number in range(6):
+        run(number)  # prepared
+    began = time.monotonic()
+    for number in range(commits):
+        run(number)
+    return commits / (time.monotonic() - began)
 
 
 def _producers(bench: Bench, schema: str, report: Report) -> None:

@@ -33,6 +33,7 @@ class Bench:
     Parameters:
       scale: Factor of all counts; 1 is what a quiet machine measures within ten minutes.
       backlog: Messages of the large backlog.
+      full: Whether what is large is as large as in the targets, which takes the better part of an hour.
     """
 
     url: str
@@ -40,10 +41,15 @@ class Bench:
     scale: float = 1.0
     backlog: int = 100_000
     threads: int = 8
+    full: bool = False
 
     def count(self, number: int, *, least: int = 20) -> int:
         """``number``, scaled."""
         return max(least, int(number * self.scale))
+
+    def large(self, number: int, full: int, *, least: int) -> int:
+        """``number``, scaled, or ``full`` where everything is to be as large as in the targets."""
+        return full if self.full else self.count(number, least=least)
 
 
 @contextmanager

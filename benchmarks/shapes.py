@@ -13,8 +13,11 @@ from .workers import Workers
 
 __all__ = ["measure"]
 
-#: Over how many seconds the delayed messages come due.
-DUE_OVER_S = 4.0
+#: Over how many seconds the delayed messages come due, and with ``--full``.
+DUE_OVER_S, FULL_DUE_OVER_S = 4.0, 60.0
+
+#: Delayed messages a second that any machine can send before the first of them is due.
+SENT = 8_000
 
 
 def measure(bench: Bench) -> Report:
@@ -44,22 +47,21 @@ def measure(bench: Bench) -> Report:
 
 
 def _delayed(bench: Bench, report: Report) -> None:
-    number = bench.count(10_000, least=200)
+    number = bench.large(10_000, 1_000_000, least=200)
+    over_s = FULL_DUE_OVER_S if bench.full else DUE_OVER_S
     with fresh_schema(bench.url) as schema, Workers(bench.url, schema) as workers:
         workers.go()
         broker = make_broker(bench.url, schema, results=False)
         timed = broker.get_actor("timed")
-        first_ms = (time.time() + 2.0 + number / 20_000) * 1000
+        first_ms = (time.time() + 2.0 + number / SENT) * 1000
         clock = time.monotonic() - time.time()
         for start in range(0, number, 1_000):
-            etas = [
-                first_ms + DUE_OVER_S * 1000 * n / number for n in range(start, min(start + 1_000, number))
-            ]
+            etas = [first_ms + over_s * 1000 * n / number for n in range(start, min(start + 1_000, number))]
             broker.enqueue_many(
                 timed.message_with_options(args=(eta / 1000 + clock,), eta=eta) for eta in etas
             )
-        time.sleep(max(0.0, first_ms / 1000 - time.time()) + DUE_OVER_S)
-        broker.join("default", timeout=60_000)
+        time.sleep(max(0.0, first_ms / 1000 - time.time()) + over_s)
+        broker.join("default", timeout=600_000)
         broker.close()
         late = [(began - due) * 1000 for due, began, _ in workers.stop()]
     if min(late) < 0:
@@ -68,7 +70,7 @@ def _delayed(bench: Bench, report: Report) -> None:
         report.figures.append(
             Figure(
                 f"delayed.p{percent}",
-                f"start after the eta, {number:,} due over {DUE_OVER_S:.0f} s, p{percent}",
+                f"start after the eta, {number:,} due over {over_s:.0f} s, p{percent}",
                 percentile(late, percent),
                 "ms",
                 1000.0,
