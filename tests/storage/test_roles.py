@@ -1,6 +1,7 @@
 """The grants that `pgqueue migrate --grants` prints are enough for each role, and not too much."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -12,9 +13,11 @@ from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.cli import main
 from pgqueue.errors import PermissionDenied
 from pgqueue.middleware import GroupCallbacks
+from pgqueue.middleware.prometheus.queues import QueueCollector
 from pgqueue.rate_limits.backends import PostgresBackend as LimiterBackend
 from pgqueue.results import Results
 from pgqueue.results.backends import PostgresBackend
+from pgqueue.storage.database import Database
 from pgqueue.storage.roles import KINDS, grants
 from tests.conftest import WorkerFor
 
@@ -113,6 +116,8 @@ def test_operators_act_and_readers_look(
             output = capsys.readouterr()
             assert "may not do this" not in output.err, (words, output.err)
             assert code in {0, 1}, (words, output.err)
+    with closing(QueueCollector(Database(as_role("reader")))) as collector:
+        assert {"pgqueue_queue_ready", "pgqueue_workers"} <= {metric.name for metric in collector.collect()}
     for act in (
         lambda: readers.pause_queue("default"),
         lambda: readers.cancel(waiting.message_id),
