@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="messages of a drain; queues that are known to be slow get a part (%(default)s)",
     )
     parser.add_argument(
+        "--rounds",
+        type=int,
+        default=defaults.rounds,
+        help="rounds of drains at most, of which the median counts (%(default)s)",
+    )
+    parser.add_argument(
         "--recovery",
         type=float,
         default=defaults.recovery_s,
@@ -77,7 +83,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"There is no queue {unknown[0]!r} here: expected {', '.join(peers.names())}.", file=sys.stderr)
         return 2
     began = time.monotonic()
-    options = Options(messages=arguments.messages, recovery_s=arguments.recovery, held=not arguments.no_held)
+    options = Options(
+        messages=arguments.messages,
+        rounds=arguments.rounds,
+        recovery_s=arguments.recovery,
+        held=not arguments.no_held,
+    )
     with stopped_by_signals(), _server(arguments.url) as url:
         outcomes = _measure(arguments, url, options)
     about = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -93,12 +94,17 @@ def version(service: str, url: str) -> str:
         with psycopg.connect(url, autocommit=True) as conn:
             row = conn.execute("SHOW server_version").fetchone()
             return f"PostgreSQL {row[0]}" if row else "PostgreSQL"
-    words = {"redis": ["redis-server", "--version"], "rabbitmq": ["dpkg-query", "-W", "rabbitmq-server"]}[
-        service
-    ]
-    if shutil.which(words[0]) is None:
-        return service
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+    if service == "redis":
+        return _said(["redis-server", "--version"], r"v=([\d.]+)", "Redis")
+    return _said(["dpkg-query", "-W", "rabbitmq-server"], r"\s([\d.]+)", "RabbitMQ")
+
+
+def _said(command: list[str], pattern: str, name: str) -> str:
+    """A server's name with the version that a command tells, where there is such a command."""
+    if shutil.which(command[0]) is None:
+        return name
+    found = re.search(pattern, subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    return f"{name} {found[1]}" if found else name
 
 
 @contextlib.contextmanager

@@ -88,8 +88,9 @@ def _ms(value: float | None) -> str:
 
 
 def _made_of(outcome: Outcome) -> str:
+    times = f" x {outcome.rounds}" if outcome.rounds > 1 else ""
     return (
-        f"{outcome.version}, Python {outcome.python}, {outcome.server}; {outcome.messages:,} messages;"
+        f"{outcome.version}, Python {outcome.python}, {outcome.server}; {outcome.messages:,} messages{times};"
         f" {outcome.settings}. {outcome.durability[:1].upper()}{outcome.durability[1:]}."
     )
 

@@ -10,6 +10,10 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT, Process
 
+#: Benchmarks that would run for long.
+DRAIN = ["-m", "benchmarks", "drain", "--no-page", "--scale", "0.01", "--rounds", "100000"]
+PEERS = ["-m", "benchmarks.peers", "pgqueue", "--messages", "50000", "--recovery", "600"]
+
 
 def mentioned(directory: str) -> list[str]:
     """The command lines of the processes that were started with this directory for temporary files, or work in it."""
@@ -27,16 +31,23 @@ def mentioned(directory: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("words", "worker", "number", "code"),
+    [
+        (DRAIN, "benchmarks.app", signal.SIGTERM, 143),
+        (DRAIN, "benchmarks.app", signal.SIGINT, 130),
+        (PEERS, "benchmarks.peers.programs.pgqueue", signal.SIGTERM, 143),
+    ],
+    ids=["bench, SIGTERM", "bench, SIGINT", "bench-peers, SIGTERM"],
+)
 def test_a_signal_ends_the_workers_and_the_server_with_the_benchmark(
-    number: signal.Signals, code: int, tmp_path: Path
+    words: list[str], worker: str, number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
-    words = ["-m", "benchmarks", "drain", "--no-page", "--scale", "0.01", "--rounds", "100000"]
     with Process(words, cwd=ROOT, env={"TMPDIR": str(tmp_path)}) as program:
 
         def started() -> None:
             running = mentioned(str(tmp_path))
-            assert any("benchmarks.app" in line for line in running), (running, program.output)
+            assert any(worker in line for line in running), (running, program.output)
             assert any("postgres" in line for line in running), (running, program.output)
 
         eventually(started, within_s=90)

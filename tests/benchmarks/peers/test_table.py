@@ -20,6 +20,8 @@ QUICK = Outcome(
     send_many=30_000.0,
     drain=10_000.0,
     held=9_000.0,
+    held_ratio=0.9,
+    rounds=3,
     latency_p50_ms=1.25,
     latency_p99_ms=12.0,
     recovery_s=4.04,
@@ -51,7 +53,7 @@ def test_both_tables_tell_what_is_wrong_and_who_was_skipped_and_why() -> None:
     out = io.StringIO()
     show([QUICK, WRONG, SKIPPED], Console(file=out, width=200))
     for text in (out.getvalue(), markdown([QUICK, WRONG, SKIPPED])):
-        assert "quick 1.0, Python 3.12.1, PostgreSQL 18; 20,000 messages; defaults. Fsync on." in text
+        assert "quick 1.0, Python 3.12.1, PostgreSQL 18; 20,000 messages x 3; defaults. Fsync on." in text
         assert "drain: 3 ran more than once" in text
         assert "2 of 8 had not run 60 s after the kill" in text
         assert "its server was not found [apt-get install gone]" in text
