@@ -84,6 +84,7 @@ def main(arguments: argparse.Namespace | Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in COMMANDS:
         parser = _command_parser(words[0])
+        _refuse_what_cannot_be_stored(parser, words[1:])
         return _run(_load(words[0]), parser.parse_intermixed_args(words[1:]))
     return _run(_load("worker"), make_argument_parser().parse_intermixed_args(words))
 
@@ -127,6 +128,15 @@ def _command_parser(name: str) -> argparse.ArgumentParser:
     )
     _load(name).add_arguments(parser)
     return parser
+
+
+def _refuse_what_cannot_be_stored(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """End with a usage error where a word can't be in the database: bytes that are not UTF-8, or a NUL."""
+    for word in words:
+        if "\0" in word or word != word.encode(errors="replace").decode():
+            parser.error(
+                f"argument {word!a} is not text that the database can hold: it must be UTF-8 without NUL"
+            )
 
 
 def _load(name: str) -> _CommandModule:
