@@ -15,9 +15,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.ending import stopped_by_signals
-from benchmarks.server import server_on_loopback
-
+from ..ending import stopped_by_signals
+from ..server import server_on_loopback
 from . import environments, peer as peers, services, table
 from .environments import Environment
 from .peer import Peer, Unavailable

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 import psycopg
 
-from benchmarks.figures import percentile
-
+from ..figures import percentile
 from . import ledger
 from .environments import Environment
 from .peer import Peer

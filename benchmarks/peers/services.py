@@ -17,8 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-from benchmarks.ending import end_group
-
+from ..ending import end_group
 from .peer import Unavailable
 
 __all__ = ["Services", "require", "version"]

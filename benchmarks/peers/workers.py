@@ -15,8 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks.ending import end_group
-
+from ..ending import end_group
 from . import ledger
 from .environments import Environment
 from .peer import Peer

@@ -9,7 +9,7 @@
 # worker = ["{python}", "-m", "pgqueue", "benchmarks.peers.programs.pgqueue", "-p", "1", "-t", "8"]
 # slots = 16
 # settings = "defaults, 8 threads a process; msgspec where it is installed (extra fast)"
-# durability = "send() and acks are commits, fsync on"
+# durability = "sends and acks are commits, fsync on"
 # ///
 """pgqueue itself."""
 
