@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,11 @@ from .support.postgres import Databases, server_url
 from .support.processes import Process, processes
 
 WorkerFor = Callable[..., Worker]
+
+
+# A shell that runs us in the background has us ignore Ctrl-C, and all that tests start with us.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # ── The run ───────────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,7 @@ from pgqueue.actor import actor
 from pgqueue.brokers.postgres import PostgresBroker
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, ended
 from tests.support.queue import Queue
 
 from .conftest import Run, message_of
@@ -169,8 +169,10 @@ class TestRealProcesses:
     ) -> None:
         postgres_broker.enqueue_many([message_of() for _ in range(5_000)])
         words = [sys.executable, "-m", "pgqueue", "messages", "--limit", "5000"]
-        with subprocess.Popen(
-            words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        with ended(
+            subprocess.Popen(
+                words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
         ) as process:
             assert process.stdout is not None
             assert process.stderr is not None
@@ -181,12 +183,14 @@ class TestRealProcesses:
 
     def on_terminal(self, environment: dict[str, str], *words: str, answer: str = "") -> tuple[int, str]:
         master, slave = pty.openpty()
-        with subprocess.Popen(
-            [sys.executable, "-m", "pgqueue", *words],
-            env=environment,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
+        with ended(
+            subprocess.Popen(
+                [sys.executable, "-m", "pgqueue", *words],
+                env=environment,
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+            )
         ) as process:
             os.close(slave)
             os.write(master, answer.encode())
@@ -224,7 +228,9 @@ class TestRealProcesses:
     ) -> None:
         master, slave = pty.openpty()
         words = [sys.executable, "-m", "pgqueue", "top", "--interval", "0.1"]
-        with subprocess.Popen(words, env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
+        with ended(
+            subprocess.Popen(words, env=environment, stdin=slave, stdout=slave, stderr=slave)
+        ) as process:
             os.close(slave)
             shown = b""
             while b"workers with" not in shown:

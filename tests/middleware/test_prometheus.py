@@ -24,6 +24,7 @@ from pgqueue.middleware.prometheus import Prometheus
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
 from tests.support.metrics import free_port, scrape
+from tests.support.processes import ended
 
 
 @pytest.fixture
@@ -226,7 +227,7 @@ def test_a_process_of_its_own_serves_the_metrics_until_told_to_stop(
 
     middleware.after_nack(stub_broker, MessageProxy(work.message()))
     port = free_port()
-    with expose(directory, port) as process:
+    with ended(expose(directory, port)) as process:
         try:
 
             def served() -> None:
@@ -244,7 +245,7 @@ def test_a_process_of_its_own_serves_the_metrics_until_told_to_stop(
 def test_a_port_in_use_is_reported_with_the_way_out(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as occupant:
         port = occupant.getsockname()[1]
-        with expose(directory, port) as process:
+        with ended(expose(directory, port)) as process:
             _, errors = process.communicate(timeout=15)
     assert process.returncode == 1
     assert f"Can't serve metrics at 127.0.0.1:{port}" in errors

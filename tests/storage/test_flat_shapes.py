@@ -12,6 +12,7 @@ import pytest
 from pgqueue.storage import scheduled
 from pgqueue.storage.database import Connection
 
+from ..support.eventually import eventually
 from ..support.plans import buffers, explained
 from ..support.queue import Queue
 from .flat import CLAIM, FLAT, Consumer, check_flat, large
@@ -61,9 +62,9 @@ def test_scheduled_messages_make_neither_claims_nor_promotion_dearer(queue: Queu
     start = (datetime(1970, 1, 1, tzinfo=UTC), 0)
 
     def promotion() -> float:
-        """Buffers a message that promoting a hundred touches, which are due at once."""
-        queue.send(*[b"x" * 100] * CLAIM, delay_ms=1)
-        queue.conn.execute("SELECT pg_sleep(0.002)")
+        """Buffers a message that promoting a hundred touches, which have just come due."""
+        queue.send(*[b"x" * 100] * CLAIM, delay_ms=500)
+        eventually(all_due)
         promoted, plan = explained(
             conn, lambda: scheduled.promote(conn, queue.statements, after=start, xids=(), limit=CLAIM)
         )
@@ -72,6 +73,10 @@ def test_scheduled_messages_make_neither_claims_nor_promotion_dearer(queue: Queu
         assert len(claimed) == CLAIM
         consumer.settle(claimed)
         return buffers(plan) / CLAIM
+
+    def all_due() -> None:
+        due = queue.value("SELECT count(*) FROM pgqueue.scheduled WHERE due_at <= clock_timestamp()")
+        assert due == CLAIM
 
     promotion()  # the plan of the first is made without rows
     few = promotion()

@@ -14,11 +14,11 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from .eventually import eventually
 
-__all__ = ["ROOT", "Process", "alive", "processes"]
+__all__ = ["ROOT", "Process", "alive", "ended", "processes"]
 
 #: The checkout; programs run by tests import pgqueue and tests from here.
 ROOT = Path(__file__).parents[2]
@@ -157,6 +157,16 @@ def processes() -> Iterator[list[Process]]:
     finally:
         for process in started:
             process.close()
+
+
+@contextlib.contextmanager
+def ended(process: "subprocess.Popen[Any]") -> Iterator["subprocess.Popen[Any]"]:
+    """Kill the process at the end, if it still runs: with nobody to read what it writes, it would never end."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
