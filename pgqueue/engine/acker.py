@@ -8,12 +8,11 @@ from queue import Empty, SimpleQueue
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from psycopg import DataError, Error, errors
+from psycopg import DataError, Error
 
 from ..faults import Fault
 from ..logging import own_logger
 from ..storage import leases, messages, registers, workers
-from ..storage.answering import check
 from ..storage.database import Connection, Database, is_lost, translated
 from ..storage.messages import ClaimedMessage, Verdict
 from ..storage.registers import channel
@@ -251,7 +250,7 @@ class Acker(threading.Thread):
             with translated(self._database):
                 self._conn = self._database.connect(application_name="pgqueue acker", settings=SETTINGS)
         else:
-            check(self._conn)
+            self._database.check(self._conn)
         return self._conn
 
     def _report_trouble(self, error: Exception) -> None:
@@ -259,7 +258,7 @@ class Acker(threading.Thread):
             "Acks can't be written at the moment, they are kept and tried again: %s", error,
             fault=Fault.ACK_DELAYED,
         )  # fmt: skip
-        if self._conn is not None and (is_lost(error) or isinstance(error, errors.ReadOnlySqlTransaction)):
+        if self._conn is not None and is_lost(error):
             self._conn.close()
 
 

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from ..logging import own_logger
 from ..storage import lanes, messages, registers, slots
-from ..storage.answering import check
 from ..storage.database import Connection, Database, translated
 from ..storage.lanes import Lane
 from ..storage.messages import Claim, ClaimedMessage, Registers
@@ -115,7 +114,7 @@ class Fetcher:
             self._forget_at = time.monotonic() + FORGET_AGAIN_S
             self._catalog = self._swept = -1
         else:
-            check(self._conn)
+            self._database.check(self._conn)
         return self._conn
 
     def _look(self, conn: Connection, *, idle: bool) -> bool:

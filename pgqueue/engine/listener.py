@@ -121,6 +121,7 @@ class Listener(threading.Thread):
             self._up.set()
             self._on_wake()  # something may have happened while nobody listened
             while not self._stopping.is_set():
+                self._database.check(conn)
                 self._run_due(conn)
                 self._wait(conn)
             self._presence.leave(conn)

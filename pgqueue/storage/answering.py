@@ -5,15 +5,17 @@ each statement has to be answered within some seconds. Where the server is told 
 silence can't be slowness.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg import capabilities
 
-__all__ = ["ANSWER_S", "AnsweringAsyncConnection", "AnsweringConnection", "NoAnswer", "check"]
+from .servers import Servers
+
+__all__ = ["ANSWER_S", "AnsweringAsyncConnection", "AnsweringConnection", "NoAnswer"]
 
 #: Seconds within which a statement of a worker's own connections must be answered; their ``statement_timeout`` is less.
 ANSWER_S = 12.0
@@ -31,13 +33,32 @@ class NoAnswer(psycopg.OperationalError):
     """Nothing came back for too long; the connection is given up."""
 
 
+class LeftBehind(psycopg.OperationalError):
+    """Newer connections lead to another server while this one waits for an answer; it is given up."""
+
+
 class _Silence:
     """When a connection of this process was last given up: those that have not answered since are doubtful."""
 
     noticed_at = float("-inf")
 
 
-class AnsweringConnection(psycopg.Connection[Any]):
+class _OfSeveral:
+    """A connection to one of several servers.
+
+    Attributes:
+      servers: Those of its URL, to be told if it falls silent.
+      server: Which of them it leads to; nothing if that is not known.
+    """
+
+    servers: Servers | None = None
+    server = ""
+
+    def _has_left(self) -> bool:
+        return self.servers is not None and self.server not in ("", self.servers.current)
+
+
+class AnsweringConnection(_OfSeveral, psycopg.Connection[Any]):
     """Gives itself up when a statement is not answered in time.
 
     Attributes:
@@ -48,6 +69,13 @@ class AnsweringConnection(psycopg.Connection[Any]):
     answer_within_s = ANSWER_S
     pooled = False
     _answered_at = float("inf")
+
+    @classmethod
+    def connect(cls, conninfo: str = "", *, servers: Servers | None = None, **options: Any) -> Self:  # type: ignore[override]  # one argument more
+        """As the driver's; of several servers those that have fallen silent are tried last."""
+        made = super().connect(conninfo if servers is None else servers.in_order(conninfo), **options)
+        made.servers = servers
+        return made
 
     def check(self) -> None:
         """Ask, if that is doubtful, whether there is anybody.
@@ -63,11 +91,16 @@ class AnsweringConnection(psycopg.Connection[Any]):
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
         """As the driver's, for a limited time."""
         try:
-            result = super().wait(_within(gen, self.answer_within_s), *args, **options)
+            result = super().wait(_within(gen, self.answer_within_s, self._has_left), *args, **options)
             self._answered_at = monotonic()
             return result
+        except LeftBehind:
+            self.pgconn.finish()
+            raise
         except NoAnswer:
             _Silence.noticed_at = monotonic()
+            if self.servers is not None:
+                self.servers.fell_silent(self)
             if capabilities.has_cancel_safe():
                 with suppress(psycopg.Error):
                     self.cancel_safe(timeout=CANCEL_S)
@@ -75,11 +108,18 @@ class AnsweringConnection(psycopg.Connection[Any]):
             raise
 
 
-class AnsweringAsyncConnection(psycopg.AsyncConnection[Any]):
+class AnsweringAsyncConnection(_OfSeveral, psycopg.AsyncConnection[Any]):
     """The same for coroutines."""
 
     answer_within_s = ANSWER_S
     _answered_at = float("inf")
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", *, servers: Servers | None = None, **options: Any) -> Self:  # type: ignore[override]  # one argument more
+        """As the driver's; of several servers those that have fallen silent are tried last."""
+        made = await super().connect(conninfo if servers is None else servers.in_order(conninfo), **options)
+        made.servers = servers
+        return made
 
     async def check(self) -> None:
         """Ask, if that is doubtful, whether there is anybody."""
@@ -91,11 +131,16 @@ class AnsweringAsyncConnection(psycopg.AsyncConnection[Any]):
     async def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
         """As the driver's, for a limited time."""
         try:
-            result = await super().wait(_within(gen, self.answer_within_s), *args, **options)
+            result = await super().wait(_within(gen, self.answer_within_s, self._has_left), *args, **options)
             self._answered_at = monotonic()
             return result
+        except LeftBehind:
+            self.pgconn.finish()
+            raise
         except NoAnswer:
             _Silence.noticed_at = monotonic()
+            if self.servers is not None:
+                self.servers.fell_silent(self)
             if capabilities.has_cancel_safe():
                 with suppress(psycopg.Error):
                     await self.cancel_safe(timeout=CANCEL_S)
@@ -103,13 +148,9 @@ class AnsweringAsyncConnection(psycopg.AsyncConnection[Any]):
             raise
 
 
-def check(connection: "psycopg.Connection[Any]") -> None:
-    """See `AnsweringConnection.check`; others are not looked at."""
-    if isinstance(connection, AnsweringConnection):
-        connection.check()
-
-
-def _within(gen: Generator[Any, Any, T], within_s: float) -> Generator[Any, Any, T]:
+def _within(
+    gen: Generator[Any, Any, T], within_s: float, has_left: Callable[[], bool]
+) -> Generator[Any, Any, T]:
     """Go through the driver's steps; it looks up now and then while it waits, with nothing to read."""
     deadline = monotonic() + within_s
     try:
@@ -118,6 +159,10 @@ def _within(gen: Generator[Any, Any, T], within_s: float) -> Generator[Any, Any,
             ready = yield wanted
             if not ready and monotonic() > deadline:
                 raise NoAnswer(f"the server has not answered for {within_s:.0f} s")
+            if not ready and has_left():
+                raise LeftBehind(
+                    "newer connections lead to another server, and this one was not answered yet"
+                )
             wanted = gen.send(ready)
     except StopIteration as end:
         result: T = end.value

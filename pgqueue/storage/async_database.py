@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 import psycopg
+from psycopg import errors
 from psycopg_pool import AsyncConnectionPool
 
 from .answering import AnsweringAsyncConnection
@@ -40,7 +41,11 @@ class AsyncDatabase:
             async with pool.connection(timeout=CONNECT_TIMEOUT_S) as connection:
                 if isinstance(connection, AnsweringAsyncConnection):
                     connection.answer_within_s = answer_within_s
-                yield connection
+                try:
+                    yield connection
+                except errors.ReadOnlySqlTransaction:
+                    await connection.close()
+                    raise
 
     def close(self) -> None:
         """Close all pools; a later use opens them again. From the thread of a running loop, use `close_async`."""
@@ -58,7 +63,7 @@ class AsyncDatabase:
             known = self._pools.get(loop)
             if known is None:
                 self._close_pools_of_closed_loops()
-                known = self._pools[loop] = _LoopPool(loop)
+                known = self._pools[loop] = _LoopPool(loop, self._database)
         async with known.opening:
             if known.pool is None:
                 known.pool = await self._open(known)
@@ -71,16 +76,17 @@ class AsyncDatabase:
             if self._database.has_url
             else await asyncio.to_thread(lambda: self._database.url)
         )
-        options = self._database.options(application_name="pgqueue")
+        options = {**self._database.options(application_name="pgqueue"), "servers": self._database.servers}
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
         async with await AnsweringAsyncConnection.connect(url, autocommit=True, **options) as first:
-            found = await (await first.execute(self._database.ask_process, prepare=False)).fetchone()
-            if self._database.is_pooled(first, found):
+            asked = await first.execute(self._database.ask_process, prepare=False)
+            pid, _ = await asked.fetchone() or (0, "")
+            if self._database.is_pooled(first, pid):
                 self._database.prepare_threshold = None
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             url,
             connection_class=AnsweringAsyncConnection,
-            check=AnsweringAsyncConnection.check,
+            check=self._check,
             min_size=0,
             max_size=self._max_connections,
             num_workers=1,
@@ -88,11 +94,20 @@ class AsyncDatabase:
             name="pgqueue-async",
             timeout=CONNECT_TIMEOUT_S,
             reconnect_timeout=CONNECT_TIMEOUT_S,
-            configure=home.remember,
+            configure=home.remember if self._database.prepare_threshold is None else home.meet,
             kwargs={"autocommit": True, "prepare_threshold": self._database.prepare_threshold, **options},
         )
         await pool.open()
         return pool
+
+    async def _check(self, connection: AsyncConnection) -> None:
+        if isinstance(connection, AnsweringAsyncConnection):
+            try:
+                self._database.servers.check(connection)
+                await connection.check()
+            except psycopg.OperationalError:
+                await connection.close()  # the pool would keep it
+                raise
 
     def _close_pools_of_closed_loops(self) -> None:
         for loop in [loop for loop in self._pools if loop.is_closed()]:
@@ -108,11 +123,19 @@ class AsyncDatabase:
 class _LoopPool:
     """The pool of one loop, and its connections, for a loop that ends without closing them."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, database: Database) -> None:
+        self._database = database
         self.opening = asyncio.Lock()
         self.pool: AsyncConnectionPool[Any] | None = None
         self._loop = loop
         self._connections: WeakSet[AsyncConnection] = WeakSet()
+
+    async def meet(self, connection: AnsweringAsyncConnection) -> None:
+        """Remember a connection to the server itself, and which server that is."""
+        await self.remember(connection)
+        asked = await connection.execute(self._database.ask_process, prepare=False)
+        _, server = await asked.fetchone() or (0, "")
+        self._database.servers.met(connection, server)
 
     async def remember(self, connection: AsyncConnection) -> None:
         self._connections.add(connection)

@@ -12,13 +12,9 @@ from psycopg.pq import Format
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from ..errors import (
-    DatabaseUnavailable,
-    PermissionDenied,
-    SchemaOutdated,
-    StatementTimedOut,
-)
+from ..errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated, StatementTimedOut
 from .answering import AnsweringConnection
+from .servers import Servers
 from .statements import Compiled, Statements
 from .urls import conninfo_of_pool, redacted, settings_of
 
@@ -79,6 +75,7 @@ _LOST = (
     errors.IdleSessionTimeout,
     errors.IdleInTransactionSessionTimeout,
     errors.TooManyConnections,
+    errors.ReadOnlySqlTransaction,
 )
 _MISSING = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName, errors.UndefinedFunction)
 
@@ -98,6 +95,7 @@ class Database:
       direct_url: Where a worker's own connections go, which need a session each, if ``url`` leads to a pooler.
       patience_s: Within how many seconds a statement of the own pool must be answered.
       keeps_sessions: Whether a pooler on the way gives each of its clients a session of the server's own.
+      servers: Those of a database whose connections must lead to the same server as this one's.
     """
 
     def __init__(
@@ -112,7 +110,9 @@ class Database:
         direct_url: str | Callable[[], str] | None = None,
         patience_s: float = PATIENCE_S,
         keeps_sessions: bool = False,
+        servers: Servers | None = None,
     ) -> None:
+        self.servers = servers or Servers()
         self.statements = Statements(schema)
         self.schema = schema
         self._url = url
@@ -153,6 +153,7 @@ class Database:
             application_name=application_name,
             patience_s=float("inf"),
             keeps_sessions=self._keeps_sessions,
+            servers=self.servers,
         )
 
     @property
@@ -160,15 +161,13 @@ class Database:
         """The question for `is_pooled`."""
         return self.statements["sessions/own_process"]
 
-    def is_pooled(
-        self, connection: "Connection | psycopg.AsyncConnection[Any]", found: tuple[int] | None
-    ) -> bool:
+    def is_pooled(self, connection: "Connection | psycopg.AsyncConnection[Any]", pid: int) -> bool:
         """Whether a pooler gives the session to somebody else between two transactions.
 
         Parameters:
-          found: What the connection has answered to `ask_process`.
+          pid: What the connection has answered first to `ask_process`. Poolers make up the one that they greet with.
         """
-        return not self._keeps_sessions and is_pooled(connection, found)
+        return not self._keeps_sessions and pid != connection.info.backend_pid
 
     @property
     def direct_url(self) -> str:
@@ -233,17 +232,34 @@ class Database:
                 self.direct_url,
                 autocommit=True,
                 prepare_threshold=0,
+                servers=self.servers,
                 **self.options(
                     application_name=application_name,
                     url=self.direct_url,
                     connect_timeout_s=OWN_CONNECT_TIMEOUT_S,
                 ),
             )
-            if self.is_pooled(connection, connection.execute(self.ask_process, prepare=False).fetchone()):
+            pid, server = connection.execute(self.ask_process, prepare=False).fetchone() or (0, "")
+            if self.is_pooled(connection, pid):
                 connection.pooled, connection.prepare_threshold = True, None
             else:
+                self.servers.met(connection, server)
                 _set(connection, {**SERVER_SIDE, **(settings or {})})
             return connection
+
+    def check(self, connection: Connection) -> None:
+        """See, before its next use, whether a connection still leads to where the newest does, and to anybody.
+
+        Raises:
+          psycopg.OperationalError: It does not, and is closed now.
+        """
+        if isinstance(connection, AnsweringConnection):
+            try:
+                self.servers.check(connection)
+                connection.check()
+            except psycopg.OperationalError:
+                connection.close()  # a pool would keep it
+                raise
 
     def close(self) -> None:
         """Close the own pool; a later use opens it again, and asks for the URL again where that is a function's."""
@@ -269,14 +285,15 @@ class Database:
     def _open_pool(self) -> "ConnectionPool[Any]":
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
         options = self.options(application_name=self._application_name)
-        with AnsweringConnection.connect(self.url, autocommit=True, **options) as first:
-            if self.is_pooled(first, first.execute(self.ask_process, prepare=False).fetchone()):
+        with AnsweringConnection.connect(self.url, autocommit=True, servers=self.servers, **options) as first:
+            pid, _ = first.execute(self.ask_process, prepare=False).fetchone() or (0, "")
+            if self.is_pooled(first, pid):
                 self.prepare_threshold = None
         return ConnectionPool(
             self.url,
             connection_class=AnsweringConnection,
             configure=self._configure,
-            check=AnsweringConnection.check,
+            check=self.check,
             min_size=0,
             max_size=self._max_connections,
             num_workers=1,
@@ -287,13 +304,19 @@ class Database:
             kwargs={
                 "autocommit": True,
                 "prepare_threshold": self.prepare_threshold,
+                "servers": self.servers,
                 **options,
             },
         )
 
-    def _configure(self, connection: Connection) -> None:
-        # Not where somebody else would get the session next, nor where the application's transactions are.
-        if self.prepare_threshold is not None and self._patience_s != float("inf"):
+    def _configure(self, connection: AnsweringConnection) -> None:
+        # Not where somebody else would get the session next.
+        if self.prepare_threshold is None:
+            return
+        _, server = connection.execute(self.ask_process, prepare=False).fetchone() or (0, "")
+        self.servers.met(connection, server)
+        # Nor where the application's transactions are.
+        if self._patience_s != float("inf"):
             _set(connection, SERVER_SIDE)
 
     def options(
@@ -357,15 +380,6 @@ def _set(connection: Connection, settings: Mapping[str, str]) -> None:
 def has_session(connection: Connection) -> bool:
     """Whether one of `Database.connect`'s has a session of its own: for LISTEN, locks and settings."""
     return not (isinstance(connection, AnsweringConnection) and connection.pooled)
-
-
-def is_pooled(connection: "Connection | psycopg.AsyncConnection[Any]", found: tuple[int] | None) -> bool:
-    """Whether somebody else than the server has greeted us: poolers make up the number of the server's process.
-
-    Parameters:
-      found: What the connection has answered to `Database.ask_process`.
-    """
-    return found != (connection.info.backend_pid,)
 
 
 def _first_line(error: BaseException) -> str:

@@ -47,21 +47,21 @@ class Facts:
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     losses: list[Entry] = field(default_factory=list)
     crashes: list[float] = field(default_factory=list)
+    promotions: list[Entry] = field(default_factory=list)
+    servers: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     @classmethod
-    def of(cls, ledger: Ledger) -> "Facts":
-        """Read a ledger."""
+    def of(cls, ledger: Ledger, *, skip: int = 0) -> "Facts":
+        """Read a ledger, but for its first bytes that are skipped."""
         facts = cls()
-        for entry in ledger.read():
+        for entry in ledger.read(skip=skip):
             facts._take(entry)
         return facts
 
     def _take(self, entry: Entry) -> None:
         match entry.kind:
-            case "sent":
-                self.sent.add(entry.subject)
-            case "unsure":
-                self.unsure.add(entry.subject)
+            case "sent" | "unsure":
+                (self.sent if entry.kind == "sent" else self.unsure).add(entry.subject)
             case "start":
                 self._start(entry)
             case "end":
@@ -71,6 +71,26 @@ class Facts:
                 self._cut(lambda run: run.pid == entry.pid, entry.at)
             case "crash":
                 self.crashes.append(entry.at)
+            case "promoted":
+                self.promotions.append(entry)
+            case "claims":
+                self.servers[entry.subject].add(entry.token)
+
+    def servers_of(self, run: Run) -> set[str]:
+        """The servers on which a run can have been claimed: one, if nothing is wrong."""
+        return self.servers.get(run.token.partition("/")[0], set())
+
+    def lapsed(self, run: Run) -> bool:
+        """Whether a run was claimed on a server that another had taken over from, or took over from before its end."""
+        leads = True
+        for entry in self.promotions:
+            if run.claimed_at < entry.at:
+                return not leads or (entry.token in self.servers_of(run) and entry.at < run.ended_at)
+            if entry.token in self.servers_of(run):
+                leads = False
+            elif entry.subject in self.servers_of(run):
+                leads = True
+        return not leads
 
     def _start(self, entry: Entry) -> None:
         run = Run(entry.pid, entry.at, entry.claimed_at, entry.token)
@@ -152,6 +172,7 @@ def examine(url: str, ledger: Ledger, *, charged_by_guess: bool = False) -> Verd
     verdicts.lost -= verdicts.stuck
     _look_for_phantoms(facts, outcomes, verdicts)
     _look_for_overlaps(facts, verdicts)
+    assert all(len(servers) == 1 for servers in facts.servers.values()), facts.servers
     recoveries = _recoveries(facts, verdicts)
     guessed = sum(
         attempts > max(0, len(facts.runs[id_]) - 1)
@@ -169,6 +190,8 @@ def examine(url: str, ledger: Ledger, *, charged_by_guess: bool = False) -> Verd
         "slowest rerun s": round(max(recoveries, default=0.0), 2),
         "charged": sum(attempts for ended in outcomes.values() for _, attempts, _ in ended),
         "charged unstarted": guessed, "dead letters": len(dead),
+        **({"claimed from an old primary": sum(facts.lapsed(run) for runs in facts.runs.values() for run in runs)}
+           if facts.promotions else {}),
     }  # fmt: skip
     return verdicts
 
@@ -217,13 +240,18 @@ def _look_for_overlaps(facts: Facts, verdicts: Verdicts) -> None:
 
 
 def _excused(run: Run, facts: Facts) -> bool:
-    """Whether a run's claim may have been void: made before a crash of the server, or before its owner was lost."""
+    """Whether a run's claim may have been void.
+
+    It was made before a crash of the server, before its owner was lost, or on a server that leads no more.
+    """
     voided = [
         *facts.crashes,
         *(loss.at for loss in facts.losses if loss.kind == "lost" and loss.pid == run.pid),
     ]
-    return any(run.claimed_at < at < run.ended_at for at in voided) or (
-        run.cut and any(run.claimed_at < at for at in voided)
+    return (
+        any(run.claimed_at < at < run.ended_at for at in voided)
+        or (run.cut and any(run.claimed_at < at for at in voided))
+        or facts.lapsed(run)
     )
 
 

@@ -15,9 +15,11 @@ class Entry:
 
     Attributes:
       at: When, in seconds since 1970; all processes and the server are on one machine.
-      kind: ``sent`` (and committed), ``rolled back``, ``start``, ``end``, ``killed``, ``lost``, ``crash``.
-      subject: A message id; for what befalls a process, nothing.
-      token: What the message was claimed as: owner and lease.
+      kind: ``sent`` (and committed), ``rolled back``, ``start``, ``end``, ``killed``, ``lost``, ``crash``; with several
+        servers ``claims`` and ``promoted``.
+      subject: A message id; for what befalls a process, nothing. Of ``claims`` an owner, of ``promoted`` a server.
+      token: What the message was claimed as: owner and lease. Of ``claims`` the server, of ``promoted`` the one
+        that is taken over from.
       claimed_at: When it was claimed.
       attempts: What the queue told of earlier claims.
     """
@@ -55,10 +57,15 @@ class Ledger:
         ]
         os.write(self._file, "".join(lines).encode())
 
-    def read(self) -> Iterator[Entry]:
-        """All entries, in the order of their time."""
+    @property
+    def size(self) -> int:
+        """Its length in bytes, to be skipped by a later look."""
+        return os.fstat(self._file).st_size
+
+    def read(self, *, skip: int = 0) -> Iterator[Entry]:
+        """All entries, in the order of their time, but those in the first bytes that are skipped."""
         entries = []
-        for line in self.path.read_text().splitlines():
+        for line in self.path.read_bytes()[skip:].decode().splitlines():
             at, kind, pid, subject, token, claimed_at, attempts = line.split("\t")
             entries.append(Entry(float(at), kind, int(pid), subject, token, float(claimed_at), int(attempts)))
         yield from sorted(entries, key=lambda entry: entry.at)

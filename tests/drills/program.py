@@ -4,17 +4,21 @@ import os
 import time
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pgqueue
 from pgqueue.broker import Broker, MessageProxy
 from pgqueue.brokers._postgres_consumer import ClaimedProxy
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine import presence
+from pgqueue.engine.fetcher import Fetcher
 from pgqueue.maintenance import reaper
 from pgqueue.middleware import AsyncIO, CurrentMessage, Middleware
 from pgqueue.results import Results
 from pgqueue.results.backends import PostgresBackend
 from pgqueue.storage.answering import AnsweringConnection
+from pgqueue.storage.database import Connection
+from pgqueue.storage.messages import ClaimedMessage
 
 from .ledger import Ledger
 
@@ -67,12 +71,28 @@ def _impatient() -> None:
         presence.INTERVAL_S = reaper.INTERVAL_S = reaper.SILENT_S / 6
 
 
+def _tell_where(ledger: Ledger) -> None:
+    """Write down on which server each name claims, for a drill with several."""
+    claim, told = Fetcher._claim, set[tuple[UUID, str]]()
+
+    def claim_and_tell(self: Fetcher, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:
+        if (owner, conn.info.host) not in told:
+            told.add((owner, conn.info.host))
+            ledger.write("claims", str(owner), token=conn.info.host)
+        return claim(self, conn, owner, limit)
+
+    Fetcher._claim = claim_and_tell  # type: ignore[method-assign]
+
+
 def _made() -> PostgresBroker:
     made = PostgresBroker(os.environ["DRILL_URL"])
     made.add_middleware(AsyncIO())
     made.add_middleware(CurrentMessage())
     made.add_middleware(Results(backend=PostgresBackend(broker=made)))
-    made.add_middleware(Bookkeeper(Ledger(Path(os.environ["DRILL_LEDGER"]))))
+    ledger = Ledger(Path(os.environ["DRILL_LEDGER"]))
+    made.add_middleware(Bookkeeper(ledger))
+    if "DRILL_SERVERS" in os.environ:
+        _tell_where(ledger)
     return made
 
 

@@ -1,2 +1,3 @@
--- Which process of the server's has this session; a pooler has told its client another number.
-SELECT pg_backend_pid()
+-- Which process of the server's has this session (a pooler has told its client another number), and which server it is:
+-- no two have started in the same microsecond.
+SELECT pg_backend_pid(), extract(epoch FROM pg_postmaster_start_time())::text

@@ -1,0 +1,188 @@
+"""Two servers of the bundled programs, of which one follows the other: for what befalls workers when it takes over."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+from pgqueue.embedded.account import Account
+from pgqueue.embedded.binaries import Binaries
+
+from .eventually import eventually
+from .postgres import quick_directory
+
+__all__ = ["Node", "Pair"]
+
+#: They crash as programs, not as machines; a commit waits for the other server nevertheless.
+_SETTINGS = {
+    "cluster_name": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "hot_standby_feedback": "on",
+    "listen_addresses": "",
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "wal_receiver_status_interval": "1s",
+}
+
+#: Runs a server that ends with whoever holds its standard input, even if that is killed.
+_KEPT = '"$@" & server=$!; cat > /dev/null; kill -QUIT $server; kill -CONT $server; wait $server'
+
+
+class Node:
+    """One server: its data and its socket in a directory of its own."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.name = name
+        self.directory = directory / name
+        self.data = self.directory / "data"
+        self.directory.mkdir(mode=0o700)
+        self._account = Account.for_directory(directory)
+        self._account.own(self.directory)
+        self._programs, _ = Binaries.find().usable_by(self._account)
+        self._shell: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its URL; the host tells the servers of a pair apart."""
+        return f"postgresql://postgres@/postgres?host={self.directory}"
+
+    def initialise(self) -> None:
+        """Make an empty server."""
+        self._run("initdb", f"--pgdata={self.data}", "--username=postgres", "--auth=trust", "--no-sync")
+
+    def copy(self, other: "Node") -> None:
+        """Begin anew as one that follows another server."""
+        shutil.rmtree(self.data, ignore_errors=True)
+        self._run(
+            "pg_basebackup", f"--pgdata={self.data}", f"--dbname={other.url}", "--write-recovery-conf",
+            "--checkpoint=fast", "--no-sync",
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Run, and wait until connections are taken."""
+        settings = {**_SETTINGS, "cluster_name": self.name, "unix_socket_directories": str(self.directory)}
+        command = [self._programs.program("postgres"), "-D", str(self.data)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        with (self.directory / "log").open("ab") as log:
+            self._shell = subprocess.Popen(
+                ["/bin/sh", "-c", _KEPT, "sh", *command], stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/",
+                **self._account.identity(),
+            )  # fmt: skip
+        eventually(self._take_connections, within_s=30.0)
+
+    def stop(self) -> None:
+        """End at once, without a checkpoint; may be called again."""
+        if self._shell is not None:
+            shell, self._shell = self._shell, None
+            with suppress(OSError, ValueError):
+                self.send(signal.SIGCONT)
+            assert shell.stdin is not None
+            shell.stdin.close()
+            shell.wait(30.0)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the server and all its processes."""
+        pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in [pid, *map(int, children)]:
+            with suppress(ProcessLookupError):
+                os.kill(each, number)
+
+    def execute(self, *statements: str) -> list[tuple[object, ...]]:
+        """Run statements as the superuser, each by itself; return the rows of the last."""
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            for statement in statements[:-1]:
+                conn.execute(statement.encode())
+            cursor = conn.execute(statements[-1].encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def log(self) -> str:
+        """What it has said."""
+        return (self.directory / "log").read_text()
+
+    def _take_connections(self) -> None:
+        try:
+            psycopg.connect(self.url).close()
+        except psycopg.OperationalError as error:
+            raise AssertionError(f"{error}\n{self.log()}") from error
+
+    def _run(self, program: str, *arguments: str) -> None:
+        outcome = subprocess.run(
+            [self._programs.program(program), *arguments], check=False, cwd="/", capture_output=True, text=True,
+            **self._account.identity(),
+        )  # fmt: skip
+        assert outcome.returncode == 0, outcome.stderr
+
+
+class Pair:
+    """A server and one that follows it synchronously: a commit is not confirmed before both have it.
+
+    Attributes:
+      primary: The one that leads.
+      standby: The one that follows.
+    """
+
+    def __init__(self) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="pgqueue-pair-", dir=quick_directory()))
+        account = Account.for_directory(self._directory)
+        account.own(self._directory)
+        self.primary, self.standby = (Node(self._directory, name) for name in ("a", "b"))
+        self._nodes: Sequence[Node] = (self.primary, self.standby)
+
+    @property
+    def url(self) -> str:
+        """A URL that names both, always in the same order, and asks for the one that takes writes."""
+        hosts = ",".join(str(node.directory) for node in self._nodes)
+        return f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
+
+    def follow(self) -> None:
+        """Have the standby begin anew as a copy of the primary; from then on commits wait for it."""
+        self.standby.stop()
+        self.standby.copy(self.primary)
+        self.standby.start()
+        self.primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+        eventually(self._is_synchronous, within_s=30.0)
+
+    def promote(self) -> None:
+        """Have the standby take over while the old primary lives: that one's commits wait for ever from now on."""
+        self.standby.execute(
+            "ALTER SYSTEM SET synchronous_standby_names = ''",
+            "SELECT pg_reload_conf()",
+            "SELECT pg_promote(true, 60)",
+        )
+        self.primary, self.standby = self.standby, self.primary
+
+    def _is_synchronous(self) -> None:
+        found = self.primary.execute("SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'")
+        assert found == [("sync",)], found
+
+    def __enter__(self) -> Self:
+        try:
+            self.primary.initialise()
+            self.primary.start()
+            self.follow()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """Stop both and remove their files."""
+        for node in self._nodes:
+            node.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
