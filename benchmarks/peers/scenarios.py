@@ -230,7 +230,7 @@ def _latency(site: Site, outcome: Outcome, options: Options) -> None:
     first, count = outcome.messages, options.paced
     sent = site.run("paced", first, count)["sent"]
     total = first + count
-    site.wait(lambda records: _count(records) >= total, 30.0)
+    site.wait(lambda records: _count(records) >= total, min(30.0, options.patience_s))
     time.sleep(AFTER_S)
     records = site.records()
     _note_check(outcome, "latency", ledger.check(records, range(total)))
