@@ -26,10 +26,10 @@ def sql(text: str) -> str:
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '50ms'")
     op.execute(sql(UP))
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '50ms'")
     op.execute(sql(DOWN))

@@ -17,7 +17,7 @@
     │ │ ├ NotATarget · TargetClosed · TargetFailed · NoTransaction
     │ │ ├ TargetElsewhere · TargetMismatch · NestedTransactions
     │ │ └ NoCurrentTransaction · TransactionEnded
-    │ └ SchemaOutdated · LeaseLost · MissingExtra · EmbeddedServerError
+    │ └ SchemaOutdated · ReleaseOutdated · LeaseLost · MissingExtra · EmbeddedServerError
     └ MiddlewareError ─ SkipMessage
 
 Interrupts are BaseExceptions and live in :mod:`pgqueue.threading`.
@@ -53,6 +53,7 @@ __all__ = [
     "QueueJoinTimeout",
     "QueueNotFound",
     "RateLimitExceeded",
+    "ReleaseOutdated",
     "ResultError",
     "ResultFailure",
     "ResultMissing",
@@ -235,6 +236,18 @@ class SchemaOutdated(PgQueueError):
         )
         self.found = found
         self.required = required
+
+
+class ReleaseOutdated(PgQueueError):
+    """The database schema is one that this release can't work with: a later one has migrated it."""
+
+    def __init__(self, *, found: str, known: str) -> None:
+        super().__init__(
+            f"pgqueue's schema is at {found}, which this release can't work with: it knows no revision after {known}. "
+            "Install a newer pgqueue-engine here, or have the newer one run `pgqueue migrate --down`."
+        )
+        self.found = found
+        self.known = known
 
 
 class LeaseLost(PgQueueError):

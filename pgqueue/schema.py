@@ -36,11 +36,19 @@ __all__ = [
     "upgrade",
 ]
 
-#: How often a migration is tried when a table it must lock stays busy for the revision's lock_timeout.
-LOCK_ATTEMPTS = 10
+#: How often a migration is tried when a table it must lock stays busy for the revision's lock_timeout. That is short,
+#: for everybody who comes after our request waits as long as it does.
+LOCK_ATTEMPTS = 60
 
 #: Seconds between those attempts, so that whoever queued behind our lock request gets through.
 LOCK_PAUSE_S = 1.0
+
+#: What is wrong if it is never had.
+BUSY = (
+    "A table that the migration must lock stayed in use through {attempts} attempts: a transaction that has sent "
+    "messages, or a dump, is open. `pgqueue doctor` names the oldest ones; end it, or run the migration again later. "
+    "Nothing was changed."
+)
 
 #: What is wrong if the first revision finds its tables there.
 UNRECORDED = (
@@ -183,9 +191,9 @@ def _with_lock_retries(migrate: Callable[[], None]) -> None:
         try:
             with _driver_errors():
                 migrate()
-        except psycopg.errors.LockNotAvailable:
+        except psycopg.errors.LockNotAvailable as error:
             if attempt == LOCK_ATTEMPTS:
-                raise
+                raise PgQueueError(BUSY.format(attempts=LOCK_ATTEMPTS)) from error
             logger.warning(
                 "A table is in use; migration attempt %d of %d follows.", attempt + 1, LOCK_ATTEMPTS
             )

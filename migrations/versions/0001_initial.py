@@ -222,7 +222,7 @@ DROP SEQUENCE pgqueue.message_seq, pgqueue.lease_seq, pgqueue.open_slot, pgqueue
 
 def upgrade() -> None:
     """Make the tables."""
-    sql("SET LOCAL lock_timeout = '5s'")
+    sql("SET LOCAL lock_timeout = '50ms'")
     sql(SCHEMA.format(name=context.config.attributes.get("schema", "pgqueue")))
     sql(REGISTERS)
     sql("".join(IDLE_REGISTER.format(n=n) for n in range(IDLE_REGISTERS)))
@@ -235,6 +235,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables, and whatever slots were attached."""
-    sql("SET LOCAL lock_timeout = '5s'")
+    sql("SET LOCAL lock_timeout = '50ms'")
     sql(DOWN)
     sql("".join(f"DROP SEQUENCE pgqueue.idle_{n};\n" for n in range(IDLE_REGISTERS)))

@@ -22,7 +22,7 @@ def sql(text: str) -> None:
 
 def upgrade() -> None:
     """Create the table."""
-    sql("SET LOCAL lock_timeout = '5s'")
+    sql("SET LOCAL lock_timeout = '50ms'")
     sql(
         """
         -- Half of each page stays free and nothing but the key is indexed, so that every update is HOT.
@@ -43,5 +43,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the table."""
-    sql("SET LOCAL lock_timeout = '5s'")
+    sql("SET LOCAL lock_timeout = '50ms'")
     sql("DROP TABLE pgqueue.rate_limits")

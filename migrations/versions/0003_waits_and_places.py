@@ -22,7 +22,7 @@ def sql(text: str) -> None:
 
 def upgrade() -> None:
     """Make the tables; numbers that are in use stay what they are."""
-    sql("SET LOCAL lock_timeout = '5s'")
+    sql("SET LOCAL lock_timeout = '50ms'")
     sql(
         """
         -- Under a held snapshot no version of a row is ever pruned, and a look by the key would walk over all of them.
@@ -59,7 +59,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables, and the form of the numbers."""
-    sql("SET LOCAL lock_timeout = '5s'")
+    sql("SET LOCAL lock_timeout = '50ms'")
     sql(
         """
         DROP TABLE pgqueue.waits, pgqueue.rate_limit_places;

@@ -22,7 +22,7 @@ def sql(text: str) -> None:
 
 def upgrade() -> None:
     """Make the tables; workers of the release before know nothing of them and go on."""
-    sql("SET LOCAL lock_timeout = '5s'")
+    sql("SET LOCAL lock_timeout = '50ms'")
     sql(
         """
         CREATE TABLE pgqueue.pauses (
@@ -70,7 +70,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables; messages that are parked go back to their queues."""
-    sql("SET LOCAL lock_timeout = '5s'")
+    sql("SET LOCAL lock_timeout = '50ms'")
     sql(
         """
         WITH present AS MATERIALIZED (

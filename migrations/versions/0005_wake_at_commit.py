@@ -28,7 +28,7 @@ def sql(text: str) -> None:
 
 def upgrade() -> None:
     """Add what the trigger goes by; senders of the release before leave it NULL and notify by themselves."""
-    sql("SET LOCAL lock_timeout = '5s'")
+    sql("SET LOCAL lock_timeout = '50ms'")
     sql(
         """
         ALTER TABLE pgqueue.ready ADD COLUMN idle_cell smallint;
@@ -68,6 +68,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take it away."""
+    sql("SET LOCAL lock_timeout = '50ms'")
     sql(
         """
         DROP TRIGGER wake_idle_workers ON pgqueue.ready;

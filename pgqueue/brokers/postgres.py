@@ -20,13 +20,13 @@ from ..engine.mailbox import Mailbox
 from ..engine.running import Running
 from ..engine.session import Session
 from ..engine.settlement import OpenSettlements
-from ..errors import QueueJoinTimeout, SchemaOutdated, TargetMismatch
+from ..errors import QueueJoinTimeout, TargetMismatch
 from ..message import MessageStatus
 from ..storage import queues
 from ..storage.async_database import AsyncDatabase
-from ..storage.database import REQUIRED_REVISION, Connection, Database
+from ..storage.database import Connection, Database
 from ..storage.messages import NewMessage
-from ..storage.revision import current_revision
+from ..storage.revision import check_revision, current_revision
 from ..transactions import AsyncTarget, Target
 from ..transactions.scope import ambient_target, block_target, is_outside
 from ._asking import checked_id, checked_queue, patiently
@@ -139,11 +139,11 @@ class PostgresBroker(QueueControl, SettlingBroker):
         Raises:
           DatabaseUnavailable: It can't be reached, or refuses us.
           SchemaOutdated: ``pgqueue migrate`` has to be run first.
+          ReleaseOutdated: A later release has migrated it to what this one can't work with.
         """
         with self.database.connection() as conn:
             found = current_revision(conn, self.database.statements)
-        if found is None or found < REQUIRED_REVISION:
-            raise SchemaOutdated(found=found, required=REQUIRED_REVISION)
+        check_revision(found)
 
     # ── queues ────────────────────────────────────────────────────────────────────────────────────
 

@@ -4,6 +4,7 @@ import argparse
 
 from .. import schema
 from ..storage.database import Database, translated
+from ..storage.revision import check_revision
 from ..storage.roles import grants
 from ..storage.urls import redacted
 from .target import add_target_arguments, running, target_schema, target_url
@@ -22,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sql", action="store_true", help="print the SQL instead of running it; needs no database"
     )
     mode.add_argument(
-        "--check", action="store_true", help="only say whether the schema is up to date (exit code 0 or 1)"
+        "--check",
+        action="store_true",
+        help="only say whether the schema is up to date (exit code 0 or 1; 2 if it needs a newer release)",
     )
     mode.add_argument(
         "--grants",
@@ -96,7 +99,10 @@ def _check(url: str, name: str) -> int:
 
 
 def _is_newer(found: str | None) -> bool:
-    return found is not None and not schema.is_known(found)
+    if found is None or schema.is_known(found):
+        return False
+    check_revision(found)
+    return True
 
 
 def _nothing_to_do(found: str | None, where: str) -> str:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from .. import embedded
 from ..common import checked_schema
-from ..errors import BrokerNotConfigured, PgQueueError, SchemaOutdated
-from ..storage.database import REQUIRED_REVISION, Database
-from ..storage.revision import current_revision
+from ..errors import BrokerNotConfigured, PgQueueError
+from ..storage.database import Database
+from ..storage.revision import check_revision, current_revision
 
 __all__ = ["add_target_arguments", "opened", "running", "target_schema", "target_url"]
 
@@ -69,6 +69,7 @@ def opened(arguments: argparse.Namespace, *, check: bool = True) -> Iterator[Dat
     Raises:
       DatabaseUnavailable: It can't be reached.
       SchemaOutdated: ``pgqueue migrate`` has to be run first.
+      ReleaseOutdated: A later release has migrated it to what this one can't work with.
     """
     with running(target_url(arguments)) as url:
         plain = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
@@ -84,5 +85,4 @@ def opened(arguments: argparse.Namespace, *, check: bool = True) -> Iterator[Dat
 def _check(database: Database) -> None:
     with database.bounded() as conn:
         found = current_revision(conn, database.statements)
-    if found is None or found < REQUIRED_REVISION:
-        raise SchemaOutdated(found=found, required=REQUIRED_REVISION)
+    check_revision(found)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from ..errors import BrokerConnectionError, PgQueueError, SchemaOutdated, StatementTimedOut
+from ..errors import BrokerConnectionError, PgQueueError, ReleaseOutdated, SchemaOutdated, StatementTimedOut
 from .guard import is_forged
 from .settings import Role
 from .words import plain
@@ -168,7 +168,7 @@ def _refusal(visit: Visit) -> Response | None:
 
 
 def _is_down(error: PgQueueError) -> bool:
-    return isinstance(error, (BrokerConnectionError, SchemaOutdated, StatementTimedOut))
+    return isinstance(error, (BrokerConnectionError, ReleaseOutdated, SchemaOutdated, StatementTimedOut))
 
 
 async def _form(request: Request) -> dict[str, list[str]] | None:

@@ -3,12 +3,11 @@
 import threading
 from collections.abc import Collection
 
-from ..errors import SchemaOutdated
 from ..storage import lanes
 from ..storage.async_database import AsyncDatabase
 from ..storage.calls import Procedure, perform, perform_async
-from ..storage.database import REQUIRED_REVISION, Database
-from ..storage.revision import find_place, find_revision
+from ..storage.database import Database
+from ..storage.revision import check_revision, find_place, find_revision
 
 #: More priorities than this in one queue are a mistake: each is a lane that every claim looks into.
 MAX_PRIORITIES = 1_000
@@ -54,6 +53,7 @@ class Catalog:
 
         Raises:
           SchemaOutdated: ``pgqueue migrate`` has to be run first.
+          ReleaseOutdated: A later release has migrated it to what this one can't work with.
         """
         if self._place is None:
             with self._database.connection() as conn:
@@ -100,6 +100,5 @@ def _own_place(schema: str) -> Procedure[str]:
     if place.is_migrated and not place.may_read_revision:
         return place.name  # a producer's role: that the schema is too old shows when it sends
     found = yield from find_revision(schema)
-    if found is None or found < REQUIRED_REVISION:
-        raise SchemaOutdated(found=found, required=REQUIRED_REVISION)
+    check_revision(found)
     return place.name

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..broker import Broker
 from ..brokers.postgres import PostgresBroker
-from ..errors import PgQueueError, SchemaOutdated
+from ..errors import PgQueueError, ReleaseOutdated, SchemaOutdated
 from ..logging import own_logger
 from ..storage import workers
 
@@ -66,7 +66,7 @@ def check_health(broker: Broker, *, least_workers: int = 0) -> Health:
     try:
         broker.check()
         alive = _alive(broker)
-    except SchemaOutdated as error:
+    except (SchemaOutdated, ReleaseOutdated) as error:
         logger.warning("The queue is not healthy: %s", error)
         return Health(database=True, schema=False, workers=None)
     except PgQueueError as error:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import PgQueueError
+from ..errors import PgQueueError, ReleaseOutdated, SchemaOutdated
 from ..maintenance import rotator
 from ..maintenance.lookout import FULL_CONNECTIONS, FULL_NOTIFY, OLD_IDLE_S, is_old
 from ..storage import health, pauses, queues, retention, slots
 from ..storage.database import REQUIRED_REVISION, Connection, Database
-from ..storage.revision import current_revision
+from ..storage.revision import check_revision, current_revision
 from .crew import SILENT_S, Crew, crew_of
 from .wording import more, span
 
@@ -85,9 +85,15 @@ def _version(server: health.Server) -> Check:
 def _schema(found: str | None, name: str) -> Check:
     if found is None:
         return Check("schema", "failure", f"there is no schema {name!r} of ours", "pgqueue migrate")
-    if found < REQUIRED_REVISION:
+    try:
+        check_revision(found)
+    except SchemaOutdated:
         return Check(
             "schema", "failure", f"{found}; this release needs {REQUIRED_REVISION}", "pgqueue migrate"
+        )
+    except ReleaseOutdated:
+        return Check(
+            "schema", "failure", f"{found}; this release knows {REQUIRED_REVISION}", "a newer pgqueue-engine"
         )
     newer = "" if found == REQUIRED_REVISION else f", newer than this release's {REQUIRED_REVISION}"
     return Check("schema", "ok", f"{found}{newer}")

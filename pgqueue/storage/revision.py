@@ -1,10 +1,23 @@
-"""Where the schema is, which revision it is at, and its end. Reads catalogs and Alembic's table alembic_version."""
+"""Where the schema is, which revision it is at, and its end. Reads catalogs and Alembic's table alembic_version.
 
+A release works on the revision that it was made with and on all later ones, but for those whose name says that they
+need a later release: ``pgqueue_0009_needs_0007`` is for releases that know at least ``pgqueue_0007``. The names of all
+revisions after it say as much or more. So a release that is rolled back, or that a rolling upgrade has not replaced
+yet, knows by itself whether it may go on.
+"""
+
+import re
 from dataclasses import dataclass
 
+from ..errors import ReleaseOutdated, SchemaOutdated
 from .calls import Call, Procedure, perform
-from .database import Connection
+from .database import REQUIRED_REVISION, Connection
 from .statements import Statements
+
+_NAME = re.compile(r"pgqueue_(?P<number>\d{4})(?:_needs_(?P<needs>\d{4}))?")
+
+#: For a name that can't be ours: of a history that nobody has thought of yet.
+_FAR = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,35 @@ def find_revision(schema: str) -> Procedure[str | None]:
 def current_revision(conn: Connection, statements: Statements) -> str | None:
     """The revision of the schema; None if there is no schema of ours."""
     return perform(conn, statements, find_revision(statements.schema))
+
+
+def check_revision(found: str | None, required: str = REQUIRED_REVISION) -> None:
+    """See whether a release works on a schema.
+
+    Parameters:
+      found: The revision that the schema is at; None if it has none.
+      required: The one that the release was made with.
+
+    Raises:
+      SchemaOutdated: ``pgqueue migrate`` has to be run first.
+      ReleaseOutdated: The schema has gone too far for this release.
+    """
+    if found is None or number_of(found) < number_of(required):
+        raise SchemaOutdated(found=found, required=required)
+    if needed_by(found) > number_of(required):
+        raise ReleaseOutdated(found=found, known=required)
+
+
+def number_of(revision: str) -> int:
+    """The place of a revision in our history."""
+    match = _NAME.fullmatch(revision)
+    return int(match["number"]) if match else _FAR
+
+
+def needed_by(revision: str) -> int:
+    """The number of the oldest revision that a release must know to work on this one."""
+    match = _NAME.fullmatch(revision)
+    return int(match["needs"] or 0) if match else _FAR
 
 
 def drop(conn: Connection, statements: Statements) -> None:

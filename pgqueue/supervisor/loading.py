@@ -13,6 +13,7 @@ from ..errors import (
     EmbeddedServerError,
     MissingExtra,
     PermissionDenied,
+    ReleaseOutdated,
     SchemaOutdated,
 )
 
@@ -25,6 +26,7 @@ PLAIN_ERRORS = (
     EmbeddedServerError,
     MissingExtra,
     PermissionDenied,
+    ReleaseOutdated,
     SchemaOutdated,
 )
 

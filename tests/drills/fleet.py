@@ -2,7 +2,7 @@
 
 import random
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -17,20 +17,31 @@ UP_S = 30.0
 
 
 class Fleet:
-    """Workers without a supervisor, each a process of its own; all are gone at the end."""
+    """Workers without a supervisor, each a process of its own; all are gone at the end.
+
+    Parameters:
+      command: What is started in the place of a worker of `program`.
+    """
 
     def __init__(
-        self, url: str, ledger: Ledger, *, threads: int = 4, env: Mapping[str, str] | None = None
+        self,
+        url: str,
+        ledger: Ledger,
+        *,
+        threads: int = 4,
+        env: Mapping[str, str] | None = None,
+        command: Sequence[str] = (),
     ) -> None:
         self._env = {"DRILL_URL": url, "DRILL_LEDGER": str(ledger.path), **(env or {})}
         self._ledger = ledger
         self.threads = threads
+        self._command = list(command) or ["-m", "tests.drills.worker", str(threads)]
         self.started: list[Process] = []
         self.workers: list[Process] = []
 
     def start(self, count: int = 1) -> list[Process]:
         """Start workers and wait until they are up."""
-        new = [Process(["-m", "tests.drills.worker", str(self.threads)], env=self._env) for _ in range(count)]
+        new = [Process(self._command, env=self._env) for _ in range(count)]
         self.started += new
         self.workers += new
         for worker in new:
