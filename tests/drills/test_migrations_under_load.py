@@ -16,9 +16,9 @@ from tests.support.eventually import eventually
 #: What senders and claims do to the tables, in the form that all revisions know.
 WRITE = """
 WITH message AS (
-    INSERT INTO pgqueue.messages (id, xid, enqueued_at, message_id, lane, slot, actor_name, payload)
+    INSERT INTO pgqueue.messages (id, xid, enqueued_at, message_id, lane, slot, attempts, actor_name, payload)
     SELECT
-        nextval('pgqueue.message_seq'), pg_current_xact_id()::text::bigint, now(), gen_random_uuid(), 1, last_value,
+        nextval('pgqueue.message_seq'), pg_current_xact_id()::text::bigint, now(), gen_random_uuid(), 1, last_value, 0,
         'nobody', ''
     FROM pgqueue.open_slot
     RETURNING xid, id, lane, slot
