@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pgqueue.broker import Broker
 from pgqueue.brokers.postgres import PostgresBroker
@@ -21,6 +22,11 @@ from .support.processes import Process, processes
 
 WorkerFor = Callable[..., Worker]
 
+
+# How quickly Hypothesis draws says something about the machine. With CI set it takes care of that itself.
+if not os.environ.get("CI"):
+    settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy machine")
 
 # A shell that runs us in the background has us ignore Ctrl-C, and all that tests start with us.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -18,7 +18,7 @@ from pgqueue.message import Message
 from pgqueue.middleware import Middleware
 from pgqueue.results import Results
 from pgqueue.results.backends import PostgresBackend
-from pgqueue.storage import database
+from pgqueue.storage.database import Database
 from tests.support.eventually import eventually
 
 from .conftest import Cause, Scene, Told
@@ -50,7 +50,7 @@ def hide_the_table_of_workers(scene: Scene) -> Callable[[], object]:
 
 
 def go_through_a_pooler(scene: Scene) -> None:
-    scene.monkeypatch.setattr(database, "is_pooled", lambda *_: True)
+    scene.monkeypatch.setattr(Database, "is_pooled", lambda *_: True)
     scene.work()
 
 
