@@ -16,7 +16,8 @@ from pgqueue.results.backends.postgres import PostgresBackend
 
 @pytest.fixture
 def stub_results() -> Iterator[StubBackend]:
-    """A backend in memory, emptied afterwards."""
+    """A backend in memory, empty: all share what they hold, and other tests leave something."""
+    StubBackend.results.clear()
     yield StubBackend()
     StubBackend.results.clear()
 
