@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ov
 from ._registry import get_broker
 from .asyncio import async_to_sync
 from .common import to_millis
-from .logging import OwnLogger, get_logger
+from .logging import get_logger, log_safely
 from .message import Message
 
 if TYPE_CHECKING:
@@ -70,13 +70,12 @@ class Actor(Generic[P, R]):
         """Run the function here and now."""
         if not self.logger.isEnabledFor(logging.DEBUG):
             return self.fn(*args, **kwargs)
-        logger = OwnLogger(self.logger)
-        logger.debug("Called with args=%r kwargs=%r.", args, kwargs)
+        log_safely(self.logger, logging.DEBUG, "Called with args=%r kwargs=%r.", args, kwargs)
         started = time.perf_counter()
         try:
             return self.fn(*args, **kwargs)
         finally:
-            logger.debug("Took %.02f ms.", (time.perf_counter() - started) * 1000)
+            log_safely(self.logger, logging.DEBUG, "Took %.02f ms.", (time.perf_counter() - started) * 1000)
 
     def message(self, *args: P.args, **kwargs: P.kwargs) -> Message[R]:
         """Return a message that asks for a run with these arguments, without sending it."""

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from .logging import OwnLogger
 from .threading import Interrupt
 
 __all__ = ["EventLoopThread", "async_to_sync", "get_event_loop_thread", "set_event_loop_thread"]
@@ -62,7 +61,7 @@ class EventLoopThread(threading.Thread):
         Interrupt can reach it.
     """
 
-    def __init__(self, logger: logging.Logger | OwnLogger, interrupt_check_ival: float = 0.1) -> None:
+    def __init__(self, logger: logging.Logger, interrupt_check_ival: float = 0.1) -> None:
         super().__init__(name="EventLoopThread", daemon=True)
         self.logger = logger
         self.interrupt_check_ival = interrupt_check_ival

@@ -273,8 +273,20 @@ class ActorTransaction:
             conn.close()
 
     def _release(self) -> None:
-        self._conn = self._block = self._session = None
+        conn, self._conn, self._block, self._session = self._conn, None, None, None
+        if conn is not None and not conn.closed:
+            self._restore(conn)
         self._stack.close()
+
+    def _restore(self, conn: Connection) -> None:
+        """Let nothing of this run's session reach the next message: its search path may be another tenant's."""
+        if self._database.prepare_threshold is None:
+            return  # behind a pooler, to which the session belongs
+        try:
+            transactions.restore(conn)
+        except Exception as error:  # noqa: BLE001  # closed, it is nobody's
+            logger.debug("The session of message %s could not be restored: %s", self.message_id, error)
+            conn.close()
 
     # ── interrupts and warnings ───────────────────────────────────────────────────────────────────
 

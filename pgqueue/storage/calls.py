@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
-from psycopg.pq import Format
+from psycopg.pq import Format, PipelineStatus
 from psycopg.rows import tuple_row
 
 from .arrays import Value, packed, register_packed
@@ -38,6 +38,7 @@ def run(conn: Connection, statements: Statements, call: Call) -> Rows:
     with psycopg.RawCursor(conn, row_factory=tuple_row) as cursor:
         cursor.format = Format.BINARY
         cursor.execute(compiled.text, _arguments(compiled, call))
+        synchronize(conn)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -48,7 +49,22 @@ async def run_async(conn: "psycopg.AsyncConnection[Any]", statements: Statements
     async with psycopg.AsyncRawCursor(conn, row_factory=tuple_row) as cursor:
         cursor.format = Format.BINARY
         await cursor.execute(compiled.text, _arguments(compiled, call))
+        await synchronize_async(conn)
         return await cursor.fetchall() if cursor.description else []
+
+
+def synchronize(conn: Connection) -> None:
+    """In a pipeline of the application's, have everything answered that is on its way; otherwise nothing is."""
+    if conn.pgconn.pipeline_status != PipelineStatus.OFF:
+        with conn.pipeline():
+            pass  # the end of an inner one waits for all answers
+
+
+async def synchronize_async(conn: "psycopg.AsyncConnection[Any]") -> None:
+    """The same on an async connection."""
+    if conn.pgconn.pipeline_status != PipelineStatus.OFF:
+        async with conn.pipeline():
+            pass
 
 
 def perform(conn: Connection, statements: Statements, procedure: Procedure[T]) -> T:

@@ -39,8 +39,9 @@ class Place:
 
 def find_place(schema: str) -> Procedure[Place]:
     """Ask where a connection is."""
-    (row,) = yield Call("schema/place", {"schema": schema})
-    return Place(*row)
+    ((name, *rest),) = yield Call("schema/place", {"schema": schema})
+    # A connection whose client_encoding is SQL_ASCII has its texts as bytes.
+    return Place(name.decode() if isinstance(name, bytes) else name, *rest)
 
 
 def find_revision(schema: str) -> Procedure[str | None]:

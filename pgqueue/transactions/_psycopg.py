@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.pq import TransactionStatus
 
 from ..errors import NoTransaction, TargetClosed, TargetFailed
-from ..storage.calls import Call, Rows, run, run_async
+from ..storage.calls import Call, Rows, run, run_async, synchronize, synchronize_async
 from .target import AsyncTarget, Target
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class PsycopgTarget(Target):
         return _server(self.connection)
 
     def inspect(self) -> None:
+        if not self.connection.closed:
+            synchronize(self.connection)  # what is on its way may begin a transaction
         _inspect(self.connection)
 
     def run(self, statements: Statements, call: Call) -> Rows:
@@ -54,6 +56,8 @@ class AsyncPsycopgTarget(AsyncTarget):
         return _server(self.connection)
 
     async def inspect(self) -> None:
+        if not self.connection.closed:
+            await synchronize_async(self.connection)
         _inspect(self.connection)
 
     async def run(self, statements: Statements, call: Call) -> Rows:
@@ -71,6 +75,5 @@ def _inspect(connection: AnyConnection) -> None:
     status = connection.info.transaction_status
     if status is TransactionStatus.INERROR:
         raise TargetFailed(connection)
-    piped = connection.pgconn.pipeline_status != PipelineStatus.OFF
-    if status is TransactionStatus.IDLE and connection.autocommit and not piped:
+    if status is TransactionStatus.IDLE and connection.autocommit:
         raise NoTransaction(connection, begin=BEGIN)

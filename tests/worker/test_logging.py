@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import pickle
 import sys
 from collections.abc import Iterator
 
@@ -103,11 +104,60 @@ def test_a_line_names_the_place_that_wrote_it(caplog: pytest.LogCaptureFixture, 
     )
 
 
-def test_it_is_a_logger_in_all_else() -> None:
-    logger = own_logger("pgqueue.test")
-    logger.setLevel(logging.ERROR)
-    assert logging.getLogger("pgqueue.test").level == logging.ERROR
-    logger.setLevel(logging.NOTSET)
-    # Asked for first: a logger's parent is the nearest that exists.
-    parent = logging.getLogger("pgqueue")
-    assert logger.parent is parent
+def test_it_is_the_logger_that_everybody_else_gets(broker: Broker) -> None:
+    loggers = [broker.logger, *(each.logger for each in broker.middleware if hasattr(each, "logger"))]
+    assert len(loggers) > 2
+    for logger in loggers:
+        assert isinstance(logger, logging.Logger)
+        assert logging.getLogger(logger.name) is logger
+        assert pickle.loads(pickle.dumps(logger)) is logger
+
+
+class Verbose(logging.Logger):
+    """A program's own class of loggers."""
+
+    def trace(self, msg: str) -> None:
+        self.log(5, msg)
+
+
+class Closed(logging.Logger):
+    """One that nobody may derive from."""
+
+    def __init_subclass__(cls) -> None:
+        raise TypeError("is closed")
+
+
+@pytest.fixture
+def logger_class(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Make new loggers of the class that the test asks for."""
+    before = logging.getLoggerClass()
+    logging.setLoggerClass(request.param)
+    yield
+    logging.setLoggerClass(before)
+
+
+@pytest.mark.usefixtures("logger_class")
+@pytest.mark.parametrize("logger_class", [Verbose], indirect=True)
+def test_a_class_of_the_programs_own_keeps_its_methods(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(1)
+    logger = own_logger("pgqueue.test.verbose")
+    assert isinstance(logger, Verbose)
+    assert own_logger("pgqueue.test.verbose") is logger
+    logger.addHandler(Raising())
+    logger.trace("not lost")
+    assert type(logger).__name__ == "OwnLogger"
+
+
+@pytest.mark.usefixtures("logger_class", "raising_handler")
+@pytest.mark.parametrize("logger_class", [Closed], indirect=True)
+def test_a_class_that_can_not_be_extended_stays_and_is_shared_with(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logger = own_logger("pgqueue.test.closed")
+    assert isinstance(logger, logging.Logger)
+    logging.getLogger("pgqueue.test.closed").setLevel(logging.ERROR)
+    assert logger.level == logging.ERROR
+    logger.warning("not shown")
+    logger.error("look here")
+    assert "look here" in (shown := capsys.readouterr().err)
+    assert "not shown" not in shown
