@@ -283,7 +283,7 @@ class ActorTransaction:
         if self._database.prepare_threshold is None:
             return  # behind a pooler, to which the session belongs
         try:
-            transactions.restore(conn)
+            transactions.restore(conn, self._database.statements)
         except Exception as error:  # noqa: BLE001  # closed, it is nobody's
             logger.debug("The session of message %s could not be restored: %s", self.message_id, error)
             conn.close()

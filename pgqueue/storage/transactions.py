@@ -13,18 +13,9 @@ from .statements import Statements
 MARK = "pgqueue.message_id"
 
 #: What DISCARD ALL does, but for the statements that the driver has prepared, and in one round trip.
-_RESTORE = "; ".join(
-    (
-        "CLOSE ALL",
-        "RESET SESSION AUTHORIZATION",
-        "RESET ROLE",
-        "RESET ALL",
-        "UNLISTEN *",
-        "SELECT pg_advisory_unlock_all()",
-        "DISCARD TEMP",
-        "DISCARD SEQUENCES",
-    )
-)
+_RESTORE = b"""
+CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES;
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +57,8 @@ def use_timezone(conn: Connection, statements: Statements, *, name: str) -> None
     conn.execute(statements["transactions/use_timezone"], {"name": name})
 
 
-def restore(conn: Connection) -> None:
+def restore(conn: Connection, statements: Statements) -> None:
     """Make a session what it was when it was opened: its settings, locks, temporary tables, cursors, channels."""
     if isinstance(conn, AnsweringConnection):
         conn.answer_within_s = ANSWER_S
-    conn.execute(_RESTORE, prepare=False)
+    conn.execute(_RESTORE + statements["sessions/unlock_all"], prepare=False)
