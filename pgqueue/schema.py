@@ -6,6 +6,7 @@ Driver errors leave as psycopg's own; ``storage.database.translated()`` gives th
 
 import io
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,9 @@ UNRECORDED = (
 )
 
 logger = own_logger(__name__)
+
+#: Held by the thread that runs Alembic, whose environment is one for the process.
+_alone = threading.RLock()
 
 #: Waits between attempts; a name of this module, so that tests need not wait.
 pause = time.sleep
@@ -204,9 +208,10 @@ def _with_lock_retries(migrate: Callable[[], None]) -> None:
 
 @contextmanager
 def _driver_errors() -> Iterator[None]:
-    """Take SQLAlchemy's wrapping off the driver's errors, and say in our words what Alembic refuses."""
+    """Run Alembic, one thread at a time; say in our words what it refuses, and give the driver's errors unwrapped."""
     try:
-        yield
+        with _alone:
+            yield
     except CommandError as error:
         raise PgQueueError(f"{error}; this release's newest revision is {head()}.") from error
     except DBAPIError as error:

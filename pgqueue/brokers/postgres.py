@@ -25,6 +25,7 @@ from ..message import MessageStatus
 from ..storage import queues
 from ..storage.async_database import AsyncDatabase
 from ..storage.database import Connection, Database
+from ..storage.deadlocks import again_after_deadlock
 from ..storage.messages import NewMessage
 from ..storage.revision import check_revision, current_revision
 from ..transactions import AsyncTarget, Target
@@ -164,6 +165,7 @@ class PostgresBroker(QueueControl, SettlingBroker):
         counts = self._ask(lambda conn: queues.counts(conn, self.database.statements, queue_name=name))
         return counts.ready + counts.leased, counts.scheduled, counts.dead
 
+    @again_after_deadlock
     def flush(self, queue_name: str) -> None:
         """Drop a queue's messages, delayed ones and dead letters included; those in progress go on."""
         name = checked_queue(queue_name, "flush")

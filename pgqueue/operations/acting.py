@@ -10,6 +10,7 @@ from ..message import Message
 from ..storage import dead_letters, registers, removals, scheduled, whereabouts
 from ..storage.database import Database
 from ..storage.dead_letters import DeadLetter, LetterFilter
+from ..storage.deadlocks import again_after_deadlock
 from ..storage.messages import keys_of
 from .listing import BadCursor, MessageFilter, list_messages
 
@@ -38,6 +39,7 @@ class Done(StrEnum):
     UNKNOWN = "unknown"
 
 
+@again_after_deadlock
 def retry(database: Database, message_id: str) -> Done:
     """Have a message run as soon as a worker is free: a scheduled one now, a dead letter once more.
 
@@ -55,6 +57,7 @@ def retry(database: Database, message_id: str) -> Done:
     return what_is(database, message_id)
 
 
+@again_after_deadlock
 def delete(database: Database, message_id: str) -> Done:
     """Remove a message that no worker holds, and its dead letters, without a trace."""
     with database.bounded() as conn:
@@ -98,6 +101,7 @@ class Step:
     cursor: str | None
 
 
+@again_after_deadlock
 def remove_step(database: Database, which: MessageFilter, *, record: bool, cursor: str | None = None) -> Step:
     """Remove a batch of the messages that match and that no worker holds.
 
@@ -114,6 +118,7 @@ def remove_step(database: Database, which: MessageFilter, *, record: bool, curso
     return Step(len(removed), page.cursor)
 
 
+@again_after_deadlock
 def hasten_step(database: Database, which: MessageFilter, *, cursor: str | None = None) -> Step:
     """Make a batch of the scheduled messages that match ready now."""
     page = list_messages(
@@ -162,6 +167,7 @@ def count_letters(
     return min(found, MOST_COUNTED), complete
 
 
+@again_after_deadlock
 def requeue(database: Database, letters: Sequence[DeadLetter]) -> int:
     """Make dead letters ready again, all in one commit; return how many were still there.
 
@@ -181,6 +187,7 @@ def requeue(database: Database, letters: Sequence[DeadLetter]) -> int:
     return requeued
 
 
+@again_after_deadlock
 def drop(database: Database, letters: Sequence[DeadLetter]) -> int:
     """Drop dead letters; return how many were still there."""
     with database.bounded() as conn:

@@ -44,6 +44,7 @@ class Facts:
 
     sent: set[str] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
+    requeued: set[str] = field(default_factory=set)
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     losses: list[Entry] = field(default_factory=list)
     crashes: list[float] = field(default_factory=list)
@@ -60,8 +61,9 @@ class Facts:
 
     def _take(self, entry: Entry) -> None:
         match entry.kind:
-            case "sent" | "unsure":
-                (self.sent if entry.kind == "sent" else self.unsure).add(entry.subject)
+            case "sent" | "unsure" | "may be requeued" as kind:
+                ids = {"sent": self.sent, "unsure": self.unsure, "may be requeued": self.requeued}
+                ids[kind].add(entry.subject)
             case "start":
                 self._start(entry)
             case "end":
@@ -220,10 +222,12 @@ def _left(conn: "psycopg.Connection[Any]") -> set[str]:
 def _look_for_phantoms(
     facts: Facts, outcomes: dict[str, list[tuple[str, int, float]]], verdicts: Verdicts
 ) -> None:
-    known = facts.sent | facts.unsure
+    known = facts.sent | facts.unsure | facts.requeued
     verdicts.phantom |= {id_ for id_ in facts.runs if id_ not in known}
-    verdicts.phantom |= {id_ for id_, ended in outcomes.items() if len(ended) > 1}
-    for id_, ended in outcomes.items():
+    # What an operator requeues begins anew after its end.
+    once = {id_: ended for id_, ended in outcomes.items() if id_ not in facts.requeued}
+    verdicts.phantom |= {id_ for id_, ended in once.items() if len(ended) > 1}
+    for id_, ended in once.items():
         acked_at = min(at for _, _, at in ended)
         if any(run.started_at > acked_at and not _excused(run, facts) for run in facts.runs[id_]):
             verdicts.phantom.add(id_)

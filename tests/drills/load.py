@@ -19,9 +19,9 @@ __all__ = ["Load", "message", "mixture"]
 WEIGHTS = {"quick": 12, "slow": 4, "flaky": 1}
 
 
-def message(actor_name: str, *args: Any, **options: Any) -> Message[Any]:
+def message(actor_name: str, *args: Any, queue_name: str = "default", **options: Any) -> Message[Any]:
     """Make a message for an actor of `program`."""
-    return Message(queue_name="default", actor_name=actor_name, args=args, kwargs={}, options=options)
+    return Message(queue_name=queue_name, actor_name=actor_name, args=args, kwargs={}, options=options)
 
 
 def mixture(dice: random.Random, size: int) -> list[Message[Any]]:

@@ -12,7 +12,7 @@ from pgqueue.brokers._postgres_consumer import ClaimedProxy
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine import presence
 from pgqueue.engine.fetcher import Fetcher
-from pgqueue.maintenance import reaper
+from pgqueue.maintenance import pruner, reaper, rotator
 from pgqueue.middleware import AsyncIO, CurrentMessage, Middleware
 from pgqueue.results import Results
 from pgqueue.results.backends import PostgresBackend
@@ -22,7 +22,7 @@ from pgqueue.storage.messages import ClaimedMessage
 
 from .ledger import Ledger
 
-__all__ = ["broker", "flaky", "quick", "slow"]
+__all__ = ["broker", "doomed", "flaky", "quick", "slow", "spare"]
 
 
 class Bookkeeper(Middleware):
@@ -66,6 +66,10 @@ def _impatient() -> None:
         reaper.INTERVAL_S = float(os.environ["DRILL_INTERVAL_S"])
     if "DRILL_MAX_ATTEMPTS" in os.environ:
         reaper.MAX_ATTEMPTS = int(os.environ["DRILL_MAX_ATTEMPTS"])
+    if "DRILL_KEEPER_BUSY" in os.environ:
+        pruner.INTERVAL_S = rotator.BUSY_S = rotator.QUIET_S = rotator.PATIENCE_S = 0.1
+        defaults = rotator.Rotator.__init__.__kwdefaults__ or {}
+        defaults.update(max_messages=int(os.environ["DRILL_KEEPER_BUSY"]), patience_s=0.1)
     if "DRILL_SILENT_S" in os.environ:
         reaper.SILENT_S = float(os.environ["DRILL_SILENT_S"])
         presence.INTERVAL_S = reaper.INTERVAL_S = reaper.SILENT_S / 6
@@ -126,3 +130,14 @@ def flaky(number: int) -> int:
 def long(number: int, seconds: float) -> None:
     """Take some seconds."""
     time.sleep(seconds)
+
+
+@pgqueue.actor(queue_name="spare", max_retries=0)
+def doomed(number: int) -> None:
+    """Go to the dead letters."""
+    raise RuntimeError("always")
+
+
+@pgqueue.actor(queue_name="spare")
+def spare(number: int) -> None:
+    """Do nothing, in a queue of its own."""
