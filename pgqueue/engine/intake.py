@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from ..errors import PgQueueError
 from ..faults import Fault
 from ..logging import own_logger
+from ..storage.deadlocks import is_deadlock
 from ..storage.messages import ClaimedMessage
 from .acker import give_back
 from .aside import Aside
@@ -150,7 +151,7 @@ class Intake:
             wait_s = self._backoff.next_s()
             # The first failure is mostly a connection that another replaces at once.
             level = logging.CRITICAL if wait_s else logging.WARNING
-            known = isinstance(error, PgQueueError)
+            known = isinstance(error, PgQueueError) or is_deadlock(error)
             logger.log(
                 level, "No messages can be claimed, next try in %.1f s: %s", wait_s, error, exc_info=not known,
                 fault=Fault.CLAIM_FAILED,

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from psycopg import errors
 
-__all__ = ["again_after_deadlock"]
+__all__ = ["again_after_deadlock", "is_deadlock"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,6 +18,11 @@ ATTEMPTS = 10
 
 #: Seconds to wait at most, so that two of a kind don't meet again.
 PAUSE_S = 0.1
+
+
+def is_deadlock(error: BaseException) -> bool:
+    """Whether the server ended a transaction, because it and another waited for each other."""
+    return isinstance(error, errors.DeadlockDetected)
 
 
 def again_after_deadlock(act: Callable[P, T]) -> Callable[P, T]:

@@ -7,7 +7,7 @@ import pytest
 from psycopg import errors
 
 from pgqueue.storage import deadlocks
-from pgqueue.storage.deadlocks import again_after_deadlock
+from pgqueue.storage.deadlocks import again_after_deadlock, is_deadlock
 
 from ..support.queue import Queue, open_queue
 
@@ -62,3 +62,8 @@ def test_it_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(errors.DeadlockDetected):
         act()
     assert len(attempts) == deadlocks.ATTEMPTS
+
+
+def test_a_deadlock_is_known_by_its_error() -> None:
+    assert is_deadlock(errors.DeadlockDetected())
+    assert not is_deadlock(errors.LockNotAvailable())
