@@ -5,6 +5,7 @@ import time
 from ..message import Cancellation
 from ..storage import orders, queues, removals
 from ..storage.database import Database
+from ..storage.deadlocks import again_after_deadlock
 from ..storage.messages import keys_of
 
 #: Seconds for which a message is followed that moves on whenever it is looked at: claimed, given back, promoted.
@@ -75,6 +76,7 @@ class _Attempt:
         with self._database.bounded() as conn:
             orders.announce(conn, self._database.statements)
 
+    @again_after_deadlock
     def _take_out(self) -> bool:
         with self._database.bounded() as conn:
             return bool(removals.remove(conn, self._database.statements, keys=[self._key], record=True))
