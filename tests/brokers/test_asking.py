@@ -101,7 +101,8 @@ def test_a_send_to_a_server_that_takes_no_writes_says_so(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_asking, "RETRY_S", 0.0)
-    broker = PostgresBroker(f"{database_url}&options=-cdefault_transaction_read_only%3Don")
+    mark = "&" if "?" in database_url else "?"
+    broker = PostgresBroker(f"{database_url}{mark}options=-cdefault_transaction_read_only%3Don")
     with pytest.raises(ConnectionClosed, match="takes no writes here: it is a standby") as caught:
         broker.enqueue(Message("default", "work", (), {}, {}))
     assert isinstance(caught.value.__cause__, DatabaseUnavailable)

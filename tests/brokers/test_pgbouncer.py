@@ -110,7 +110,10 @@ def test_workers_with_a_url_of_their_own_go_past_it(
         names = conn.execute(
             "SELECT application_name, query LIKE 'LISTEN%' FROM pg_stat_activity WHERE datname = current_database()"
         ).fetchall()
-        locks = conn.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()
+        locks = conn.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
+            "WHERE locktype = 'advisory' AND datname = current_database()"
+        ).fetchone()
     assert {"pgqueue listener", "pgqueue acker", "pgqueue fetcher"} <= {name for name, _ in names}
     assert locks != (0,)
     assert ran == [1]
@@ -145,7 +148,11 @@ def test_workers_that_have_to_go_through_it_poll_and_say_so_once(
             assert conn.execute(OF_THE_SESSION).fetchall() == []
             assert conn.execute("SELECT count(*) FROM pg_listening_channels()").fetchone() == (0,)
     with psycopg.connect(database_url) as conn:
-        assert conn.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
+        locks = conn.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
+            "WHERE locktype = 'advisory' AND datname = current_database()"
+        )
+        assert locks.fetchone() == (0,)
 
 
 def test_the_environment_may_name_the_workers_url(monkeypatch: pytest.MonkeyPatch) -> None:
