@@ -75,11 +75,12 @@ class Operators:
             self.done[name] += 1
 
     def tidy(self) -> None:
-        """Resume everything and drop the dead letters, so that the queue can be drained."""
+        """Resume everything, and drop what would wait for a minute, so that the queue can be drained."""
         for name in ("default", "spare"):
             self._broker.resume_queue(name)
         for name in ("quick", "spare"):
             self._broker.resume_actor(name)
+        self._broker.flush("spare")
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────────
 
