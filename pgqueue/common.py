@@ -131,13 +131,15 @@ def getenv_int(name: str, default: int | None = None) -> int | None:
     """Read a whole number from the environment.
 
     Parameters:
-      name: ``pgqueue_x``; when that is not set, ``dramatiq_x`` is asked.  Either name will do.
+      name: ``pgqueue_x``; when that is not set, ``dramatiq_x`` is asked.  Either name will do.  Any other name
+        is that of a variable of the program's own.
 
     Raises:
       ValueError: The variable is set to something else.
     """
     bare_name = name.removeprefix("pgqueue_").removeprefix("dramatiq_")
-    for variable in (f"pgqueue_{bare_name}", f"dramatiq_{bare_name}"):
+    ours = (f"pgqueue_{bare_name}", f"dramatiq_{bare_name}")
+    for variable in (name,) if name == bare_name else ours:
         text = os.getenv(variable)
         if text is not None:
             return _whole_number(variable, text)

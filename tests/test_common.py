@@ -94,6 +94,14 @@ def test_a_variable_that_is_not_set_has_the_default() -> None:
     assert common.getenv_int("pgqueue_no_such_variable", 3) == 3
 
 
+def test_a_program_may_read_variables_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("pgqueue_shop_threads", "1")
+    assert common.getenv_int("shop_threads") is None
+
+    monkeypatch.setenv("shop_threads", "2")
+    assert common.getenv_int("shop_threads") == 2
+
+
 def test_a_variable_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("pgqueue_restart_delay", "soon")
 

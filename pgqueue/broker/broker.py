@@ -45,7 +45,7 @@ class Broker:
     def __init__(self, middleware: Iterable[Middleware] | None = None) -> None:
         self.logger = own_logger("pgqueue.broker", type(self))
         self.actors: dict[str, Actor[..., Any]] = {}
-        self.queues = set()
+        self.queues = {}
         self.delay_queues: set[str] = set()
         self.actor_options: set[str] = set()
         self.middleware: list[Middleware] = []

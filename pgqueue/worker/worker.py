@@ -51,7 +51,7 @@ class Worker:
         self.logger = own_logger("pgqueue.worker", type(self))
         self.broker = broker
         self.consumers: dict[str, ConsumerThread] = {}
-        self.consumer_whitelist = {q_name(name) for name in queues or ()}
+        self.consumer_whitelist = {q_name(name) for name in queues} if queues else None
         self.delay_prefetch = current("DELAY_QUEUE_PREFETCH") or min(
             1000 * worker_threads, MAX_DEFAULT_PREFETCH
         )

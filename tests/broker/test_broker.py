@@ -168,6 +168,18 @@ class TestTheBase:
             with pytest.raises(NotImplementedError):
                 call()
 
+    def test_a_broker_may_keep_something_by_the_names_of_its_queues(self) -> None:
+        class Keeping(Broker):
+            queues: dict[str, list[bytes]]
+
+            def declare_queue(self, queue_name: str) -> None:
+                self.queues[queue_name] = []
+
+        broker = Keeping(middleware=[])
+        broker.declare_queue("letters")
+        assert broker.queues == {"letters": []}
+        assert broker.get_declared_queues() == {"letters"}
+
     def test_the_rest_has_a_meaning_for_every_broker(self) -> None:
         class Tiny(Broker):
             def enqueue(self, message: Any, *, delay: int | None = None) -> Any:

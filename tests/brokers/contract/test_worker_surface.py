@@ -16,7 +16,7 @@ from pgqueue.broker import Broker
 from pgqueue.errors import RateLimitExceeded
 from pgqueue.message import Message
 from pgqueue.middleware import AsyncIO, CurrentMessage, Shutdown, TimeLimit, TimeLimitExceeded
-from pgqueue.worker import ConsumerThread, WorkerThread
+from pgqueue.worker import ConsumerThread, Worker, WorkerThread
 
 from ...conftest import WorkerFor
 from ...support.eventually import eventually
@@ -33,6 +33,7 @@ def test_a_worker_shows_its_threads_and_settings(broker: Broker, worker_for: Wor
     assert all(isinstance(thread, WorkerThread) and thread.daemon for thread in worker.workers)
     assert (worker.queue_prefetch, worker.delay_prefetch) == (8, 4000)
     assert (worker.broker, worker.worker_timeout) == (broker, 100)
+    assert (worker.consumer_whitelist, Worker(broker).consumer_whitelist) == ({"wanted"}, None)
     assert worker.work_queue.qsize() == 0
 
 
