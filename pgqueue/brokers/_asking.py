@@ -11,7 +11,7 @@ from ..common import q_name
 from ..errors import BrokerConnectionError, ConnectionClosed
 from ..logging import own_logger
 
-__all__ = ["ATTEMPTS", "checked_id", "checked_queue", "patiently", "pause_after"]
+__all__ = ["ATTEMPTS", "checked_actor", "checked_id", "checked_queue", "patiently", "pause_after"]
 
 T = TypeVar("T")
 
@@ -53,10 +53,16 @@ def checked_queue(queue_name: object, method: str) -> str:
     Raises:
       TypeError: It is no name.
     """
-    if not isinstance(queue_name, str):
-        hint = "actor.queue_name" if hasattr(queue_name, "queue_name") else '"default"'
-        raise TypeError(f"{method}() takes the name of a queue, not {queue_name!r}: broker.{method}({hint}).")
-    return q_name(queue_name)
+    return q_name(_checked(queue_name, method, "name of a queue", own="queue_name", example='"default"'))
+
+
+def checked_actor(actor_name: object, method: str) -> str:
+    """The name of an actor.
+
+    Raises:
+      TypeError: It is none.
+    """
+    return _checked(actor_name, method, "name of an actor", own="actor_name", example='"name"')
 
 
 def checked_id(message_id: object, method: str) -> str:
@@ -65,8 +71,12 @@ def checked_id(message_id: object, method: str) -> str:
     Raises:
       TypeError: It is none.
     """
-    if not isinstance(message_id, str):
-        raise TypeError(
-            f"{method}() takes the id of a message as text, not {message_id!r}: broker.{method}(message.message_id)."
-        )
-    return message_id
+    return _checked(message_id, method, "id of a message as text", example="message.message_id")
+
+
+def _checked(value: object, method: str, expected: str, *, example: str, own: str = "") -> str:
+    """Refuse what is no text; for an actor, which has it as its attribute ``own``, say so."""
+    if isinstance(value, str):
+        return value
+    hint = f"actor.{own}" if own and hasattr(value, own) else example
+    raise TypeError(f"{method}() takes the {expected}, not {value!r}: broker.{method}({hint}).")

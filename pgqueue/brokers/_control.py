@@ -8,7 +8,7 @@ from typing import TypeVar
 from ..message import Cancellation
 from ..operations import cancelling, pausing
 from ..storage.database import Database
-from ._asking import checked_id, checked_queue, patiently
+from ._asking import checked_actor, checked_id, checked_queue, patiently
 
 __all__ = ["QueueControl"]
 
@@ -56,12 +56,12 @@ class QueueControl:
 
         Workers put the actor's messages aside as they meet them, so that others in the queue go on.
         """
-        name = _checked_actor(actor_name, "pause_actor")
+        name = checked_actor(actor_name, "pause_actor")
         return _told(lambda: pausing.pause(self.database, "actor", name))
 
     def resume_actor(self, actor_name: str) -> bool:
         """Let an actor go on, with its messages in their order; False if it was not paused."""
-        name = _checked_actor(actor_name, "resume_actor")
+        name = checked_actor(actor_name, "resume_actor")
         return _told(lambda: pausing.resume(self.database, "actor", name))
 
     def get_paused_queues(self) -> set[str]:
@@ -78,12 +78,3 @@ class QueueControl:
 
 def _told(tell: Callable[[], T]) -> T:
     return patiently(tell, what="Not done")
-
-
-def _checked_actor(actor_name: object, method: str) -> str:
-    if not isinstance(actor_name, str):
-        hint = "actor.actor_name" if hasattr(actor_name, "actor_name") else '"name"'
-        raise TypeError(
-            f"{method}() takes the name of an actor, not {actor_name!r}: broker.{method}({hint})."
-        )
-    return actor_name

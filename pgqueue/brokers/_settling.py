@@ -85,7 +85,7 @@ class SettlingBroker(Broker):
             return (
                 self._settlements.current is None
                 and self._actor_transaction() is not None
-                and (self.run_with_sends(call))
+                and self.run_with_sends(call)
             )
         await self._sender.joiner.write_async(target, call)
         return True

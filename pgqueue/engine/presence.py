@@ -87,7 +87,7 @@ class Presence(Duty):
         if late_s > LATE_S:
             logger.warning(
                 "The heartbeat comes after %.1f s, not %g s: the process stopped or was cut off, or a C call kept the "
-                " interpreter's lock.", late_s, INTERVAL_S, fault=Fault.HEARTBEAT_LATE,
+                "interpreter's lock.", late_s, INTERVAL_S, fault=Fault.HEARTBEAT_LATE,
             )  # fmt: skip
 
     def _take_name(self, conn: Connection) -> None:

@@ -39,16 +39,12 @@ class Done(StrEnum):
     UNKNOWN = "unknown"
 
 
-@again_after_deadlock
 def retry(database: Database, message_id: str) -> Done:
     """Have a message run as soon as a worker is free: a scheduled one now, a dead letter once more.
 
     What is queued or running stays as it is; of what has ended well, nothing is left to run.
     """
-    with database.bounded() as conn:
-        hastened = scheduled.hasten(conn, database.statements, key=keys_of(message_id)[0])
-    if hastened:
-        _wake(database)
+    if _hasten(database, [message_id]):
         return Done.HASTENED
     with database.bounded() as conn:
         letters = whereabouts.find_dead(conn, database.statements, message_id=message_id)
@@ -118,19 +114,12 @@ def remove_step(database: Database, which: MessageFilter, *, record: bool, curso
     return Step(len(removed), page.cursor)
 
 
-@again_after_deadlock
 def hasten_step(database: Database, which: MessageFilter, *, cursor: str | None = None) -> Step:
     """Make a batch of the scheduled messages that match ready now."""
     page = list_messages(
         database, replace(which, states=("scheduled",)), limit=HASTENED_AT_ONCE, cursor=cursor
     )
-    with database.bounded() as conn:
-        done = sum(
-            scheduled.hasten(conn, database.statements, key=keys_of(message.message_id)[0])
-            for message in page.messages
-        )
-    _wake(database)
-    return Step(done, page.cursor)
+    return Step(_hasten(database, [message.message_id for message in page.messages]), page.cursor)
 
 
 def remove_all(database: Database, which: MessageFilter, *, record: bool) -> Iterator[int]:
@@ -277,6 +266,16 @@ def afresh(payload: bytes) -> bytes:
     for name in LEFT_BY_RETRIES:
         message.options.pop(name, None)
     return message.encode()
+
+
+@again_after_deadlock
+def _hasten(database: Database, message_ids: Sequence[str]) -> int:
+    """Make scheduled messages ready now, all in one commit; return how many were still scheduled."""
+    with database.bounded() as conn:
+        done = sum(scheduled.hasten(conn, database.statements, key=keys_of(id_)[0]) for id_ in message_ids)
+    if done:
+        _wake(database)
+    return done
 
 
 def _wake(database: Database) -> None:

@@ -28,8 +28,8 @@ def is_deadlock(error: BaseException) -> bool:
 def again_after_deadlock(act: Callable[P, T]) -> Callable[P, T]:
     """Have ``act``, which does its work in one transaction of its own, tried again where that met a deadlock.
 
-    Operators act on many messages at a time, each in an order of its own: of two that wait for each other, the server
-    undoes one after a second. For single messages this can't happen.
+    Operators act on many messages at a time, each in an order of its own, and on single ones beside that: of two that
+    wait for each other, the server undoes one after a second.
     """
 
     @wraps(act)
@@ -37,7 +37,7 @@ def again_after_deadlock(act: Callable[P, T]) -> Callable[P, T]:
         for _ in range(ATTEMPTS - 1):
             try:
                 return act(*args, **kwargs)
-            except errors.DeadlockDetected:
+            except errors.DeadlockDetected:  # it is undone whole
                 time.sleep(uniform(0.0, PAUSE_S))  # noqa: S311  (spreads load)
         return act(*args, **kwargs)
 
