@@ -16,9 +16,10 @@ from rich.console import Console
 
 from pgqueue import __version__
 
-from . import cost, drain, enqueue, flat, latency, overhead, page, shapes, table, transactional
+from . import against, cost, drain, enqueue, flat, latency, overhead, page, shapes, table, transactional
 from .ending import stopped_by_signals
 from .figures import Report
+from .releases import NoRelease
 from .server import Bench, server
 
 __all__ = ["MEASUREMENTS", "add_arguments", "run", "setting"]
@@ -33,6 +34,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], Report]] = {
     "flat": flat.measure,
     "shapes": shapes.measure,
     "cost": cost.measure,
+    "against": against.measure,
 }
 
 
@@ -63,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as large as in the targets: a backlog of 5,000,000, 1,000,000 messages under held snapshots,"
         " 1,000,000 delayed ones due over a minute; takes the better part of an hour",
     )
+    parser.add_argument(
+        "--against",
+        metavar="RELEASE",
+        help="an earlier release to measure beside this one: a tag, a commit or a wheel (the newest tag)",
+    )
     parser.add_argument("--threads", type=int, default=8, help="threads of a worker process (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON in the place of the table")
     parser.add_argument(
@@ -80,14 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
     if unknown:
         print(f"There is no measurement {unknown[0]!r}: expected {', '.join(MEASUREMENTS)}.", file=sys.stderr)
         return 2
-    began = time.monotonic()
-    with stopped_by_signals(), server(arguments.url, dict(arguments.set)) as url:
-        bench = Bench(
-            url, arguments.rounds, arguments.scale, arguments.backlog, arguments.threads, arguments.full
-        )
-        report = _measure(bench, arguments.only or list(MEASUREMENTS))
-        about = _about(url, arguments)
-    about += f" It took {time.monotonic() - began:.0f} s."
+    try:
+        report, about = _measured(arguments)
+    except NoRelease as error:
+        print(f"pgqueue bench: {error}.", file=sys.stderr)
+        return 2
     if arguments.json:
         _print_json(report, about)
     else:
@@ -109,11 +113,35 @@ def setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _measure(bench: Bench, chosen: Sequence[str]) -> Report:
+def _measured(arguments: argparse.Namespace) -> tuple[Report, str]:
+    began = time.monotonic()
+    with stopped_by_signals(), server(arguments.url, dict(arguments.set)) as url:
+        bench = Bench(
+            url,
+            arguments.rounds,
+            arguments.scale,
+            arguments.backlog,
+            arguments.threads,
+            arguments.full,
+            arguments.against,
+        )
+        report = _measure(bench, arguments.only)
+        about = _about(url, arguments)
+    return report, f"{about} It took {time.monotonic() - began:.0f} s."
+
+
+def _measure(bench: Bench, asked: Sequence[str]) -> Report:
+    """What was asked for, or everything, without what there is nothing to compare with."""
     console, whole = Console(stderr=True), Report()
-    for name in chosen:
-        with console.status(f"measuring {name} …"):
-            part = MEASUREMENTS[name](bench)
+    for name in asked or MEASUREMENTS:
+        try:
+            with console.status(f"measuring {name} …"):
+                part = MEASUREMENTS[name](bench)
+        except NoRelease as error:
+            if bench.against or name in asked:
+                raise
+            console.print(f"Left out {name}: {error}.", soft_wrap=True)
+            continue
         whole.figures.extend(part.figures)
         whole.plots.extend(part.plots)
     return whole

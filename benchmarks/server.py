@@ -34,6 +34,7 @@ class Bench:
       scale: Factor of all counts; 1 is what a quiet machine measures within ten minutes.
       backlog: Messages of the large backlog.
       full: Whether what is large is as large as in the targets, which takes the better part of an hour.
+      against: The release to compare with: a tag, a commit or a wheel; without it the newest tag.
     """
 
     url: str
@@ -42,6 +43,7 @@ class Bench:
     backlog: int = 100_000
     threads: int = 8
     full: bool = False
+    against: str | None = None
 
     def count(self, number: int, *, least: int = 20) -> int:
         """``number``, scaled."""

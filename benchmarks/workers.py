@@ -18,9 +18,13 @@ import psycopg
 from .app import GATE
 from .ending import end_group
 
-__all__ = ["Workers", "wait_until_done"]
+__all__ = ["HOME", "Workers", "wait_until_done"]
 
 Stamp = tuple[float, float, float]
+
+#: From where this package is imported: the checkout, or where pgqueue is installed. Never the inside of pgqueue, whose
+#: modules have names of the standard library's.
+HOME = Path(__file__).parents[len(__name__.split(".")) - 1]
 
 
 class Workers:
@@ -52,7 +56,7 @@ class Workers:
             "PGQUEUE_BENCH_RESULTS": str(int(results)),
             "PGQUEUE_BENCH_QUEUES": str(queues),
             "PGQUEUE_BENCH_STAMPS": self._directory.name,
-            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "PYTHONPATH": str(HOME),
         }
         # Elsewhere the module's name could be another's.
         self._words = [f"{__package__}.app", "-p", str(processes), "-t", str(threads)]
@@ -100,7 +104,7 @@ class Workers:
         self._program = subprocess.Popen(
             [sys.executable, "-m", "pgqueue", *self._words],
             env=self._environment,
-            cwd=Path(__file__).parents[1],
+            cwd=HOME,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that all of them can be ended at once, and by us alone

@@ -119,6 +119,20 @@ def test_the_installed_command_finds_its_benchmarks(in_environment: Installed) -
     assert "expected overhead, drain," in program.output
 
 
+def test_the_installed_benchmarks_start_their_workers(in_environment: Installed, database_url: str) -> None:
+    source = f"""
+from pgqueue.benchmarks.server import fresh_schema
+from pgqueue.benchmarks.workers import Workers
+
+with fresh_schema({database_url!r}) as schema, Workers({database_url!r}, schema, threads=1) as workers:
+    workers.go()
+    print("ended with", workers.stop())
+"""
+    program = in_environment.start("-c", source)
+    assert program.wait() == 0, program.output
+    assert "ended with []" in program.output
+
+
 def test_the_installed_dashboard_says_which_extra_it_needs(in_environment: Installed) -> None:
     program = in_environment.pgqueue("dashboard", "--url", "postgresql://localhost/nothing")
     assert program.wait() == 2, program.output

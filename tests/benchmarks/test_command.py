@@ -22,6 +22,15 @@ def test_a_word_that_is_no_measurement_is_refused_with_those_that_are() -> None:
         assert "There is no measurement 'swiftness': expected overhead, drain," in program.output
 
 
+@pytest.mark.parametrize("name", ["v0.0.0-never", "nothing.whl"])
+def test_a_release_that_is_nowhere_is_refused_by_name(name: str, database_url: str) -> None:
+    words = ["-m", "benchmarks", "against", "--against", name, "--url", database_url]
+    with Process(words, cwd=ROOT) as program:
+        assert program.wait() == 2
+        assert name in program.output
+        assert "Traceback" not in program.output
+
+
 def test_a_setting_has_a_name_and_a_value() -> None:
     assert setting("synchronous_commit=off") == ("synchronous_commit", "off")
     for wrong in ("synchronous_commit", "=off", ""):
