@@ -16,7 +16,20 @@ from rich.console import Console
 
 from pgqueue import __version__
 
-from . import against, cost, drain, enqueue, flat, latency, overhead, page, shapes, table, transactional
+from . import (
+    against,
+    cost,
+    drain,
+    enqueue,
+    flat,
+    floor,
+    latency,
+    overhead,
+    page,
+    shapes,
+    table,
+    transactional,
+)
 from .ending import stopped_by_signals
 from .figures import Report
 from .releases import NoRelease
@@ -154,6 +167,7 @@ def _about(url: str, arguments: argparse.Namespace) -> str:
             for name in ("server_version", "fsync", "synchronous_commit", "shared_buffers")
         }
     told = ", ".join(f"{name} {value[0]}" for name, value in settings.items() if value)
+    told += f"; a commit of one row takes {floor.commit_ms(url):.2g} ms"
     return (
         f"pgqueue {__version__}, Python {platform.python_version()}, {os.cpu_count()} processors;"
         f" {told}; medians of {arguments.rounds}, scale {arguments.scale:g}{', full' * arguments.full}."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import re
+import statistics
 import subprocess
 import tempfile
 import time
@@ -23,7 +24,7 @@ import psycopg
 
 from .server import pgbench_program
 
-__all__ = ["fill", "insert_rate", "payload", "table", "take_rate", "take_wal"]
+__all__ = ["commit_ms", "fill", "insert_rate", "payload", "table", "take_rate", "take_wal"]
 
 #: Rows taken by one statement.
 BATCH = 100
@@ -42,6 +43,17 @@ DELETE FROM pgqueue_floor WHERE ctid = ANY (ARRAY(SELECT ctid FROM next)) RETURN
 """
 
 _INSERT = "INSERT INTO pgqueue_floor (priority, payload) VALUES (0, '{payload}');\n"
+
+
+def commit_ms(url: str) -> float:
+    """How long a commit of one row waits, by the median of a hundred: what group commits are there to share."""
+    with table(url), psycopg.connect(url, autocommit=True, prepare_threshold=0) as conn:
+        waits = []
+        for _ in range(100):
+            began = time.monotonic()
+            conn.execute("INSERT INTO pgqueue_floor (priority, payload) VALUES (0, %s)", (b"",))
+            waits.append((time.monotonic() - began) * 1000)
+    return statistics.median(waits)
 
 
 def payload() -> bytes:
