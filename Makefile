@@ -26,7 +26,7 @@ test: $(READY) ## Run the tests on a real PostgreSQL (arguments: make test ARGS=
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 drills: $(READY) ## Kill, stop and cut off workers and servers under load (arguments: make drills ARGS="-k zombies")
-	@PGQUEUE_DRILLS=full $(BIN)/python -m pytest -p no:randomly $(LONG) -m "long or drill" $(ARGS)
+	@PGQUEUE_DRILLS=$${PGQUEUE_DRILLS:-full} $(BIN)/python -m pytest -p no:randomly $(LONG) -m "long or drill" $(ARGS)
 
 check: $(READY) ## Lint, check formatting, types and the direction of imports
 	@$(BIN)/ruff check .

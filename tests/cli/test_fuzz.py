@@ -13,7 +13,7 @@ from pgqueue.cli import make_argument_parser
 
 from .conftest import Run
 
-FULL = os.environ.get("PGQUEUE_DRILLS") == "full"
+FULL = os.environ.get("PGQUEUE_DRILLS") in {"full", "reach"}
 
 #: Those that answer and end. `migrate` is told to write nothing.
 COMMANDS = (

@@ -24,18 +24,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of everything: the short version or the full one."""
+    """How much of everything: the short version, the full one, or as much as docs/reliability.md gives figures of."""
 
-    full: bool
+    level: str
 
-    def __call__(self, short: int, full: int) -> int:
+    @property
+    def full(self) -> bool:
+        """Whether it is more than the short version."""
+        return self.level in {"full", "reach"}
+
+    def __call__(self, short: int, full: int, reach: int | None = None) -> int:
+        if self.level == "reach" and reach is not None:
+            return reach
         return full if self.full else short
 
 
 @pytest.fixture(scope="session")
 def scale() -> Scale:
-    """Short, unless PGQUEUE_DRILLS=full."""
-    return Scale(full=os.environ.get("PGQUEUE_DRILLS") == "full")
+    """Short, unless PGQUEUE_DRILLS is ``full`` or ``reach``."""
+    return Scale(os.environ.get("PGQUEUE_DRILLS", "short"))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ RATE = 300
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_workers_killed_without_a_supervisor(
     database_url: str, ledger: Ledger, dice: random.Random, scale: Scale, report: Callable[..., None]
 ) -> None:
@@ -31,30 +31,30 @@ def test_workers_killed_without_a_supervisor(
     with Fleet(database_url, ledger) as fleet:
         fleet.start(3)
         with Load(database_url, ledger, dice, rate=RATE):
-            for _ in range(scale(3, 25)):
+            for _ in range(scale(3, 25, reach=250)):
                 time.sleep(dice.uniform(0.3, 1.5))
                 fleet.kill_one(dice)
                 fleet.start()
         wait_until_drained(database_url, ledger)
         assert [fleet.stop(worker) for worker in list(fleet.workers)] == [0, 0, 0], fleet.output
-        report(examine(database_url, ledger, charged_by_guess=True), kills=scale(3, 25))
+        report(examine(database_url, ledger, charged_by_guess=True), kills=scale(3, 25, reach=250))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_workers_killed_under_their_supervisor(
     database_url: str, ledger: Ledger, dice: random.Random, scale: Scale, report: Callable[..., None]
 ) -> None:
     """As without one, but only what was running is charged, and it runs again within about a second."""
     kills = 0
-    for _ in range(scale(1, 5)):
+    for _ in range(scale(1, 5, reach=10)):
         with Process(
             ["-m", "pgqueue", "tests.drills.program", "-p", "2", "-t", "4"],
             env={"DRILL_URL": database_url, "DRILL_LEDGER": str(ledger.path)},
         ) as program:
             wait_for_workers(program, 2)
             with Load(database_url, ledger, dice, rate=RATE):
-                for _ in range(scale(2, 5)):
+                for _ in range(scale(2, 5, reach=25)):
                     kill_one(program, ledger, dice)
                     kills += 1
             wait_until_drained(database_url, ledger)

@@ -22,7 +22,7 @@ IMPATIENT = {"DRILL_SILENT_S": "3", "DRILL_GRACE_S": "1"}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_late_acks_of_zombies(
     database_url: str, ledger: Ledger, dice: random.Random, scale: Scale, report: Callable[..., None]
 ) -> None:

@@ -21,7 +21,7 @@ from pgqueue.storage import dead_letters
 from ..conftest import WorkerFor
 from ..support.queue import Queue
 
-FULL = os.environ.get("PGQUEUE_DRILLS") == "full"
+FULL = os.environ.get("PGQUEUE_DRILLS") in {"full", "reach"}
 
 UNRECORDED = {"undecodable", "unrecordable"}
 
