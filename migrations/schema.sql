@@ -27,6 +27,44 @@ CREATE TABLE pgqueue.alembic_version (
     version_num character varying(32) NOT NULL
 );
 
+CREATE TABLE pgqueue.attempts (
+    failed_at timestamp with time zone NOT NULL,
+    message_id uuid NOT NULL,
+    lane integer NOT NULL,
+    wait_ms integer,
+    run_ms integer,
+    retries integer,
+    slice smallint NOT NULL,
+    kind "char" NOT NULL,
+    actor_name text NOT NULL,
+    worker text,
+    error text,
+    traceback text,
+    CONSTRAINT attempts_kind_check CHECK ((kind = ANY (ARRAY['r'::"char", 'f'::"char", 'l'::"char"])))
+)
+PARTITION BY LIST (slice);
+
+COMMENT ON TABLE pgqueue.attempts IS 'Failed attempts: r retried, f given up (see dead_letters), l worker lost.';
+
+COMMENT ON COLUMN pgqueue.attempts.retries IS 'Failures before this one, as the Retries middleware counts them.';
+
+CREATE TABLE pgqueue.attempts_0 (
+    failed_at timestamp with time zone CONSTRAINT attempts_failed_at_not_null NOT NULL,
+    message_id uuid CONSTRAINT attempts_message_id_not_null NOT NULL,
+    lane integer CONSTRAINT attempts_lane_not_null NOT NULL,
+    wait_ms integer,
+    run_ms integer,
+    retries integer,
+    slice smallint CONSTRAINT attempts_slice_not_null NOT NULL,
+    kind "char" CONSTRAINT attempts_kind_not_null NOT NULL,
+    actor_name text CONSTRAINT attempts_actor_name_not_null NOT NULL,
+    worker text,
+    error text,
+    traceback text,
+    CONSTRAINT attempts_kind_check CHECK ((kind = ANY (ARRAY['r'::"char", 'f'::"char", 'l'::"char"])))
+)
+WITH (vacuum_truncate=off);
+
 CREATE TABLE pgqueue.cancellations (
     message_id uuid NOT NULL,
     requested_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -372,6 +410,8 @@ WITH (fillfactor='50');
 
 COMMENT ON TABLE pgqueue.workers IS 'Claim holders alive: each holds the advisory lock lock_key and renews seen_at.';
 
+ALTER TABLE ONLY pgqueue.attempts ATTACH PARTITION pgqueue.attempts_0 FOR VALUES IN ('0');
+
 ALTER TABLE ONLY pgqueue.leases ATTACH PARTITION pgqueue.leases_0 FOR VALUES IN ('0');
 
 ALTER TABLE ONLY pgqueue.messages ATTACH PARTITION pgqueue.messages_0 FOR VALUES IN ('0');
@@ -414,6 +454,8 @@ ALTER TABLE ONLY pgqueue.worker_states
 
 ALTER TABLE ONLY pgqueue.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (owner);
+
+CREATE INDEX attempts_message_id_0 ON pgqueue.attempts_0 USING btree (message_id);
 
 CREATE INDEX dead_letters_died_at ON pgqueue.dead_letters USING btree (died_at);
 

@@ -180,9 +180,9 @@ def test_the_server_accepts_every_statement(
     assert result.status == psycopg.pq.ExecStatus.COMMAND_OK, f"{result.error_message.decode()}\n{text}"
 
 
-@pytest.mark.parametrize("size", range(4))
+@pytest.mark.parametrize("size", range(5))
 def test_the_server_accepts_acks_with_every_choice_of_parts(migrated: psycopg.Connection, size: int) -> None:
-    for parts in combinations(("dead_letters", "results", "follow_ups"), size):
+    for parts in combinations(("dead_letters", "failures", "results", "follow_ups"), size):
         compiled = Statements().compiled("messages/settle", (0, 1), parts=frozenset(parts))
         result = migrated.pgconn.prepare(b"", compiled.text)
         assert result.status == psycopg.pq.ExecStatus.COMMAND_OK, f"{parts}: {result.error_message.decode()}"

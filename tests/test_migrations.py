@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import produce_migrations
 from alembic.migration import MigrationContext
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import MetaData, create_engine
 
@@ -109,6 +110,34 @@ class TestRevisions:
                 FROM pgqueue.ready JOIN pgqueue.messages AS message USING (slot, lane, xid, id) ORDER BY id"""
             ).fetchall()
         assert rows == [("1",), ("2",), ("3",)]
+
+    def test_whoever_may_write_outcomes_may_write_attempts(self, empty_database_url: str) -> None:
+        """A worker's role is granted its rights once; the revision comes while it is working."""
+        schema.upgrade(empty_database_url, revision="pgqueue_0005")
+        role = urlsplit(empty_database_url).path.removeprefix("/") + '_"worker'
+        may = "SELECT has_table_privilege(%s, %s, %s)"
+        with psycopg.connect(empty_database_url, autocommit=True) as connection:
+            quoted = sql.Identifier(role)
+            connection.execute(sql.SQL("CREATE ROLE {}").format(quoted))
+            try:
+                for grant in (
+                    "GRANT SELECT, INSERT, TRUNCATE ON ALL TABLES IN SCHEMA pgqueue TO {}",
+                    "GRANT SELECT ON pgqueue.outcomes TO PUBLIC",
+                ):
+                    connection.execute(sql.SQL(grant).format(quoted))
+                schema.upgrade(empty_database_url)
+                wanted = [
+                    ("attempts", "INSERT", True), ("attempts_3", "TRUNCATE", True), ("attempts", "DELETE", False),
+                    ("attempts_15", "SELECT", True), ("attempts_15", "UPDATE", False),
+                ]  # fmt: skip
+                found = [
+                    connection.execute(may, (role, f"pgqueue.{table}", privilege)).fetchone()
+                    for table, privilege, _ in wanted
+                ]
+                assert found == [(expected,) for *_, expected in wanted]
+            finally:
+                connection.execute(sql.SQL("DROP OWNED BY {}").format(quoted))
+                connection.execute(sql.SQL("DROP ROLE {}").format(quoted))
 
     def test_a_second_upgrade_changes_nothing(self, database_url: str) -> None:
         before = objects(database_url)

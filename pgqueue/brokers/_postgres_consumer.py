@@ -18,6 +18,7 @@ from ..logging import own_logger
 from ..message import Message
 from ..storage.messages import ClaimedMessage, Verdict
 from ..threading import Cancelled
+from ._failures import failure_of, is_kept, kept_text, retries_of, traceback_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,6 +48,7 @@ class ClaimedProxy(MessageProxy):
       attempts: How many workers were lost while they held it.
       claimed: What the engine knows it as; None once it is settled or given back.
       transaction: That of its transactional actor.
+      retries_before: How many attempts had failed when this one began.
     """
 
     def __init__(self, message: Message[Any], claimed: ClaimedMessage) -> None:
@@ -55,6 +57,7 @@ class ClaimedProxy(MessageProxy):
         self.claimed: ClaimedMessage | None = claimed
         self.transaction: ActorTransaction | None = None
         self.claimed_at = self.started_at = time.monotonic()
+        self.retries_before = retries_of(message)
 
     @property
     def redelivered(self) -> bool:
@@ -240,7 +243,7 @@ class PostgresConsumer(Consumer):
             "",
             status=None,
             reason="undecodable",
-            error=_text(f"{error}: {error.error}"),
+            error=kept_text(f"{error}: {error.error}"),
         )
         self._session.submit(verdict, self._intake.settled)
 
@@ -291,11 +294,16 @@ def _complete(verdict: Verdict, message: ClaimedProxy, *, failed: bool) -> None:
         verdict.status = "f"
     if failed:
         verdict.reason = "unknown actor" if isinstance(error, ActorNotFound) else "failed"
-        verdict.error = None if error is None else _text(f"{type(error).__name__}: {error_text(error)}")
-        traceback = message.options.get("traceback")
-        verdict.traceback = None if traceback is None else _text(str(traceback))
+        verdict.error = None if error is None else kept_text(f"{type(error).__name__}: {error_text(error)}")
+        noted = message.options.get("traceback")
+        verdict.traceback = None if noted is None else kept_text(str(noted))
+    if error is not None and verdict.status != "d":
+        _keep_attempt(verdict, message, error)
 
 
-def _text(text: str) -> str:
-    """``text`` as PostgreSQL can keep it: without NUL and lone surrogates."""
-    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
+def _keep_attempt(verdict: Verdict, message: ClaimedProxy, error: BaseException) -> None:
+    text = traceback_of(message, error, retries=message.retries_before)
+    if verdict.reason is not None:
+        verdict.traceback = text
+    if verdict.reason is not None or is_kept(message.retries_before):
+        verdict.failure = failure_of(error, text, retries=message.retries_before)

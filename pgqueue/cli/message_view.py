@@ -9,6 +9,7 @@ from rich.text import Text
 from ..errors import DecodeError
 from ..message import Message
 from ..operations import explaining
+from ..operations.course import Attempt, attempts_of
 from ..operations.explaining import Explanation, Found
 from ..operations.wording import span
 from ..storage.database import Database
@@ -79,13 +80,25 @@ def show(database: Database, output: Output, message_id: str) -> bool:
             ("died", f"{clock(letter.died_at)}, {letter.reason}"), ("error", letter.error),
             *payload_pairs(letter.payload),
         ]))  # fmt: skip
-        if letter.traceback:
-            output.say(letter.traceback.rstrip(), style="dim")
+    for attempt in attempts_of(found):
+        _show_attempt(output, attempt)
     for reason in explanation.because:
         output.say(reason)
     if explanation.remedy is not None:
         output.say(Text.assemble("→ ", (explanation.remedy, "bold")))
     return explanation.status != "unknown"
+
+
+def _show_attempt(output: Output, attempt: Attempt) -> None:
+    output.say(described([
+        ("attempt", attempt.state if attempt.retries is None else f"{attempt.retries + 1}, {attempt.state}"),
+        ("at", clock(attempt.at) if attempt.at else None), ("by", attempt.worker),
+        ("waited", None if attempt.wait_ms is None else span(attempt.wait_ms / 1000)),
+        ("ran", None if attempt.run_ms is None else span(attempt.run_ms / 1000)),
+        ("error", attempt.error),
+    ]))  # fmt: skip
+    if attempt.traceback:
+        output.say(attempt.traceback.rstrip(), style="dim")
 
 
 def _data(found: Found, explanation: Explanation) -> dict[str, object]:
@@ -103,6 +116,7 @@ def _data(found: Found, explanation: Explanation) -> dict[str, object]:
             for row in found.live
         ],
         "ends": found.ends,
+        "attempts": attempts_of(found),
         "dead_letters": [
             {
                 "queue": letter.queue_name, "priority": letter.priority, "actor": letter.actor_name,

@@ -8,11 +8,12 @@ from typing import Any
 from ..errors import DecodeError
 from ..message import Message
 from ..operations.explaining import Found
+from ..storage.attempts import FailedAttempt
 from ..storage.dead_letters import DeadLetter
 from ..storage.whereabouts import End, LiveRow
 from .settings import Settings
 
-__all__ = ["HIDDEN", "call_of", "veiled_error"]
+__all__ = ["HIDDEN", "call_of", "veiled_attempt", "veiled_error"]
 
 HIDDEN = "(hidden)"
 
@@ -28,7 +29,7 @@ def veiled_error(settings: Settings, actor_name: str, error: str | None) -> str 
 def veiled(settings: Settings, found: Found) -> Found:
     """What is known of a message, without what a redacted actor's errors say: neither here nor in its options."""
 
-    def error(row: End | DeadLetter) -> str | None:
+    def error(row: End | DeadLetter | FailedAttempt) -> str | None:
         return veiled_error(settings, row.actor_name, row.error)
 
     return replace(
@@ -41,7 +42,19 @@ def veiled(settings: Settings, found: Found) -> Found:
             )
             for letter in found.letters
         ],
+        attempts=[veiled_attempt(settings, attempt) for attempt in found.attempts],
     )  # fmt: skip
+
+
+def veiled_attempt(settings: Settings, attempt: FailedAttempt) -> FailedAttempt:
+    """A failed attempt, or of a redacted actor only that there was one, and the kind of its error."""
+    if not settings.hides(attempt.actor_name):
+        return attempt
+    # What is said of a lost worker is ours.
+    error = (
+        attempt.error if attempt.kind == "l" else veiled_error(settings, attempt.actor_name, attempt.error)
+    )
+    return replace(attempt, error=error, traceback=None)
 
 
 def _without_traceback(settings: Settings, row: LiveRow) -> bytes:

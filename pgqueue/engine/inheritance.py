@@ -61,6 +61,7 @@ class Inheritance(Duty):
                 conn, self.statements, owner=owner, threads=0, charged=noted.running, max_attempts=MAX_ATTEMPTS,
                 error=f"it was running in {MAX_ATTEMPTS} processes when they died; the last was process {dead.pid} "
                 f"on {dead.host}, which {noted.end}",
+                lost=f"it was running in process {dead.pid} on {dead.host}, which {noted.end}",
             )  # fmt: skip
             rate_limits.free_places(conn, self.statements, owner=owner)
             workers.remove(conn, self.statements, owner=owner)

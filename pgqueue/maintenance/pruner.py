@@ -1,4 +1,4 @@
-"""Takes away what has outlived its time: outcomes, results, dead letters."""
+"""Takes away what has outlived its time: outcomes, attempts, results, dead letters."""
 
 import time
 from contextlib import suppress
@@ -46,7 +46,8 @@ class Pruner(Duty):
     def run_once(self, conn: Connection) -> Again:
         """Prune; come again at once while a batch was full."""
         now_s = retention.now_s(conn, self.statements)
-        for table, slice_ in retention.expired_slices(now_s):
+        attempts = retention.expired_attempts(now_s, ttl_s=self._dead_letter_ttl_s)
+        for table, slice_ in (*retention.expired_slices(now_s), *attempts):
             self._note(table, slice_, refused=self._truncate(conn, table, slice_))
         deleted = retention.purge_dead_letters(
             conn, self.statements, ttl_s=self._dead_letter_ttl_s, limit=BATCH

@@ -103,6 +103,7 @@ class Reaper(Duty):
             reclaimed = messages.reclaim(
                 conn, self.statements, owner=lost.owner, threads=lost.threads, max_attempts=MAX_ATTEMPTS,
                 error=f"its worker was lost {MAX_ATTEMPTS} times, the last was process {lost.pid} on {lost.host}",
+                lost=f"its worker was lost, process {lost.pid} on {lost.host}, which was probably running it",
             )  # fmt: skip
             rate_limits.free_places(conn, self.statements, owner=lost.owner)
             workers.remove(conn, self.statements, owner=lost.owner)

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from ..errors import DecodeError
 from ..message import Message
-from ..storage import health, orders, pauses, whereabouts
+from ..storage import attempts, health, orders, pauses, whereabouts
+from ..storage.attempts import FailedAttempt
 from ..storage.database import Database
 from ..storage.dead_letters import DeadLetter
 from ..storage.health import Session
@@ -37,7 +38,7 @@ _NOWHERE = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All that is known of a message: its rows, ends and dead letters, and what stands in its way."""
+    """All that is known of a message: its rows, ends, dead letters and failed attempts, and what stands in its way."""
 
     message_id: str
     live: list[LiveRow]
@@ -45,6 +46,7 @@ class Found:
     letters: list[DeadLetter]
     crew: list[Crew]
     pauses: list[Pause]
+    attempts: list[FailedAttempt] = field(default_factory=list)
     ahead: Ahead | None = None
     cancelling: bool = False
     writers: list[Session] = field(default_factory=list)
@@ -72,11 +74,13 @@ def find(database: Database, message_id: str) -> Found:
         live = whereabouts.find_live(conn, statements, message_id=message_id)
         ends = whereabouts.find_ends(conn, statements, message_id=message_id)
         letters = whereabouts.find_dead(conn, statements, message_id=message_id)
+        failed = attempts.find_attempts(conn, statements, message_ids=[message_id])
         waiting = next((row for row in live if row.state == "queued"), None)
         return Found(
             message_id, live, ends, letters,
             crew=crew_of(conn, database),
             pauses=pauses.list_pauses(conn, statements),
+            attempts=failed.get(message_id, []),
             ahead=None if waiting is None else whereabouts.count_ahead(
                 conn, statements, row=waiting, most=MOST_AHEAD
             ),
@@ -95,7 +99,7 @@ def explain(found: Found) -> Explanation:
         return _dead(found.letters[0])
     if found.ends:
         return _ended(found.ends[0])
-    return _unknown(found)
+    return _forgotten(found.attempts) if found.attempts else _unknown(found)
 
 
 def _running(found: Found, row: LiveRow) -> Explanation:
@@ -247,6 +251,12 @@ def _ended(end: End) -> Explanation:
     if end.status == "f":
         because.append("Its dead letter was purged, or has been requeued and ended since.")
     return Explanation(what, because)
+
+
+def _forgotten(failed: list[FailedAttempt]) -> Explanation:
+    times = more(len(failed), "time")
+    because = f"It has failed {times}, last {_at(failed[0].failed_at)}; how it ended is not kept any more."
+    return Explanation("unknown", [because, "Outcomes are kept for a day, attempts as long as dead letters."])
 
 
 def _unknown(found: Found) -> Explanation:

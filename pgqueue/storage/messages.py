@@ -8,13 +8,14 @@ from hashlib import md5
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from .arrays import Blobs, Texts, Value, blobs, integers, packed, plain, texts
+from .arrays import Blobs, Texts, Value, integers, packed, plain, texts
 from .calls import Call, Procedure, perform, run
 from .database import Connection, fetch
 from .leases import drop_settled
 from .positions import Span
 from .snapshot import Snapshot
 from .statements import Statements
+from .verdict_columns import Failure, dead_columns, failure_columns, parts_for, result_columns
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -123,6 +124,7 @@ class Verdict:
     Attributes:
       status: ``d`` done, ``f`` failed, ``c`` cancelled; None if another message (a retry) carries on.
       reason: Set if it goes to the dead letters.
+      failure: The attempt, if it is to be kept as one that has failed.
     """
 
     message: ClaimedMessage
@@ -134,6 +136,7 @@ class Verdict:
     error: str | None = None
     reason: str | None = None
     traceback: str | None = None
+    failure: Failure | None = None
     results: list[StoredResult] = field(default_factory=list)
     follow_ups: list[NewMessage] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
@@ -261,21 +264,12 @@ def settle(
     """
     parameters = {
         "owner": owner, "channel": channel, "registers": list(registers), "closes": plain(closes),
-        **_settled_columns(verdicts), **_dead_columns(verdicts), **_result_columns(verdicts),
-        **_follow_up_columns(verdicts),
+        **_settled_columns(verdicts), **dead_columns(verdicts), **failure_columns(verdicts),
+        **result_columns(verdicts), **_follow_up_columns(verdicts),
     }  # fmt: skip
-    parts = _parts_for(verdicts) if parts is None else parts
+    parts = parts_for(verdicts) if parts is None else parts
     statement = statements.compiled("messages/settle", slots, parts=parts)
     return {row[1] for row in fetch(conn, statement, parameters)}
-
-
-def _parts_for(verdicts: Sequence[Verdict]) -> frozenset[str]:
-    needed = {
-        "dead_letters": any(verdict.reason is not None for verdict in verdicts),
-        "results": any(verdict.results for verdict in verdicts),
-        "follow_ups": any(verdict.follow_ups for verdict in verdicts),
-    }
-    return frozenset(part for part, is_needed in needed.items() if is_needed)
 
 
 def requeue(
@@ -314,6 +308,7 @@ def reclaim(
     threads: int,
     max_attempts: int,
     error: str,
+    lost: str = "its worker was lost",
     charged: Sequence[int] | None = None,
     keep: Sequence[int] = (),
 ) -> Reclaimed:
@@ -322,11 +317,12 @@ def reclaim(
     Parameters:
       threads: How many messages of a lease may have been running, if ``charged`` is None.
       max_attempts: A message charged so often goes to the dead letters with ``error``.
+      lost: What each message that is charged has as the error of this attempt.
       charged: The ids of those that were running, if it is known.
       keep: Leases to leave alone.
     """
     parameters = {
-        "owner": owner, "threads": threads, "max_attempts": max_attempts, "error": error,
+        "owner": owner, "threads": threads, "max_attempts": max_attempts, "error": error, "lost": lost,
         "charged": None if charged is None else list(charged), "keep": list(keep),
     }  # fmt: skip
     with conn.transaction():
@@ -364,25 +360,6 @@ def _settled_columns(verdicts: Sequence[Verdict]) -> dict[str, object]:
         "waits_ms": integers([v.wait_ms for v in verdicts]),
         "runs_ms": integers([v.run_ms for v in verdicts]),
         "errors": texts([v.error for v in verdicts]),
-    }
-
-
-def _dead_columns(verdicts: Sequence[Verdict]) -> dict[str, object]:
-    dead = [v for v in verdicts if v.reason is not None]
-    return {
-        "dead_ids": integers([v.message.id for v in dead]),
-        "dead_reasons": texts([v.reason for v in dead]),
-        "dead_tracebacks": texts([v.traceback for v in dead]),
-    }
-
-
-def _result_columns(verdicts: Sequence[Verdict]) -> dict[str, object]:
-    results = [(v.message.id, result) for v in verdicts for result in v.results]
-    return {
-        "result_ids": integers([parent for parent, _ in results]),
-        "result_keys": texts([result.key for _, result in results]),
-        "result_values": blobs([result.value for _, result in results]),
-        "result_ttls_ms": plain([result.ttl_ms for _, result in results]),
     }
 
 

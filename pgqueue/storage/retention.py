@@ -1,10 +1,12 @@
-"""How long things are kept: which slices of outcomes and results are over, and old dead letters.
+"""How long things are kept: which slices of outcomes, attempts and results are over, and old dead letters.
 
-A row of outcomes lies in the slice of the two hours in which the message finished, a result in that of the ten
-minutes or the day in which it expires; the slices are used in turns, as settle.sql and results/store.sql compute.
+A row of outcomes lies in the slice of the two hours in which the message finished, a failed attempt in that of its day,
+a result in that of the ten minutes or the day in which it expires; the slices are used in turns, as settle.sql,
+reclaim.sql and results/store.sql compute.
 """
 
 from collections.abc import Iterator
+from math import ceil
 
 from .database import Connection
 from .statements import Statements
@@ -14,6 +16,9 @@ OUTCOME_WIDTH_S, OUTCOME_SLICES, OUTCOMES_KEPT = 7_200, 16, 12
 SHORT_WIDTH_S, SHORT_SLICES, SHORT_TTL_WIDTHS = 600, 16, 12
 LONG_WIDTH_S, LONG_SLICES, LONG_TTL_WIDTHS = 86_400, 16, 12
 LONG_TTL_MS = LONG_TTL_WIDTHS * LONG_WIDTH_S * 1000
+
+#: Of failed attempts, which are kept as long as dead letters, but for so many days at most.
+ATTEMPT_WIDTH_S, ATTEMPT_SLICES, ATTEMPTS_KEPT = 86_400, 16, 12
 
 #: The slice of results that live longer still.
 LONGEST = SHORT_SLICES + LONG_SLICES
@@ -32,6 +37,14 @@ def expired_slices(now_s: int) -> Iterator[tuple[str, int]]:
     yield from _expired_results(now_s, LONG_WIDTH_S, LONG_SLICES, LONG_TTL_WIDTHS, first=SHORT_SLICES)
 
 
+def expired_attempts(now_s: int, *, ttl_s: float) -> Iterator[tuple[str, int]]:
+    """The same of attempts, which are kept for ``ttl_s`` as dead letters are, for a day at least and twelve at most."""
+    kept = min(max(1, ceil(ttl_s / ATTEMPT_WIDTH_S)), ATTEMPTS_KEPT)
+    window = now_s // ATTEMPT_WIDTH_S
+    for age in range(kept + 1, ATTEMPT_SLICES - 1):
+        yield "attempts", (window - age) % ATTEMPT_SLICES
+
+
 def _expired_results(
     now_s: int, width_s: int, number: int, ttl_widths: int, *, first: int
 ) -> Iterator[tuple[str, int]]:
@@ -44,10 +57,11 @@ def _expired_results(
 def outlived(conn: Connection, statements: Statements, *, for_s: int) -> list[tuple[str, int]]:
     """The slices that should have been emptied ``for_s`` seconds ago and hold rows."""
     now = now_s(conn, statements)
-    before = set(expired_slices(now - for_s))
+    longest_s = ATTEMPTS_KEPT * ATTEMPT_WIDTH_S
+    before = {*expired_slices(now - for_s), *expired_attempts(now - for_s, ttl_s=longest_s)}
     return [
         (table, slice_)
-        for table, slice_ in expired_slices(now)
+        for table, slice_ in (*expired_slices(now), *expired_attempts(now, ttl_s=longest_s))
         if (table, slice_) in before and holds_rows(conn, statements, table=table, slice_=slice_)
     ]
 

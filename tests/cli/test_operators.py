@@ -109,6 +109,17 @@ class TestMessages:
         assert found["rows"][0]["message"]["kwargs"] == {"to": "Ada"}
         bury(queue, 7)
         assert "ValueError: bad" in run("messages", "show", "7")[1]
+        queue.conn.execute(
+            """INSERT INTO pgqueue.attempts
+                (failed_at, message_id, lane, slice, kind, actor_name, worker, run_ms, error, traceback, retries)
+            VALUES ('2025-01-01', md5('7')::uuid, 1, 0, 'r', 'actor', 'here:1', 70, 'KeyError: 1', 'in earlier', 4)"""
+        )
+        text = run("messages", "show", "7")[1]
+        assert all(part in text for part in ("5, retried", "here:1", "70 ms", "KeyError: 1", "in earlier")), (
+            text
+        )
+        attempts = data("messages", "show", "7")["attempts"]
+        assert [(each["state"], each["retries"]) for each in attempts] == [("failed", None), ("retried", 4)]
         assert data("messages", "show", "7")["dead_letters"][0]["reason"] == "failed"
         queue.conn.execute("UPDATE pgqueue.dead_letters SET payload = '\\xff', traceback = 'Traceback: here'")
         text = run("messages", "show", "7")[1]

@@ -144,8 +144,8 @@ def test_a_message_shows_what_follows_it_and_how_it_failed_before(visitor: Visit
         ("on failure", "mend", None),
     ]
     (attempt,) = shown["attempts"]
-    assert (attempt["state"], attempt["retries"], attempt["error"]) == ("retried", 2, "KeyError: 'x'")
-    assert "2 tries have failed" in visitor.get("/message?id=1").text
+    assert (attempt["state"], attempt["retries"], attempt["error"]) == ("retried", 1, "KeyError: 'x'")
+    assert "attempt 2" in visitor.get("/message?id=1").text
 
 
 def test_bytes_that_are_no_message_are_shown_as_they_are(visitor: Visitor, queue: Queue) -> None:

@@ -40,15 +40,22 @@ def test_actors_named_to_the_dashboard_are_redacted(visitor_of: VisitorOf, queue
     queue.send_all(
         [queue.new(payload, message_id="live"), queue.new(SECRET.encode(), message_id="undecodable")]
     )
+    for name, kind in (("dead", "r"), ("live", "r"), ("gone", "r")):
+        queue.conn.execute(
+            """INSERT INTO pgqueue.attempts
+                (failed_at, message_id, lane, slice, kind, actor_name, error, traceback)
+            VALUES ('2025-01-01', md5(%s)::uuid, 1, 0, %s, 'billing_charge', %s, %s)""",
+            (name, kind, f"ValueError: {SECRET}", SECRET),
+        )
     visitor = visitor_of(redact=["billing_*"])
-    for address in addresses("dead", "live", "undecodable"):
+    for address in addresses("dead", "live", "undecodable", "gone"):
         for headers in ({}, {"accept": "application/json"}):
             answer = visitor.get(address, headers=headers)
             assert SECRET not in answer.text.replace(f"error={SECRET}", ""), address
             assert "Traceback: secret" not in answer.text
     shown = visitor.json("/message", id="dead")
     assert (shown["call"]["args"], shown["call"]["options"]) == ("(hidden)", {"retries": 3})
-    assert [attempt["error"] for attempt in shown["attempts"]] == ["ValueError: (hidden)"]
+    assert [attempt["error"] for attempt in shown["attempts"]] == 2 * ["ValueError: (hidden)"]
     assert visitor.json("/dead")["groups"][0]["last_error"] == "ValueError: (hidden)"
 
 

@@ -12,6 +12,7 @@ from pgqueue.maintenance import pruner
 from pgqueue.maintenance.pruner import Pruner
 from pgqueue.storage import results, retention
 from pgqueue.storage.results import StoredResult
+from pgqueue.storage.verdict_columns import Failure
 
 from ..support.queue import Queue, done
 
@@ -47,6 +48,27 @@ def test_no_result_that_has_not_expired_lies_in_an_expired_slice(
 ) -> None:
     now = stored + part * ttl_ms / 1000 - stale_s
     assert ("results", result_slice(stored, ttl_ms)) not in set(retention.expired_slices(int(now)))
+
+
+@given(
+    written=st.floats(10**9, 2 * 10**9),
+    ttl_s=st.floats(1, 12 * 86_400),
+    part=st.floats(0, 1),
+    stale_s=st.floats(0, STALE_S),
+)
+def test_no_attempt_that_is_to_be_kept_lies_in_an_expired_slice(
+    written: float, ttl_s: float, part: float, stale_s: float
+) -> None:
+    slice_ = round(written) // retention.ATTEMPT_WIDTH_S % retention.ATTEMPT_SLICES
+    now = round(written + part * ttl_s - stale_s)
+    assert ("attempts", slice_) not in set(retention.expired_attempts(now, ttl_s=ttl_s))
+
+
+@given(start=seconds, ttl_s=st.floats(0, 100 * 86_400))
+def test_every_slice_of_attempts_is_emptied_before_it_is_used_again(start: int, ttl_s: float) -> None:
+    looks = range(start, start + 16 * retention.ATTEMPT_WIDTH_S, retention.ATTEMPT_WIDTH_S // 2)
+    emptied = {part for now in looks for part in retention.expired_attempts(now, ttl_s=ttl_s)}
+    assert emptied == {("attempts", number) for number in range(retention.ATTEMPT_SLICES)}
 
 
 @given(start=seconds)
@@ -105,6 +127,18 @@ def test_outcomes_are_kept_for_a_day_and_gone_after_two(
     for hours in range(26, 48, 2):
         run(queue, monkeypatch, in_s=3600 * hours)
     assert queue.value("SELECT count(*) FROM pgqueue.outcomes") == 0
+
+
+def test_attempts_are_kept_for_as_long_as_dead_letters(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue.send("one")
+    (message,) = queue.claimed(queue.owner())
+    queue.settle([done(message, status=None, failure=Failure("ValueError", None, 0))])
+    for hours in range(0, 7 * 24, 12):
+        run(queue, monkeypatch, in_s=3600 * hours)
+    assert queue.value("SELECT count(*) FROM pgqueue.attempts") == 1
+    for hours in range(8 * 24, 10 * 24, 12):
+        run(queue, monkeypatch, in_s=3600 * hours)
+    assert queue.value("SELECT count(*) FROM pgqueue.attempts") == 0
 
 
 def test_results_are_gone_some_time_after_their_end(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from pgqueue.storage.messages import NewMessage, StoredResult, Verdict
 from pgqueue.storage.statements import Statements, keep_parts
+from pgqueue.storage.verdict_columns import Failure
 
 from ..support.queue import Queue, done
 
@@ -39,7 +40,9 @@ def test_parts_that_are_left_out_take_their_parameters_along() -> None:
     whole = Statements().compiled("messages/settle", (0,))
 
     assert set(alone.names) < set(whole.names)
-    assert {"result_keys", "new_keys", "dead_ids", "channel"} <= set(whole.names) - set(alone.names)
+    assert {"result_keys", "new_keys", "dead_ids", "failed_ids", "channel"} <= set(whole.names) - set(
+        alone.names
+    )
 
 
 def add_result(queue: Queue, verdict: Verdict) -> None:
@@ -54,14 +57,21 @@ def bury(queue: Queue, verdict: Verdict) -> None:
     verdict.status, verdict.reason = "f", "failed"
 
 
+def fail(queue: Queue, verdict: Verdict) -> None:
+    verdict.failure = Failure("ValueError: bad", None, 0)
+
+
 WRITES: dict[str, Callable[[Queue, Verdict], None]] = {
     "results": add_result,
     "messages": add_follow_up,
     "dead_letters": bury,
+    "attempts": fail,
 }
 
 
-@pytest.mark.parametrize("chosen", [(), ("results",), ("messages",), ("dead_letters",), tuple(WRITES)])
+@pytest.mark.parametrize(
+    "chosen", [(), ("results",), ("messages",), ("dead_letters",), ("attempts",), tuple(WRITES)]
+)
 def test_a_group_writes_what_its_verdicts_need_and_nothing_else(
     queue: Queue, chosen: tuple[str, ...]
 ) -> None:

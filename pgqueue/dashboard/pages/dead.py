@@ -7,11 +7,12 @@ from typing import Any
 
 from ...operations import acting
 from ...operations.acting import MOST_COUNTED, read_place, write_place
-from ...storage import dead_letters
+from ...storage import attempts, dead_letters
+from ...storage.attempts import FailedAttempt
 from ...storage.dead_letters import DeadLetter, LetterFilter, LetterGroup
 from ..endpoint import Answer, Visit
 from ..filters import letter_filter, letter_parameters
-from ..veil import call_of, veiled_error
+from ..veil import call_of, veiled_attempt, veiled_error
 
 #: Letters on a page.
 PAGE = 50
@@ -25,18 +26,36 @@ def page(visit: Visit) -> Answer:
         visit.site.database, which, None if after is None else read_place(after), limit=PAGE
     )
     groups = _groups(visit, which)
+    histories = _attempts(visit, letters)
     cursor = write_place(letters[-1]) if len(letters) == PAGE else None
     filled = {name: value for name, value in letter_parameters(visit).items() if value}
     return Answer("dead.html", {
         "groups": groups,
         "counted": sum(group["count"] for group in groups),
         "counted_up_to": MOST_COUNTED,
-        "letters": [_letter(visit, letter) for letter in letters if _may_match(visit, letter)],
+        "letters": [
+            {**_letter(visit, letter), "history": histories.get(letter.name, [])}
+            for letter in letters
+            if _may_match(visit, letter)
+        ],
         "cursor": cursor,
         "next": None if cursor is None else visit.link("/dead", **filled, after=cursor),
         "first": after is None,
         "filter": letter_parameters(visit),
     })  # fmt: skip
+
+
+def _attempts(visit: Visit, letters: list[DeadLetter]) -> dict[str, list[FailedAttempt]]:
+    """The failed attempts of each letter, the last first, without tracebacks: those are on the message's page."""
+    with visit.site.database.bounded() as conn:
+        found = attempts.find_attempts(
+            conn,
+            visit.site.database.statements,
+            message_ids=[letter.name for letter in letters],
+            tracebacks=False,
+        )
+    settings = visit.site.settings
+    return {name: [veiled_attempt(settings, each) for each in some] for name, some in found.items()}
 
 
 def _groups(visit: Visit, which: LetterFilter) -> list[dict[str, Any]]:

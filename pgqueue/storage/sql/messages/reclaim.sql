@@ -2,8 +2,9 @@
 --
 -- Each gets a new place: rows with an old xid would lie behind the positions of all fetchers. An attempt is charged
 -- to %(charged)s, or, when nobody knows what ran (NULL), to the first %(threads)s messages that are open, in the order
--- in which a worker starts them: batch by batch, in each the urgent ones first. One that has been charged %(max_attempts)s times has killed as many workers: it goes to the
--- dead letters.
+-- in which a worker starts them: batch by batch, in each the urgent ones first. One that has been charged
+-- %(max_attempts)s times has killed as many workers: it goes to the dead letters. Each charge leaves an attempt, with
+-- %(lost)s as its error.
 WITH lost AS (
     DELETE FROM pgqueue.leases
     WHERE owner = %(owner)s::uuid AND lid <> ALL (%(keep)s::bigint[])
@@ -25,6 +26,25 @@ message AS MATERIALIZED (
     FROM orphan
     JOIN pgqueue.messages AS message ON message.slot = orphan.slot AND message.id = orphan.id
     JOIN pgqueue.lanes AS lane ON lane.id = message.lane
+),
+attempted AS (
+    INSERT INTO pgqueue.attempts
+        (failed_at, message_id, lane, run_ms, slice, kind, actor_name, worker, error)
+    SELECT
+        now(), message.message_id, message.lane,
+        CASE
+            WHEN known.begun_at IS NOT NULL
+                THEN least(greatest(extract(epoch FROM now() - known.begun_at) * 1000, 0), 2147483647)::integer
+        END,
+        (extract(epoch FROM now())::bigint / 86400 %% 16)::smallint, 'l', message.actor_name,
+        (SELECT concat_ws(':', host, pid) FROM pgqueue.workers WHERE owner = %(owner)s::uuid), %(lost)s
+    FROM message
+    LEFT JOIN (
+        SELECT part.id, part.begun_at
+        FROM pgqueue.worker_states AS state, unnest(state.running, state.running_since) AS part (id, begun_at)
+        WHERE state.owner = %(owner)s::uuid
+    ) AS known ON known.id = message.id
+    WHERE message.charged_attempts > message.attempts
 ),
 buried AS (
     INSERT INTO pgqueue.dead_letters

@@ -87,6 +87,23 @@ buried AS (
     JOIN pgqueue.lanes AS lane ON lane.id = message.lane
 ),
 --]
+--[ with failures
+attempted AS (
+    INSERT INTO pgqueue.attempts
+        (failed_at, message_id, lane, wait_ms, run_ms, retries, slice, kind, actor_name, worker, error, traceback)
+    SELECT
+        present.instant, accepted.message_id, accepted.lane, accepted.wait_ms, accepted.run_ms, failure.retries,
+        (extract(epoch FROM present.instant)::bigint / 86400 %% 16)::smallint,
+        CASE WHEN accepted.status IS NULL THEN 'r' ELSE 'f' END::"char", accepted.actor_name,
+        (SELECT concat_ws(':', host, pid) FROM pgqueue.workers WHERE owner = %(owner)s::uuid), failure.error,
+        failure.traceback
+    FROM present, unnest(
+        %(failed_ids)s::bigint[], %(failed_retries)s::integer[], %(failed_errors)s::text[],
+        %(failed_tracebacks)s::text[]
+    ) AS failure (id, retries, error, traceback)
+    JOIN accepted ON accepted.id = failure.id
+),
+--]
 --[ with results
 stored AS (
     INSERT INTO pgqueue.results (stored_at, expires_at, slice, key, value)

@@ -1,0 +1,1 @@
+TRUNCATE pgqueue.attempts_0
