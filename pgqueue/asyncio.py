@@ -27,10 +27,10 @@ def get_event_loop_thread() -> EventLoopThread | None:
     return _event_loop_thread
 
 
-def set_event_loop_thread(event_loop_thread: EventLoopThread | None) -> None:
+def set_event_loop_thread(thread: EventLoopThread | None) -> None:
     """Make a thread the process's event loop thread."""
     global _event_loop_thread  # noqa: PLW0603  # one of the three places for global state (house rule 28)
-    _event_loop_thread = event_loop_thread
+    _event_loop_thread = thread
 
 
 def async_to_sync(async_fn: Callable[P, Awaitable[R]]) -> Callable[P, R]:

@@ -78,6 +78,7 @@ class DecodeError(PgQueueError):
 
     def __init__(self, message: str, data: bytes, error: Exception | None) -> None:
         super().__init__(message)
+        self.args = (message, data, error)
         self.data = data
         self.error = error
 
@@ -190,8 +191,10 @@ class ResultFailure(ResultError):
       orig_exc_msg: The text of the exception.
     """
 
-    def __init__(self, message: str, orig_exc_type: str = "", orig_exc_msg: str = "") -> None:
+    def __init__(self, message: str = "", orig_exc_type: str = "", orig_exc_msg: str = "") -> None:
         super().__init__(message)
+        # All three, for its repr is what shows in the log of whoever asked for the result.
+        self.args = (message, orig_exc_type, orig_exc_msg)
         self.orig_exc_type = orig_exc_type
         self.orig_exc_msg = orig_exc_msg
 

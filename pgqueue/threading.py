@@ -189,13 +189,17 @@ def _set_exception(thread_id: int, exception: type[BaseException] | BaseExceptio
     target = ctypes.c_ulong(thread_id)
     reached = ctypes.pythonapi.PyThreadState_SetAsyncExc(target, ctypes.py_object(exception))
     if reached == 0:
-        logger.critical("Could not raise %s in thread %r: there is no such thread.", exception, thread_id)
+        logger.critical("Failed to set exception (%s) in thread %r.", _name_of(exception), thread_id)
     elif reached > 1:
         # CPython's documentation: the call has then got into trouble, and is undone like this.
         ctypes.pythonapi.PyThreadState_SetAsyncExc(target, None)
         logger.critical(
             "Could not raise %s in thread %r: several threads have that id.", exception, thread_id
         )
+
+
+def _name_of(exception: type[BaseException] | BaseException) -> str:
+    return getattr(exception, "__name__", repr(exception))
 
 
 def _throw_into_greenlet(thread_id: int, exception: type[BaseException] | BaseException) -> None:
@@ -205,7 +209,7 @@ def _throw_into_greenlet(thread_id: int, exception: type[BaseException] | BaseEx
     if found and not found[0].dead:
         _call_in_hub(found[0].throw, exception)
     else:
-        logger.critical("Could not raise %s in thread %r: there is no such thread.", exception, thread_id)
+        logger.critical("Failed to set exception (%s) in thread %r.", _name_of(exception), thread_id)
 
 
 def _call_in_hub(call: Any, exception: type[BaseException] | BaseException) -> None:

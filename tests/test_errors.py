@@ -53,6 +53,15 @@ def test_middleware_errors_are_not_ours() -> None:
     assert errors.PgQueueError.__bases__ == (Exception,)
 
 
+def test_the_repr_of_an_error_shows_what_it_was_made_of() -> None:
+    cause = ValueError("no")
+    assert errors.DecodeError("bad", b"data", cause).args == ("bad", b"data", cause)
+    assert repr(errors.ResultFailure("actor raised KeyError: 1", "KeyError", "1")) == (
+        "ResultFailure('actor raised KeyError: 1', 'KeyError', '1')"
+    )
+    assert repr(errors.ResultFailure()) == "ResultFailure('', '', '')"
+
+
 def test_an_error_reads_as_its_message_or_as_an_empty_string_in_quotes() -> None:
     assert str(errors.ActorNotFound("add")) == "add"
     assert str(errors.Retry()) == "''"

@@ -102,7 +102,7 @@ SIGNATURES = {
     "logging:get_logger": "module, name=None",
     "errors:DecodeError": "message, data, error",
     "errors:Retry": "message='', delay=None",
-    "errors:ResultFailure": "message, orig_exc_type='', orig_exc_msg=''",
+    "errors:ResultFailure": "message='', orig_exc_type='', orig_exc_msg=''",
 }
 
 

@@ -56,7 +56,7 @@ def test_a_thread_that_has_ended_is_logged(caplog: pytest.LogCaptureFixture) -> 
 
     [record] = caplog.records
     assert record.name == "pgqueue.threading"
-    assert "no such thread" in record.getMessage()
+    assert record.getMessage() == f"Failed to set exception (Interrupt) in thread {2**31 - 1}."
 
 
 def test_on_other_platforms_nothing_is_raised_but_logged(

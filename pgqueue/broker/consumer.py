@@ -50,8 +50,10 @@ class Consumer:
         raise NotImplementedError
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Give fetched messages back to their queues, where others can take them at once."""
-        raise NotImplementedError
+        """Give fetched messages back to their queues, where others can take them at once.
+
+        The base leaves that to :meth:`close`: many brokers take back what a closed consumer held.
+        """
 
     def close(self) -> None:
         """Release the connection, which may be broken already."""

@@ -72,16 +72,16 @@ class _CommandModule(Protocol):
     def run(self, arguments: argparse.Namespace) -> int: ...
 
 
-def main(arguments: argparse.Namespace | Sequence[str] | None = None) -> int:
+def main(args: argparse.Namespace | Sequence[str] | None = None) -> int:
     """Run a command line; return its exit code.
 
     Parameters:
-      arguments: The words after the program's name (default: this process's), or a worker's parsed arguments.
+      args: The words after the program's name (default: this process's), or a worker's parsed arguments.
     """
     _open_standard_streams()
-    if isinstance(arguments, argparse.Namespace):
-        return _run(_load("worker"), arguments)
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(args, argparse.Namespace):
+        return _run(_load("worker"), args)
+    words = list(sys.argv[1:] if args is None else args)
     if words and words[0] in COMMANDS:
         parser = _command_parser(words[0])
         _refuse_what_cannot_be_stored(parser, words[1:])

@@ -110,11 +110,11 @@ def _problem(settings: Settings) -> str:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    watch = arguments.watch
+    watch = _path(arguments.watch)
     return Settings(
         broker=arguments.broker,
         modules=tuple(arguments.modules),
-        path=tuple(arguments.path),
+        path=(arguments.path,) if isinstance(arguments.path, str) else tuple(arguments.path),
         queues=None if arguments.queues is None else frozenset(arguments.queues),
         processes=arguments.processes,
         threads=arguments.threads,
@@ -124,17 +124,21 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         shutdown_timeout_ms=arguments.worker_shutdown_timeout,
         max_messages=_limit(arguments, "max_messages_per_process"),
         max_memory_mb=_limit(arguments, "max_memory_per_process"),
-        pid_file=arguments.pid_file,
-        log_file=arguments.log_file,
+        pid_file=_path(arguments.pid_file),
+        log_file=_path(arguments.log_file),
         log_format=arguments.log_format,
         skip_logging=arguments.skip_logging,
         verbose=arguments.verbose,
         watch=watch,
         watch_use_polling=arguments.watch_use_polling,
         watch_include=tuple(arguments.include_patterns),
-        watch_exclude=tuple(arguments.exclude_patterns),
+        watch_exclude=tuple(arguments.exclude_patterns or ()),
         reloaded=os.environ.pop(RELOADED, None) is not None and watch is not None,
     )
+
+
+def _path(given: str | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def _limit(arguments: argparse.Namespace, name: str) -> int | None:
@@ -170,7 +174,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
         "--path",
         "-P",
         nargs="*",
-        default=["."],
+        default=".",
         metavar="DIR",
         help="directories to import from (default: .)",
     )
@@ -181,10 +185,9 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pid-file", type=Path, metavar="PATH", help="write the main process's id here")
+    parser.add_argument("--pid-file", metavar="PATH", help="write the main process's id here")
     parser.add_argument(
         "--log-file",
-        type=Path,
         metavar="PATH",
         help="append all output to this file (default: standard error)",
     )
@@ -245,7 +248,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_watching(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--watch", type=Path, metavar="DIR", help="start anew when files below DIR change")
+    parser.add_argument("--watch", metavar="DIR", help="start anew when files below DIR change")
     parser.add_argument(
         "--watch-use-polling",
         action="store_true",
@@ -265,7 +268,6 @@ def _add_watching(parser: argparse.ArgumentParser) -> None:
         "-x",
         action="append",
         dest="exclude_patterns",
-        default=[],
         metavar="PATTERN",
         help="files that don't count; may be repeated",
     )

@@ -6,7 +6,7 @@ import warnings
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any
 
-from pgqueue.logging import own_logger
+from pgqueue.logging import OwnLogger, own_logger
 from pgqueue.threading import (
     Interrupt,
     current_platform,
@@ -18,7 +18,11 @@ from pgqueue.threading import (
 from .middleware import Middleware
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pgqueue.actor import Actor
     from pgqueue.broker import Broker, MessageProxy
+    from pgqueue.message import Message
     from pgqueue.worker import Worker
 
 __all__ = ["Shutdown", "ShutdownNotifications"]
@@ -39,7 +43,7 @@ class ShutdownNotifications(Middleware):
     def __init__(self, notify_shutdown: bool = False) -> None:  # noqa: FBT001, FBT002  # Dramatiq's signature
         self.logger = own_logger(__name__, type(self))
         self.notify_shutdown = notify_shutdown
-        self._running = RunningThreads()
+        self.manager = RunningThreads(self.logger)
 
     @property
     def actor_options(self) -> set[str]:
@@ -57,16 +61,20 @@ class ShutdownNotifications(Middleware):
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Interrupt the threads whose messages have opted in."""
-        for thread_id in self._running.interrupt():
-            self.logger.warning("Worker is shutting down. Raising exception in worker thread %r.", thread_id)
+        self.logger.debug("Telling the running actors of the shutdown.")
+        self.manager.shutdown()
+
+    def should_notify(self, actor: Actor[..., Any], message: Message[Any] | MessageProxy) -> bool:
+        """Whether a message has opted in: by its own option, its actor's, or this middleware's."""
+        notify = message.options.get("notify_shutdown")
+        if notify is None:
+            notify = actor.options.get("notify_shutdown")
+        return bool(self.notify_shutdown if notify is None else notify)
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Remember this thread if its message has opted in."""
-        notify = message.options.get("notify_shutdown")
-        if notify is None:
-            notify = broker.get_actor(message.actor_name).options.get("notify_shutdown")
-        if self.notify_shutdown if notify is None else notify:
-            self._running.add()
+        if self.should_notify(broker.get_actor(message.actor_name), message):
+            self.manager.add_notification()
 
     def after_process_message(
         self,
@@ -77,38 +85,41 @@ class ShutdownNotifications(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         """Forget this thread."""
-        self._running.discard()
+        self.manager.remove_notification()
 
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
         """Forget this thread."""
-        self._running.discard()
+        self.manager.remove_notification()
 
 
 class RunningThreads:
     """The threads that are to be told."""
 
-    def __init__(self) -> None:
-        self._threads: set[int] = set()
-        # Held while exceptions are raised, so that none is once `discard` has returned.
+    def __init__(self, logger: OwnLogger) -> None:
+        #: Their ids.
+        self.notifications: Collection[int] = set()
+        self._logger = logger
+        # Held while exceptions are raised, so that none is once `remove_notification` has returned.
         self._lock = Lock()
 
-    def add(self) -> None:
+    def add_notification(self) -> None:
         """Remember the calling thread."""
         with self._lock:
-            self._threads.add(get_ident())
+            self.notifications = {*self.notifications, get_ident()}
 
-    def discard(self) -> None:
+    def remove_notification(self) -> None:
         """Forget the calling thread."""
-        if self._threads:
+        if self.notifications:
             with self._lock:
-                self._threads.discard(get_ident())
+                self.notifications = set(self.notifications) - {get_ident()}
 
-    def interrupt(self) -> list[int]:
-        """Raise `Shutdown` once in every thread that is remembered; return which these were."""
+    def shutdown(self) -> None:
+        """Raise `Shutdown` once in every thread that is remembered."""
         with self._lock:
-            interrupted = sorted(self._threads)
-            for thread_id in interrupted:
+            for thread_id in sorted(self.notifications):
+                self._logger.info(
+                    "Worker shutdown notification. Raising exception in worker thread %r.", thread_id
+                )
                 raise_thread_exception(thread_id, Shutdown)
-            # Last, because a thread that finds the set empty does not wait for the lock.
-            self._threads.clear()
-        return interrupted
+            # Last, because a thread that finds it empty does not wait for the lock.
+            self.notifications = set()

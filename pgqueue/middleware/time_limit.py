@@ -73,7 +73,7 @@ class TimeLimit(Middleware):
         self.time_limit = time_limit
         self.interval = interval
         self.grace = grace
-        self._timers: ThreadTimers | GeventTimers = (
+        self.manager: ThreadTimers | GeventTimers = (
             GeventTimers(self) if is_gevent_active() else ThreadTimers(self)
         )
 
@@ -95,7 +95,7 @@ class TimeLimit(Middleware):
                 stacklevel=2,
             )
             return
-        self._timers.start()
+        self.manager.start()
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Set this thread's deadline."""
@@ -104,7 +104,7 @@ class TimeLimit(Middleware):
             or broker.get_actor(message.actor_name).options.get("time_limit")
             or self.time_limit
         )
-        self._timers.arm(limit_ms / 1000)
+        self.manager.add_timeout(get_ident(), limit_ms)
         if self.grace is not None and limit_ms != float("inf"):
             broker.limit_run(monotonic() + (limit_ms + self.grace) / 1000)
 
@@ -117,12 +117,12 @@ class TimeLimit(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         """Drop this thread's deadline."""
-        self._timers.disarm()
+        self.manager.remove_timeout(get_ident())
         broker.limit_run(0.0)
 
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
         """Drop this thread's deadline."""
-        self._timers.disarm()
+        self.manager.remove_timeout(get_ident())
         broker.limit_run(0.0)
 
 
@@ -132,8 +132,9 @@ class ThreadTimers:
     def __init__(self, middleware: TimeLimit) -> None:
         self._logger = middleware.logger
         self._interval_s = middleware.interval / 1000
-        self._deadlines: dict[int, float] = {}
-        # Held while an exception is raised, so that none is once `disarm` has returned.
+        #: By thread id; None stands for no deadline.
+        self.deadlines: dict[int, float | None] = {}
+        # Held while an exception is raised, so that none is once `remove_timeout` has returned.
         self._lock = Lock()
         self._watcher: Thread | None = None
 
@@ -141,48 +142,48 @@ class ThreadTimers:
         """Start to watch, unless a thread of this process does; one from before a fork does not count."""
         if self._watcher is None or not self._watcher.is_alive():
             self._lock = Lock()
-            self._deadlines = {}
+            self.deadlines = {}
             arguments = (weakref.ref(self), self._interval_s)
-            self._watcher = Thread(target=_watch, args=arguments, name="TimeLimit", daemon=True)
+            self._watcher = Thread(target=self._watch, args=arguments, name="TimeLimit", daemon=True)
             self._watcher.start()
 
-    def arm(self, limit_s: float) -> None:
-        """Give this thread until then."""
-        self._deadlines[get_ident()] = monotonic() + limit_s
+    def add_timeout(self, thread_id: int, ttl: float) -> None:
+        """Give a thread that many milliseconds."""
+        self.deadlines[thread_id] = monotonic() + ttl / 1000
 
-    def disarm(self) -> None:
-        """Let this thread off."""
+    def remove_timeout(self, thread_id: int) -> None:
+        """Let a thread off."""
         with self._lock:
-            self._deadlines.pop(get_ident(), None)
+            self.deadlines.pop(thread_id, None)
 
-    def interrupt_late(self) -> None:
+    def _handle_deadlines(self) -> None:
         """Raise the exception, once, in every thread that is past its deadline."""
         now = monotonic()
-        for thread_id, deadline in list(self._deadlines.items()):
-            if deadline <= now:
+        for thread_id, deadline in list(self.deadlines.items()):
+            if deadline is not None and deadline <= now:
                 self._interrupt(thread_id, deadline)
 
     def _interrupt(self, thread_id: int, deadline: float) -> None:
         with self._lock:
             # The thread may have ended this message, or even begun the next one, since the list was made.
-            if self._deadlines.get(thread_id) == deadline:
-                del self._deadlines[thread_id]
+            if self.deadlines.get(thread_id) == deadline:
+                del self.deadlines[thread_id]
                 _warn(self._logger, thread_id)
                 raise_thread_exception(thread_id, TimeLimitExceeded)
+
+    @staticmethod
+    def _watch(timers: weakref.ref[ThreadTimers], interval_s: float) -> None:
+        """Watch deadlines until their middleware is gone: programs, above all test suites, make many brokers."""
+        while (present := timers()) is not None:
+            present._handle_deadlines()  # noqa: SLF001  # of this class
+            del present
+            sleep(interval_s)
 
 
 def _warn(logger: OwnLogger, thread_id: int) -> None:
     logger.warning(
         "Time limit exceeded. Raising exception in worker thread %r.", thread_id, fault=Fault.TIME_LIMIT
     )
-
-
-def _watch(timers: weakref.ref[ThreadTimers], interval_s: float) -> None:
-    """Watch deadlines until their middleware is gone: programs, above all test suites, make many brokers."""
-    while (present := timers()) is not None:
-        present.interrupt_late()
-        del present
-        sleep(interval_s)
 
 
 class GeventTimers:
@@ -199,15 +200,16 @@ class GeventTimers:
     def start(self) -> None:
         """Do nothing: gevent's hub watches its timers."""
 
-    def arm(self, limit_s: float) -> None:
-        """Give this greenlet until then."""
-        if limit_s != float("inf"):
-            thread_id = get_ident()
-            self._timers[thread_id] = import_module("gevent").spawn_later(limit_s, self._interrupt, thread_id)
+    def add_timeout(self, thread_id: int, ttl: float) -> None:
+        """Give a greenlet that many milliseconds."""
+        if ttl != float("inf"):
+            self._timers[thread_id] = import_module("gevent").spawn_later(
+                ttl / 1000, self._interrupt, thread_id
+            )
 
-    def disarm(self) -> None:
-        """Let this greenlet off."""
-        timer = self._timers.pop(get_ident(), None)
+    def remove_timeout(self, thread_id: int) -> None:
+        """Let a greenlet off."""
+        timer = self._timers.pop(thread_id, None)
         if timer is not None:
             timer.kill(block=False)
 

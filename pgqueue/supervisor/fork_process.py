@@ -40,6 +40,9 @@ def run_fork(
     except Exception as error:  # noqa: BLE001 - the user's module may raise anything; it is reported
         home.report(Failed(explain(error, path)))
         return 2
+    if not callable(function):
+        home.report(Failed(f"'{path}' is not a function: name one, --fork-function module:function."))
+        return 2
     home.report(Booted())
     logger.info("Fork process '%s' is ready for action.", path)
     return int(function() or 0)

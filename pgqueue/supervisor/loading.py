@@ -39,15 +39,17 @@ class LoadingError(ImportError):
 
 
 def import_object(value: str) -> tuple[ModuleType, Any]:
-    """Import ``module`` or ``module:path.to.object``; return the module and the object (or the module again).
+    """Import ``module`` or ``module:path.to.object``; return the module and the object (None for a module alone).
 
     Raises:
       ImportError: The module can't be imported, or has no such object.
     """
-    name, _, path = value.partition(":")
+    name, colon, path = value.partition(":")
     module = importlib.import_module(name)
+    if not colon:
+        return module, None
     found: Any = module
-    for attribute in path.split(".") if path else ():
+    for attribute in path.split("."):
         try:
             found = getattr(found, attribute)
         except AttributeError:
@@ -66,10 +68,10 @@ def import_broker(value: str) -> tuple[ModuleType, Broker]:
       ImportError: The module can't be imported, or what it names is not a broker.
     """
     module, found = import_object(value)
-    if found is not module and callable(found) and not isinstance(found, Broker):
-        found()
+    if ":" not in value:
         found = get_broker()
-    elif found is module:
+    elif callable(found) and not isinstance(found, Broker):
+        found()
         found = get_broker()
     if not isinstance(found, Broker):
         raise LoadingError(f"'{value}' is not a Broker.")

@@ -35,11 +35,12 @@ def run_worker(home: Home, settings: Settings, *, index: int) -> int:
     stop = StopRequest()
     unblock()
     try:
-        broker = _load(settings)
+        broker = _load(settings, logger)
         if settings.log_format == JSON:
             know_current_message(broker)
         _spare_the_collector()
         retirement = _add_retirement(broker, stop, settings)
+        logger.debug("Starting %d worker threads.", settings.threads)
         worker = _start(broker, settings) if not stop.requested else None
     except _CannotStart as error:
         home.report(Failed(str(error)))
@@ -57,13 +58,15 @@ def run_worker(home: Home, settings: Settings, *, index: int) -> int:
     return 0
 
 
-def _load(settings: Settings) -> Broker:
+def _load(settings: Settings, logger: OwnLogger) -> Broker:
     """Import the broker's module and all others."""
     name = settings.broker
     try:
+        logger.debug("Loading the broker, '%s'.", name)
         _module, broker = import_broker(name)
         broker.emit_after("process_boot")
         for name in settings.modules:
+            logger.debug("Loading module '%s'.", name)
             importlib.import_module(name)
     except Exception as error:
         code = 3 if isinstance(error, BrokerConnectionError) else 2

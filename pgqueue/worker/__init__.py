@@ -8,7 +8,9 @@ from .executor import WorkerThread
 from .settings import (
     ACK_RETRY_DELAY,
     CONSUMER_RESTART_DELAY,
+    CONSUMER_RESTART_DELAY_SECS,
     DELAY_QUEUE_PREFETCH,
+    POST_PROCESS_MESSAGE_RETRY_DELAY_SECS,
     QUEUE_PREFETCH,
     WORKER_TIMEOUT,
 )
@@ -17,7 +19,9 @@ from .worker import Worker
 __all__ = [
     "ACK_RETRY_DELAY",
     "CONSUMER_RESTART_DELAY",
+    "CONSUMER_RESTART_DELAY_SECS",
     "DELAY_QUEUE_PREFETCH",
+    "POST_PROCESS_MESSAGE_RETRY_DELAY_SECS",
     "QUEUE_PREFETCH",
     "WORKER_TIMEOUT",
     "ConsumerThread",

@@ -11,7 +11,7 @@ from ..errors import ActorNotFound, BrokerConnectionError
 from ..faults import Fault
 from ..logging import own_logger
 from .delayed import DelayedMessages, due_copy, read_eta
-from .settings import current
+from .settings import ack_retry_delay_s, restart_delay_s
 
 if TYPE_CHECKING:
     from ..broker import Broker, Consumer, MessageProxy
@@ -68,6 +68,7 @@ class ConsumerThread(Thread):
 
     def run(self) -> None:
         """Fetch until told to stop, over any number of lost connections."""
+        self.logger.debug("Consumer thread is running.")
         self.broker.emit_after("consumer_thread_boot", self)
         while self.running:
             try:
@@ -127,10 +128,10 @@ class ConsumerThread(Thread):
     def _await_restart(self) -> None:
         self.requeue_messages(self.delay_queue.take_all())
         self._close_consumer()
-        delay_ms = current("CONSUMER_RESTART_DELAY")
-        self.logger.info("Consumer is started again in %d milliseconds.", delay_ms)
+        delay_s = restart_delay_s()
+        self.logger.info("Consumer is started again in %.02f seconds.", delay_s)
         self._idle.set()
-        self._stopping.wait(delay_ms / 1000)
+        self._stopping.wait(delay_s)
 
     def _until_next_eta(self) -> int:
         """Return for how many milliseconds the broker's consumer may wait before a delayed message is due."""
@@ -225,7 +226,7 @@ class ConsumerThread(Thread):
                 return False
             else:
                 return True
-            if self._closed.wait(current("ACK_RETRY_DELAY") / 1000):
+            if self._closed.wait(ack_retry_delay_s()):
                 self.logger.error(
                     "Gave up the %s of message %s: its worker has stopped.", verdict, message,
                     fault=Fault.ACK_FAILED,

@@ -90,6 +90,7 @@ class WorkerThread(Thread):
     def run(self) -> None:
         """Run messages until told to stop."""
         self._shield = shield = InterruptShield()
+        self.logger.debug("Worker thread is running.")
         self.broker.emit_after("worker_thread_boot", self)
         while self.running:
             try:
@@ -128,6 +129,7 @@ class WorkerThread(Thread):
         """
         consumer_thread = consumer_thread or self.consumers[message.queue_name]
         consumer = consumer_thread.consumer_in_use
+        self.logger.debug("Running %r.", message)
         try:
             self._shield.forget()
             # No variable of this frame may hold the outcome: the traceback of its exception leads back to the frame.
@@ -192,10 +194,10 @@ class WorkerThread(Thread):
             try:
                 if outcome.skipped:
                     self.broker.emit_after("skip_message", message)
+                elif outcome.exception is None:
+                    self.broker.emit_after("process_message", message, result=outcome.result)
                 else:
-                    self.broker.emit_after(
-                        "process_message", message, result=outcome.result, exception=outcome.exception
-                    )
+                    self.broker.emit_after("process_message", message, exception=outcome.exception)
             except BaseException:
                 # What a hook raised that is no Exception, SystemExit for example; the others have been called.
                 self.logger.critical(

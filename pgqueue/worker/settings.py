@@ -10,10 +10,14 @@ from ..common import getenv_int
 __all__ = [
     "ACK_RETRY_DELAY",
     "CONSUMER_RESTART_DELAY",
+    "CONSUMER_RESTART_DELAY_SECS",
     "DELAY_QUEUE_PREFETCH",
+    "POST_PROCESS_MESSAGE_RETRY_DELAY_SECS",
     "QUEUE_PREFETCH",
     "WORKER_TIMEOUT",
+    "ack_retry_delay_s",
     "current",
+    "restart_delay_s",
 ]
 
 #: Messages fetched and not yet acknowledged, per queue and worker; 0 stands for twice the number of threads.
@@ -25,8 +29,14 @@ DELAY_QUEUE_PREFETCH = getenv_int("pgqueue_delay_queue_prefetch", 0)
 #: Milliseconds before a consumer that has lost its connection tries again.
 CONSUMER_RESTART_DELAY = getenv_int("pgqueue_restart_delay", 3000)
 
+#: The same in seconds, the name that Dramatiq reads; whichever of the two was changed counts.
+CONSUMER_RESTART_DELAY_SECS = CONSUMER_RESTART_DELAY / 1000
+
 #: Milliseconds between two tries to acknowledge a message while the broker can't be reached.
 ACK_RETRY_DELAY = 5000
+
+#: The same in seconds, by Dramatiq's name; whichever of the two was changed counts.
+POST_PROCESS_MESSAGE_RETRY_DELAY_SECS = ACK_RETRY_DELAY / 1000
 
 #: Milliseconds between two looks at what else there is to do, for idle threads.
 WORKER_TIMEOUT = getenv_int("pgqueue_worker_timeout", 1000)
@@ -35,3 +45,20 @@ WORKER_TIMEOUT = getenv_int("pgqueue_worker_timeout", 1000)
 def current(name: str) -> int:
     """Return the constant ``name`` as it is now in `pgqueue.worker`, where programs and their tests change it."""
     return cast(int, getattr(sys.modules[__package__], name))
+
+
+def restart_delay_s() -> float:
+    """Seconds before a consumer that has lost its connection tries again."""
+    return _seconds("CONSUMER_RESTART_DELAY_SECS", CONSUMER_RESTART_DELAY_SECS, "CONSUMER_RESTART_DELAY")
+
+
+def ack_retry_delay_s() -> float:
+    """Seconds between two tries to acknowledge a message."""
+    return _seconds(
+        "POST_PROCESS_MESSAGE_RETRY_DELAY_SECS", POST_PROCESS_MESSAGE_RETRY_DELAY_SECS, "ACK_RETRY_DELAY"
+    )
+
+
+def _seconds(name: str, unchanged: float, in_milliseconds: str) -> float:
+    seconds: float = getattr(sys.modules[__package__], name)
+    return seconds if seconds != unchanged else current(in_milliseconds) / 1000

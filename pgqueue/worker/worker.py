@@ -167,6 +167,7 @@ class Worker:
         with self._consumers_lock:
             if self._stopped or queue_name in self.consumers:
                 return
+            self.logger.debug("Serving queue %r.", queue_name)
             if self._shared is not None:
                 self._shared.subscribe(queue_name)
                 # Without a thread of its own the delay queue's name still leads to who would acknowledge for it.
@@ -180,6 +181,7 @@ class Worker:
             return
         with self._consumers_lock:
             if not self._stopped and queue_name not in self.consumers:
+                self.logger.debug("Serving delay queue %r.", queue_name)
                 self._start_consumer(queue_name, prefetch=self.delay_prefetch)
 
     def _start_consumer(self, queue_name: str, *, prefetch: int) -> None:

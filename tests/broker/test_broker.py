@@ -212,6 +212,7 @@ class TestTheBase:
             consumer.started(proxy)
             consumer.finished(proxy)
         consumer.subscribe("default")
+        consumer.requeue([proxy])
         consumer.pause()
         consumer.resume()
         assert consumer.flush(timeout=0) is True
@@ -225,7 +226,6 @@ class TestTheBase:
             lambda: next(consumer),
             lambda: consumer.ack(proxy),
             lambda: consumer.nack(proxy),
-            lambda: consumer.requeue([proxy]),
         ]
         for call in calls:
             with pytest.raises(NotImplementedError):

@@ -306,7 +306,7 @@ class TestInterrupting:
         """
         output = self.run(project, source)
         assert "interrupted" in output
-        assert "in thread 12345: there is no such thread." in output
+        assert "Failed to set exception (Interrupt) in thread 12345." in output
 
     def test_an_interrupt_that_comes_after_the_actor_is_kept(self, project: Project) -> None:
         """The greenlet was about to go on when the interrupt was raised: it gets its turn first."""

@@ -24,7 +24,7 @@ class TestParser:
         assert (arguments.broker, arguments.modules) == ("app", [])
         assert arguments.processes == os.cpu_count()
         assert arguments.threads == 8
-        assert arguments.path == ["."]
+        assert arguments.path == "."
         assert arguments.queues is None
         assert arguments.pid_file is None
         assert arguments.log_file is None
@@ -32,8 +32,14 @@ class TestParser:
         assert arguments.worker_fork_timeout == 30_000
         assert arguments.worker_shutdown_timeout == 600_000
         assert arguments.include_patterns == ["**.py"]
+        assert arguments.exclude_patterns is None
+        assert arguments.watch is None
         assert arguments.verbose == 0
         assert {arguments.skip_logging, arguments.use_spawn, arguments.watch_use_polling} == {False}
+
+    def test_files_and_directories_are_given_as_text(self) -> None:
+        arguments = self.parse("app", "--pid-file", "a.pid", "--log-file", "a.log", "--watch", ".")
+        assert (arguments.pid_file, arguments.log_file, arguments.watch) == ("a.pid", "a.log", ".")
 
     def test_options_may_be_abbreviated(self) -> None:
         arguments = self.parse("app", "--proc", "3", "--fork", "a:b", "--fork", "c:d", "--skip")

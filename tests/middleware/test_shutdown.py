@@ -53,7 +53,8 @@ def test_the_nearest_option_decides(
     message = MessageProxy(pgqueue.actor(**actors)(nothing).message_with_options(**own))
     middleware = ShutdownNotifications(notify_shutdown=default)
     middleware.before_process_message(stub_broker, message)
-    with caplog.at_level(logging.WARNING):
+    assert middleware.should_notify(pgqueue.get_broker().get_actor("nothing"), message) is told
+    with caplog.at_level(logging.INFO):
         middleware.before_worker_shutdown(stub_broker, WORKER)
     assert raised == ([(threading.get_ident(), Shutdown)] if told else [])
     assert [record.name for record in caplog.records] == (
@@ -72,6 +73,20 @@ def test_threads_that_are_done_are_not_told(stub_broker: StubBroker, hook: str, 
     getattr(middleware, hook)(stub_broker, message)
     middleware.before_worker_shutdown(stub_broker, WORKER)
     assert raised == []
+
+
+def test_the_threads_to_be_told_may_be_set(
+    stub_broker: StubBroker, raised: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    middleware = ShutdownNotifications()
+    middleware.manager.notifications = [1, 2]
+    with caplog.at_level(logging.INFO, logger="pgqueue.middleware.shutdown.ShutdownNotifications"):
+        middleware.before_worker_shutdown(stub_broker, WORKER)
+    assert raised == [(1, Shutdown), (2, Shutdown)]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "Worker shutdown notification. Raising exception in worker thread 1."),
+        ("INFO", "Worker shutdown notification. Raising exception in worker thread 2."),
+    ]
 
 
 def test_the_default_may_be_given_by_position() -> None:

@@ -33,8 +33,8 @@ def raised(monkeypatch: pytest.MonkeyPatch) -> Raised:
 
 
 def timers(limit: TimeLimit) -> time_limit.ThreadTimers:
-    assert isinstance(limit._timers, time_limit.ThreadTimers)
-    return limit._timers
+    assert isinstance(limit.manager, time_limit.ThreadTimers)
+    return limit.manager
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_the_nearest_limit_that_is_set_decides(
     limit = TimeLimit(time_limit=5000)
     limit.before_process_message(stub_broker, message)
     now[0] += limit_s - 0.001
-    timers(limit).interrupt_late()
+    timers(limit)._handle_deadlines()
     assert raised == []
     now[0] += 0.002
-    timers(limit).interrupt_late()
-    timers(limit).interrupt_late()
+    timers(limit)._handle_deadlines()
+    timers(limit)._handle_deadlines()
     assert raised == [(threading.get_ident(), TimeLimitExceeded)]
 
 
@@ -82,8 +82,21 @@ def test_infinity_is_no_limit(
     limit = TimeLimit(time_limit=1)
     limit.before_process_message(stub_broker, MessageProxy(nothing.message()))
     monkeypatch.setattr(time_limit, "monotonic", lambda: 1e300)
-    timers(limit).interrupt_late()
+    timers(limit)._handle_deadlines()
     assert raised == []
+
+
+def test_the_deadlines_of_threads_may_be_set(raised: Raised, caplog: pytest.LogCaptureFixture) -> None:
+    limit = TimeLimit()
+    now = time.monotonic()
+    timers(limit).deadlines = {1: now - 2, 2: now - 1, 3: now + 1000, 4: None}
+    with caplog.at_level(logging.WARNING, logger="pgqueue.middleware.time_limit.TimeLimit"):
+        timers(limit)._handle_deadlines()
+    assert raised == [(1, TimeLimitExceeded), (2, TimeLimitExceeded)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Time limit exceeded. Raising exception in worker thread 1.",
+        "Time limit exceeded. Raising exception in worker thread 2.",
+    ]
 
 
 @pytest.mark.parametrize("hook", ["after_process_message", "after_skip_message"])
@@ -96,12 +109,12 @@ def test_the_end_of_a_message_disarms(stub_broker: StubBroker, hook: str, raised
     limit.before_process_message(stub_broker, message)
     getattr(limit, hook)(stub_broker, message)
     getattr(limit, hook)(stub_broker, message)
-    timers(limit).interrupt_late()
+    timers(limit)._handle_deadlines()
     assert raised == []
 
 
 def test_nothing_is_raised_once_a_thread_has_disarmed(stub_broker: StubBroker) -> None:
-    """The thread waits in its hook for an exception that is on its way (as `disarm` and raising share a lock)."""
+    """The thread waits in its hook for an exception that is on its way (the hook and raising share a lock)."""
 
     @pgqueue.actor(time_limit=0.001)
     def nothing() -> None:

@@ -34,6 +34,7 @@ def test_a_failure_is_raised_with_what_is_known_of_its_exception() -> None:
         unwrap_result(wrap_exception(ValueError("no")))
     assert failure.value.orig_exc_type == "ValueError"
     assert failure.value.orig_exc_msg == "no"
+    assert repr(failure.value) == "ResultFailure('actor raised ValueError: no', 'ValueError', 'no')"
 
 
 def test_another_dict_is_a_success() -> None:

@@ -211,6 +211,13 @@ class TestForks:
         assert code == 2
         assert "There is no module 'nosuch'." in output
 
+    @pytest.mark.parametrize("name", ["app", "app:number"])
+    def test_what_is_no_function_ends_the_program_with_code_two(self, project: Project, name: str) -> None:
+        project.stub("number = 5")
+        code, output = project.run("app", "-p", "1", "--fork", name)
+        assert code == 2
+        assert f"'{name}' is not a function: name one, --fork-function module:function." in output
+
     def test_they_start_without_workers_that_take_too_long(self, project: Project) -> None:
         project.write("beside.py", "def run(): print('beside')")
         project.stub("import time\nwhile not os.path.exists('go'): time.sleep(0.01)")
@@ -260,6 +267,18 @@ class TestOutput:
         project.stub("import logging; logging.getLogger('mine').debug('a detail')")
         assert "a detail" not in project.start_workers().output
         assert "[mine] [DEBUG] a detail" in project.start_workers("-v").output
+
+    def test_verbose_shows_what_an_idle_worker_has_started(self, project: Project) -> None:
+        project.stub("broker.declare_queue('default')")
+        program = project.start_workers("-v", "-t", "1")
+        for line in (
+            "[pgqueue.WorkerProcess(0)] [DEBUG] Loading the broker, 'app'.",
+            "[pgqueue.WorkerProcess(0)] [DEBUG] Starting 1 worker threads.",
+            "[pgqueue.worker.Worker] [DEBUG] Serving queue 'default'.",
+            "[pgqueue.worker.ConsumerThread(default)] [DEBUG] Consumer thread is running.",
+            "[pgqueue.worker.WorkerThread] [DEBUG] Worker thread is running.",
+        ):
+            program.wait_for(line)
 
     def test_the_format_is_dramatiqs(self, project: Project) -> None:
         project.stub()

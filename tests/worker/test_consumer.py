@@ -25,13 +25,18 @@ def flaky_broker() -> FlakyBroker:
     return FlakyBroker(middleware=[])
 
 
+@pytest.mark.parametrize(
+    ("constant", "delay"), [("CONSUMER_RESTART_DELAY", 10), ("CONSUMER_RESTART_DELAY_SECS", 0.01)]
+)
 def test_a_consumer_that_loses_its_connection_starts_again(
     flaky_broker: FlakyBroker,
     worker_for: WorkerFor,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    constant: str,
+    delay: float,
 ) -> None:
-    monkeypatch.setattr("pgqueue.worker.CONSUMER_RESTART_DELAY", 10)
+    monkeypatch.setattr(f"pgqueue.worker.{constant}", delay)
     calls: list[int] = []
 
     @actor(broker=flaky_broker)
@@ -84,11 +89,19 @@ def test_resuming_reopens_nothing(flaky_broker: FlakyBroker, worker_for: WorkerF
     assert flaky_broker.consumers_opened == 2
 
 
+@pytest.mark.parametrize(
+    ("constant", "delay"), [("ACK_RETRY_DELAY", 10), ("POST_PROCESS_MESSAGE_RETRY_DELAY_SECS", 0.01)]
+)
 @pytest.mark.parametrize("failures", [1, 3])
 def test_an_ack_is_tried_until_the_broker_can_be_reached(
-    flaky_broker: FlakyBroker, worker_for: WorkerFor, monkeypatch: pytest.MonkeyPatch, failures: int
+    flaky_broker: FlakyBroker,
+    worker_for: WorkerFor,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+    constant: str,
+    delay: float,
 ) -> None:
-    monkeypatch.setattr("pgqueue.worker.ACK_RETRY_DELAY", 10)
+    monkeypatch.setattr(f"pgqueue.worker.{constant}", delay)
     hooks: list[str] = []
 
     class Spy(Middleware):

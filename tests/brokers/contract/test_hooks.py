@@ -79,3 +79,25 @@ def test_the_hooks_of_a_message_come_in_their_order(
     work.send(order)
     join(broker)
     eventually(lambda: assert_equal(spy.calls, ["before_process_message", *expected]))
+
+
+def test_a_message_ends_with_a_result_or_with_an_exception(broker: Broker, worker_for: WorkerFor) -> None:
+    """As in Dramatiq, a hook that takes any keywords is given the one that there is."""
+    outcomes: list[list[str]] = []
+
+    class Keywords(Middleware):
+        def after_process_message(self, broker: Broker, message: MessageProxy, **outcome: Any) -> None:
+            outcomes.append(list(outcome))
+
+    broker.add_middleware(Keywords())
+
+    @actor(broker=broker, max_retries=0)
+    def work(fails: bool) -> None:
+        if fails:
+            raise RuntimeError("as told")
+
+    worker_for(broker, worker_threads=1)
+    work.send(False)
+    work.send(True)
+    join(broker)
+    eventually(lambda: assert_equal(outcomes, [["result"], ["exception"]]))
