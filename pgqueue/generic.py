@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from .actor import Actor, actor
@@ -23,7 +26,7 @@ class generic_actor(type):  # noqa: N801  # Dramatiq's name
         instance = cls()
         options = _options(cls)
         declare = options.pop("actor", actor)
-        instance.__actor__ = declare(instance.perform, **{"actor_name": name, **options})
+        instance.__actor__ = declare(_function(instance, name), **options)
         return instance
 
     if TYPE_CHECKING:
@@ -36,6 +39,21 @@ def _is_abstract(namespace: dict[str, Any]) -> bool:
     # Asked of the class's own Meta, and there of its own attributes: what derives from an abstract class is
     # concrete again, also when its Meta derives from that class's Meta.
     return bool(vars(namespace.get("Meta", object)).get("abstract", False))
+
+
+def _function(instance: GenericActor, name: str) -> Callable[..., Any]:
+    """What the actor runs: ``perform``, as a function of the class's name, which so is the actor's."""
+    perform = instance.perform
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return instance.perform(*args, **kwargs)
+
+    async def async_function(*args: Any, **kwargs: Any) -> Any:
+        return await instance.perform(*args, **kwargs)
+
+    made = wraps(perform)(async_function if iscoroutinefunction(perform) else function)
+    made.__name__ = made.__qualname__ = name
+    return made
 
 
 def _options(cls: type) -> dict[str, Any]:

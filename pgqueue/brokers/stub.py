@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -42,7 +43,7 @@ class StubBroker(Broker):
         self.queues = {}
         self.fail_fast_default = fail_fast_default
         #: Rejected messages, with the exceptions that they failed with, by the name of their queue.
-        self.dead_letters_by_queue: dict[str, list[MessageProxy]] = {}
+        self.dead_letters_by_queue: defaultdict[str, list[MessageProxy]] = defaultdict(list)
         self._declaring = Lock()
         self._consumers: WeakSet[StubConsumer] = WeakSet()
 

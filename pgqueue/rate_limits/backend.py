@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pgqueue.common import current_millis
+
 if TYPE_CHECKING:
     from pgqueue.message import Message
 
@@ -47,6 +49,29 @@ class RateLimiterBackend:
           Whether it was added; only then does the key live on for ``ttl``.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement incr_and_sum()")
+
+    def count_in_bucket(self, key: str, bucket: int, maximum: int) -> bool:
+        """Count one in the present interval of ``bucket`` milliseconds, aligned to the epoch, up to ``maximum``.
+
+        Returns:
+          Whether it was counted. Here the clock is this machine's; a store with one of its own should go by that.
+        """
+        start = current_millis() // bucket * bucket
+        return self.incr(f"{key}@{start}", 1, maximum, bucket)
+
+    def count_in_window(self, key: str, window: int, maximum: int) -> bool:
+        """Count one in the present second unless the last ``window`` seconds would then have more than ``maximum``.
+
+        Returns:
+          Whether it was counted; the clock is as above.
+        """
+
+        def keys() -> list[str]:
+            now = current_millis() // 1000
+            return [f"{key}@{second}" for second in range(now - window + 1, now + 1)]
+
+        # A second longer than the window, so that a count does not expire within the last second that needs it.
+        return self.incr_and_sum(f"{key}@{current_millis() // 1000}", keys, 1, maximum, (window + 1) * 1000)
 
     def hold(self, key: str, maximum: int, ttl: int) -> object:
         """Take one of the ``maximum`` places of a key.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pgqueue.common import current_millis
-
 from .backend import RateLimiterBackend
 from .rate_limiter import RateLimiter
 
@@ -28,8 +26,7 @@ class BucketRateLimiter(RateLimiter):
         self.bucket = bucket
 
     def _acquire(self) -> bool:
-        start = current_millis() // self.bucket * self.bucket
-        return self.backend.incr(f"{self.key}@{start}", 1, self.limit, self.bucket)
+        return self.backend.count_in_bucket(self.key, self.bucket, self.limit)
 
     def _release(self) -> None:
         """Take nothing back: a place is used up until its interval is over."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pgqueue.common import current_millis
-
 from .backend import RateLimiterBackend
 from .rate_limiter import RateLimiter
 
@@ -26,21 +24,7 @@ class WindowRateLimiter(RateLimiter):
         self.window = window
 
     def _acquire(self) -> bool:
-        # A second longer than the window, so that a count does not expire within the last second that needs
-        # it.
-        ttl = (self.window + 1) * 1000
-        return self.backend.incr_and_sum(self._key_at(_second()), self._keys, 1, self.limit, ttl)
+        return self.backend.count_in_window(self.key, self.window, self.limit)
 
     def _release(self) -> None:
         """Take nothing back: a place is used up until it has left the window."""
-
-    def _keys(self) -> list[str]:
-        now = _second()
-        return [self._key_at(second) for second in range(now - self.window + 1, now + 1)]
-
-    def _key_at(self, second: int) -> str:
-        return f"{self.key}@{second}"
-
-
-def _second() -> int:
-    return current_millis() // 1000

@@ -26,6 +26,18 @@ class Place:
     id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A stretch of the server's clock, aligned to the epoch.
+
+    Attributes:
+      unit_ms: What its start is numbered in, in its key.
+    """
+
+    width_ms: int
+    unit_ms: int
+
+
 def lock(conn: Connection, statements: Statements, *, keys: Sequence[str]) -> None:
     """Keep others that lock one of these keys out until the transaction ends."""
     conn.execute(statements["rate_limits/lock"], {"keys": list(keys)})
@@ -72,6 +84,30 @@ def change(
         "key": key, "amount": amount, "minimum": minimum, "maximum": maximum, "ttl": ttl, "now": now
     }  # fmt: skip
     row = conn.execute(statements["rate_limits/change"], parameters).fetchone()
+    return bool(row and row[0])
+
+
+def count(
+    conn: Connection,
+    statements: Statements,
+    *,
+    key: str,
+    interval: Interval,
+    intervals: int = 1,
+    maximum: int,
+    ttl: timedelta,
+    now: datetime | None = None,
+) -> bool:
+    """Count one in the present interval unless the last ``intervals`` had more than ``maximum`` then; return whether.
+
+    Parameters:
+      key: What the keys of all intervals begin with; it is what must be locked.
+    """
+    parameters = {
+        "key": key, "width_ms": interval.width_ms, "unit_ms": interval.unit_ms, "intervals": intervals,
+        "maximum": maximum, "ttl": ttl, "now": now,
+    }  # fmt: skip
+    row = conn.execute(statements["rate_limits/count"], parameters).fetchone()
     return bool(row and row[0])
 
 

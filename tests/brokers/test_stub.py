@@ -91,6 +91,11 @@ def test_failing_fast_can_be_switched_off(stub_broker: StubBroker, worker_for: W
     stub_broker.join("default", timeout=5000)
 
 
+def test_a_queue_without_dead_letters_has_an_empty_list(stub_broker: StubBroker) -> None:
+    assert stub_broker.dead_letters_by_queue["nobody's"] == []
+    assert stub_broker.dead_letters == []
+
+
 def test_other_queues_dead_letters_do_not_fail_a_join(stub_broker: StubBroker) -> None:
     for name in ("bad", "good"):
         stub_broker.declare_queue(name)

@@ -8,15 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import given, strategies as st
 
-from pgqueue.rate_limits import RateLimiterBackend, WindowRateLimiter, window
+from pgqueue.rate_limits import RateLimiterBackend, WindowRateLimiter, backend as backends
 from pgqueue.rate_limits.backends import StubBackend
+from pgqueue.rate_limits.backends.postgres import PostgresBackend
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The wall clock in milliseconds, to be set by the test."""
     now = [1_700_000_000_000]
-    monkeypatch.setattr(window, "current_millis", lambda: now[0])
+    monkeypatch.setattr(backends, "current_millis", lambda: now[0])
     return now
 
 
@@ -25,13 +26,22 @@ def acquired(limiter: WindowRateLimiter) -> bool:
         return was_acquired
 
 
-def test_no_more_than_the_limit_pass_in_a_window(backend: RateLimiterBackend, clock: list[int]) -> None:
-    limiter = WindowRateLimiter(backend, "key", limit=2, window=3)
+def test_no_more_than_the_limit_pass_in_a_window(stub_limits: StubBackend, clock: list[int]) -> None:
+    limiter = WindowRateLimiter(stub_limits, "key", limit=2, window=3)
     passed = []
     for _ in range(8):
         passed.append(acquired(limiter))
         clock[0] += 1000
     assert passed == [True, True, False, True, True, False, True, True]
+
+
+def test_on_the_server_its_clock_decides_and_no_worker_s(
+    postgres_limits: PostgresBackend, clock: list[int]
+) -> None:
+    limiter = WindowRateLimiter(postgres_limits, "key", limit=2, window=600)
+    assert [acquired(limiter) for _ in range(3)] == [True, True, False]
+    clock[0] += 3_600_000
+    assert not acquired(limiter)
 
 
 @given(
@@ -46,7 +56,7 @@ def test_whenever_they_come_no_window_has_more_than_the_limit(
     limiter = WindowRateLimiter(StubBackend(clock=lambda: now), "key", limit=limit, window=length)
     passed = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(window, "current_millis", lambda: now)
+        patch.setattr(backends, "current_millis", lambda: now)
         for step in steps:
             now += step
             if acquired(limiter):

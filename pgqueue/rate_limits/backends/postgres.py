@@ -13,7 +13,7 @@ from pgqueue.engine.mailbox import Mailbox
 from pgqueue.rate_limits.backend import RateLimiterBackend
 from pgqueue.storage import rate_limits
 from pgqueue.storage.database import Connection, Database
-from pgqueue.storage.rate_limits import Place
+from pgqueue.storage.rate_limits import Interval, Place
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -120,7 +120,7 @@ class PostgresBackend(RateLimiterBackend):
     ) -> bool:
         """Add to a key's value as long as the sum over ``keys()`` stays within ``maximum``.
 
-        Calls for keys that differ only in the number at their end, as a window's do, wait for each other.
+        Calls for keys that differ only in the number at their end, as those of intervals do, wait for each other.
         """
         name, statements = self._value_key(key), self.database.statements
         with self._locked(name, self._value_key(key.rstrip("0123456789")), at_once=True) as conn:
@@ -128,6 +128,23 @@ class PostgresBackend(RateLimiterBackend):
             if rate_limits.total(conn, statements, keys=summed) + amount > maximum:
                 return False
             return self._change(conn, name, amount, maximum=maximum, ttl=ttl)
+
+    def count_in_bucket(self, key: str, bucket: int, maximum: int) -> bool:
+        """Count one in the present interval of the server's clock."""
+        return self._count(key, Interval(bucket, unit_ms=1), maximum=maximum, ttl=bucket)
+
+    def count_in_window(self, key: str, window: int, maximum: int) -> bool:
+        """Count one in the present second of the server's clock."""
+        second = Interval(1000, unit_ms=1000)
+        return self._count(key, second, intervals=window, maximum=maximum, ttl=(window + 1) * 1000)
+
+    def _count(self, key: str, interval: Interval, *, intervals: int = 1, maximum: int, ttl: int) -> bool:
+        name, statements = self._value_key(f"{key}@"), self.database.statements
+        with self._locked(name) as conn:
+            return rate_limits.count(
+                conn, statements, key=name, interval=interval, intervals=intervals,
+                maximum=maximum, ttl=_duration(ttl),
+            )  # fmt: skip
 
     def hold(self, key: str, maximum: int, ttl: int) -> object:
         """Take a place; in a worker it is noted, and free again soon after the worker was lost."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,10 +21,12 @@ from hypothesis.stateful import (
 
 from pgqueue.engine.mailbox import Mailbox
 from pgqueue.message import Message
+from pgqueue.rate_limits import backend as backends
 from pgqueue.rate_limits.backends import PostgresBackend, StubBackend
 from pgqueue.storage import rate_limits
 from pgqueue.storage.calls import Call
 from pgqueue.storage.database import Connection, Database
+from pgqueue.storage.rate_limits import Interval
 
 LONG = 60_000
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
@@ -191,6 +194,9 @@ KEYS = st.sampled_from(["a@1", "a@2", "b"])
 AMOUNTS = st.integers(min_value=-3, max_value=3)
 LIMITS = st.integers(min_value=-4, max_value=4)
 TTLS = st.sampled_from([1, 50, 1000])
+INTERVALS = st.sampled_from(["a", "c"])
+BUCKETS = st.sampled_from([49, 1000])
+MAXIMA = st.integers(min_value=1, max_value=3)
 
 
 class SameAsTheStub(RuleBasedStateMachine):
@@ -233,6 +239,29 @@ class SameAsTheStub(RuleBasedStateMachine):
     def decr(self, key: str, amount: int, minimum: int, ttl: int) -> None:
         granted = self.call(rate_limits.change, key=key, amount=-amount, minimum=minimum, ttl=ttl)
         assert granted == self.stub.decr(key, amount, minimum, ttl)
+
+    @rule(key=INTERVALS, bucket=BUCKETS, maximum=MAXIMA)
+    def count_in_bucket(self, key: str, bucket: int, maximum: int) -> None:
+        interval = Interval(bucket, unit_ms=1)
+        granted = self.call(rate_limits.count, key=f"{key}@", interval=interval, maximum=maximum, ttl=bucket)
+        with self.on_this_clock():
+            assert granted == self.stub.count_in_bucket(key, bucket, maximum)
+
+    @rule(key=INTERVALS, window=st.integers(min_value=1, max_value=4), maximum=MAXIMA)
+    def count_in_window(self, key: str, window: int, maximum: int) -> None:
+        granted = self.call(
+            rate_limits.count, key=f"{key}@", interval=Interval(1000, unit_ms=1000), intervals=window,
+            maximum=maximum, ttl=(window + 1) * 1000,
+        )  # fmt: skip
+        with self.on_this_clock():
+            assert granted == self.stub.count_in_window(key, window, maximum)
+
+    @contextmanager
+    def on_this_clock(self) -> Iterator[None]:
+        now_ms = round(self.now.timestamp() * 1000)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(backends, "current_millis", lambda: now_ms)
+            yield
 
     @rule()
     @precondition(lambda self: self.elapsed_ms)
