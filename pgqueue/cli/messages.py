@@ -6,7 +6,7 @@ from rich.text import Text
 
 from ..operations import acting
 from ..operations.answering import ACTS, Act
-from ..operations.listing import LIVE, STATES, MessageFilter, list_messages
+from ..operations.listing import LIVE, MOST_LOOKED_AT, MOST_SEARCHED, STATES, MessageFilter, list_messages
 from ..storage.database import Database
 from .message_view import message_table, show
 from .output import Output, add_output_arguments, confirmed, counted
@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--queue", "-Q", metavar="NAME", help="only messages of this queue")
     parser.add_argument("--actor", "-a", metavar="NAME", help="only messages of this actor")
+    parser.add_argument(
+        "--search", metavar="TEXT", help="only messages sent with this text in them, or whose error has it"
+    )
     parser.add_argument(
         "--limit", "-n", type=positive, default=50, metavar="N", help="messages on a page (default: 50)"
     )
@@ -73,28 +76,33 @@ def _problem(arguments: argparse.Namespace) -> str | None:
     if action == "purge":
         if wrong := sorted(set(arguments.state or ()) - set(PURGED)):
             return f"Messages that are {' or '.join(wrong)} can't be purged, only {', '.join(PURGED)} ones."
-        if not (arguments.queue or arguments.actor or arguments.state):
-            return "Purge what? Pass --queue, --actor or --state."
+        if not (arguments.queue or arguments.actor or arguments.state or arguments.search):
+            return "Purge what? Pass --queue, --actor, --state or --search."
     return None
 
 
 def _filter(arguments: argparse.Namespace, default: tuple[str, ...]) -> MessageFilter:
     chosen = set(arguments.state or default)
     states = tuple(state for state in STATES if state in chosen)
-    return MessageFilter(states, queue_name=arguments.queue, actor_name=arguments.actor)
+    return MessageFilter(
+        states, queue_name=arguments.queue, actor_name=arguments.actor, search=arguments.search
+    )
 
 
 def _list(database: Database, output: Output, arguments: argparse.Namespace) -> int:
     which = _filter(arguments, LIVE)
     page = list_messages(database, which, limit=arguments.limit, cursor=arguments.after)
     if output.json:
-        output.data({"messages": page.messages, "cursor": page.cursor})
+        output.data({"messages": page.messages, "cursor": page.cursor, "capped": page.capped})
     elif page.messages:
         message_table(output, page.messages)
     elif page.cursor is None:
         output.say("No message matches.")
     else:
         output.say("Nothing found so far.")
+    if page.capped:
+        most = MOST_SEARCHED if which.search else MOST_LOOKED_AT
+        output.say(f"Not all messages were looked at: {most:,} at most at a time.", style="dim")
     if page.cursor is not None:
         output.say(Text.assemble("More: ", (f"--after {page.cursor}", "bold")))
     return 0 if page.messages or page.cursor else 1

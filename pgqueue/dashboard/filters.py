@@ -35,12 +35,14 @@ def message_filter(visit: Visit) -> MessageFilter:
         since=since,
         until=until,
         error=visit.text("error"),
+        search=visit.text("search"),
+        hidden=visit.site.settings.hides,
     )
 
 
 def message_parameters(visit: Visit) -> dict[str, object]:
     """The same as parameters of an address."""
-    names = ("queue", "actor", "since", "until", "error")
+    names = ("queue", "actor", "since", "until", "error", "search")
     return {"state": visit.texts("state"), **{name: visit.text(name) for name in names}}
 
 

@@ -4,10 +4,12 @@ A page's end is told as a cursor, an opaque word that names the place. Pages sta
 """
 
 import json
+import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
 
 from ..errors import PgQueueError
 from ..storage import lanes, listings, retention
@@ -24,9 +26,15 @@ LIVE = STATES[:4]
 #: Rows read at once, and the most that are looked at for a page in which few of them fit.
 CHUNK, MOST_LOOKED_AT = 500, 20_000
 
+#: The same where a text is looked for in messages, and for how many seconds at most.
+MOST_SEARCHED, SEARCH_S = 10_000, 1.0
+
 #: Blocks of outcomes that are read at once, some 80 rows each; the most that are searched for a page; how many windows
 #: of two hours are kept.
 BLOCKS, MOST_BLOCKS, WINDOWS = 64, 4_096, retention.OUTCOME_SLICES - 1
+
+#: The most blocks where a text is looked for: a failed message's dead letter is looked up.
+MOST_SEARCHED_BLOCKS = 128
 
 #: Seconds by which an end may lie outside its window: instants are rounded.
 SLACK_S = 60.0
@@ -47,6 +55,9 @@ class MessageFilter:
       since: Not before then (ready, claimed, parked, due or finished, by the state).
       until: Before then.
       error: Part of the error's text, in upper or lower case; only ended messages have one.
+      search: Part of what a message was sent with (arguments, options, the traceback of its last attempt), or of the
+        error with which it ended; in upper or lower case.
+      hidden: Of which actors nobody may learn what is in their messages; none of them fits an ``error`` or ``search``.
     """
 
     states: tuple[str, ...] = LIVE
@@ -55,6 +66,8 @@ class MessageFilter:
     since: datetime | None = None
     until: datetime | None = None
     error: str | None = None
+    search: str | None = None
+    hidden: Callable[[str], bool] | None = field(default=None, compare=False)
 
     def fits(self, message: Listed) -> bool:
         """Whether a message of one of the states is meant."""
@@ -64,7 +77,12 @@ class MessageFilter:
             and (self.since is None or message.since >= self.since)
             and (self.until is None or message.since < self.until)
             and (self.error is None or self.error.lower() in (message.error or "").lower())
+            and not self._conceals(message.actor_name)
         )
+
+    def _conceals(self, actor_name: str) -> bool:
+        asked = self.error is not None or self.search is not None
+        return asked and self.hidden is not None and self.hidden(actor_name)
 
     def may_end_in(self, window: int) -> bool:
         """Whether a message that ended in a window of outcomes can be meant."""
@@ -77,11 +95,12 @@ class MessageFilter:
 class Page:
     """Part of a list; ``cursor`` leads to the next, None: this is the last.
 
-    A page may be short, or even empty, and not the last: few of many messages fitted.
+    A page may be short, or even empty, and not the last: few of many messages fitted. Then it is ``capped``.
     """
 
     messages: list[Listed]
     cursor: str | None
+    capped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,26 +147,41 @@ def list_messages(
     with database.bounded() as conn:
         sources = list(_sources(conn, database.statements, which))
         first, place = _read(cursor, sources)
-        return _fill(
-            sources[first:], place, which, limit, MOST_BLOCKS if most_blocks is None else most_blocks
-        )
+        bounds = _Bounds(MOST_LOOKED_AT, MOST_BLOCKS if most_blocks is None else most_blocks)
+        if which.search is not None:
+            bounds = _Bounds(
+                MOST_SEARCHED, min(bounds.blocks, MOST_SEARCHED_BLOCKS), time.monotonic() + SEARCH_S
+            )
+        return _fill(sources[first:], place, which, limit, bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Where looking for a page ends: after so many rows, so many blocks of outcomes, and at an instant."""
+
+    rows: int
+    blocks: int
+    until: float = inf
+
+    def are_reached(self, rows: int, blocks: int) -> bool:
+        return rows >= self.rows or blocks >= self.blocks or time.monotonic() >= self.until
 
 
 def _fill(
-    sources: list[_Source], place: Place | None, which: MessageFilter, limit: int, most_blocks: int
+    sources: list[_Source], place: Place | None, which: MessageFilter, limit: int, bounds: _Bounds
 ) -> Page:
     found: list[Listed] = []
     looked_at = searched = 0
     for source, chunk, end in _chunks(sources, place):
         for message, at in chunk.rows:
-            if which.fits(message):
+            if message is not None and which.fits(message):
                 found.append(message)
             if len(found) == limit:
                 return Page(found, _write(source, at))
         looked_at += len(chunk.rows)
         searched += chunk.blocks
-        if looked_at >= MOST_LOOKED_AT or searched >= most_blocks:
-            return Page(found, _write(source, end))
+        if bounds.are_reached(looked_at, searched):
+            return Page(found, _write(source, end), capped=True)
     return Page(found, None)
 
 
@@ -174,7 +208,9 @@ def _whole(read: Callable[[Place, int], list[Row]]) -> Fetch:
 
 def _sources(conn: Connection, statements: Statements, which: MessageFilter) -> Iterator[_Source]:
     def source(name: str, start: Place, read: Callable[..., list[Row]]) -> _Source:
-        return _Source(name, start, _whole(lambda at, n: read(conn, statements, after=at, limit=n)))
+        return _Source(
+            name, start, _whole(lambda at, n: read(conn, statements, after=at, limit=n, search=which.search))
+        )
 
     if "running" in which.states:
         yield source("running", (0,), listings.list_held)
@@ -196,7 +232,7 @@ def _ready(conn: Connection, statements: Statements, which: MessageFilter) -> It
         key = (lane.id, lane.queue_name, lane.priority)
 
         def read(at: Place, n: int, lane: tuple[int, str, int] = key) -> list[Row]:
-            return listings.list_ready(conn, statements, lane=lane, after=at, limit=n)
+            return listings.list_ready(conn, statements, lane=lane, after=at, limit=n, search=which.search)
 
         yield _Source(f"queued {lane.id}", (0, 0), _whole(read))
 
@@ -220,6 +256,7 @@ def _ended(
             rows = listings.list_outcomes(
                 conn, statements, slice_=slice_, from_block=from_block, until=until, statuses=statuses,
                 queue_name=which.queue_name, actor_name=which.actor_name, error=which.error, limit=n,
+                search=which.search,
             )  # fmt: skip
             # Rows that fill a chunk may lie in its first blocks: the others were not reached.
             return _Chunk(rows, (from_block, 0), 0 if len(rows) == n else until[0] - from_block)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.message import MessageStatus
 from tests.operations.test_acting import bury
@@ -95,6 +97,20 @@ class TestMessages:
         assert "is no place in this list" in text
         assert run("messages", "--state", "lost")[0] == 2
         assert run("messages", "--limit", "0")[0] == 2
+
+    def test_search(
+        self, run: Run, data: Callable[..., Any], queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number, word in enumerate(["one", "50% off"]):
+            queue.send_all([queue.new(f'["{word}"]'.encode(), message_id=f"id {number}")])
+        assert [each["message_id"] for each in data("messages", "--search", "50%")["messages"]] == ["id 1"]
+        assert run("messages", "--search", "nothing like it")[0] == 1
+        monkeypatch.setattr("pgqueue.operations.listing.CHUNK", 1)
+        monkeypatch.setattr("pgqueue.operations.listing.MOST_SEARCHED", 1)
+        code, text = run("messages", "--search", "50%")
+        assert (code, "Not all messages were looked at" in text, "--after" in text) == (0, True, True)
+        assert run("messages", "purge", "--search", "50%", "--yes")[0] == 0
+        assert [each["message_id"] for each in data("messages")["messages"]] == ["id 0"]
 
     def test_show(
         self, run: Run, data: Callable[..., Any], postgres_broker: PostgresBroker, queue: Queue

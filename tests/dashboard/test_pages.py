@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from pgqueue.dashboard.pages import PAGES
 from tests.support.queue import Queue
 
@@ -146,6 +148,27 @@ def test_a_message_shows_what_follows_it_and_how_it_failed_before(visitor: Visit
     (attempt,) = shown["attempts"]
     assert (attempt["state"], attempt["retries"], attempt["error"]) == ("retried", 1, "KeyError: 'x'")
     assert "attempt 2" in visitor.get("/message?id=1").text
+
+
+def test_messages_are_searched_for_text_and_the_page_says_how_far(
+    visitor: Visitor, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        payload = encoded("actor", "50% off" if number == 11 else "x", message_id=str(number))
+        queue.send_all([queue.new(payload, message_id=str(number))])
+    shown = visitor.json("/messages", search="50%")
+    assert ([message["message_id"] for message in shown["messages"]], shown["capped"]) == (["11"], False)
+    assert shown["filter"]["search"] == "50%"
+    assert 'id="capped"' not in visitor.get("/messages?search=50%25").text
+    monkeypatch.setattr("pgqueue.operations.listing.CHUNK", 5)
+    monkeypatch.setattr("pgqueue.operations.listing.MOST_SEARCHED", 10)
+    page = visitor.get("/messages?search=50%25").text
+    assert 'id="capped"' in page
+    assert 'value="50%"' in page
+    rest = visitor.get(
+        visitor.json("/messages", search="50%")["next"], headers={"accept": "application/json"}
+    )
+    assert [message["message_id"] for message in rest.json()["messages"]] == ["11"]
 
 
 def test_bytes_that_are_no_message_are_shown_as_they_are(visitor: Visitor, queue: Queue) -> None:

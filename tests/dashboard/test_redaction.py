@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pgqueue
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.results import Results
@@ -70,6 +72,21 @@ def test_nobody_learns_a_word_by_asking_for_it(visitor_of: VisitorOf, queue: Que
     assert (preview["matched"], [each["message_id"] for each in preview["sample"]]) == (1, ["seen"])
     assert "1 dead letters requeued." in visitor.act(f"/dead/all?action=requeue&error={SECRET}").text
     assert queue.values("SELECT foreign_id FROM pgqueue.dead_letters") == ["hidden"]
+
+
+def test_nobody_learns_an_argument_by_searching_for_it(visitor_of: VisitorOf, queue: Queue) -> None:
+    for id_, actor in (("hidden", "charge"), ("seen", "other")):
+        new = queue.new(encoded(actor, SECRET, message_id=id_), message_id=id_)
+        queue.send_all([replace(new, actor_name=actor)])
+    visitor = visitor_of(redact="charge")
+    shown = visitor.json("/messages", search=SECRET)
+    assert [message["message_id"] for message in shown["messages"]] == ["seen"]
+    preview = visitor.json("/messages/all", search=SECRET)
+    assert (preview["matched"], [each["message_id"] for each in preview["sample"]]) == (1, ["seen"])
+    assert "1 messages deleted" in visitor.act(f"/messages/all?action=delete&search={SECRET}").text
+    assert queue.values("SELECT foreign_id FROM pgqueue.messages JOIN pgqueue.ready USING (slot, id)") == [
+        "hidden"
+    ]
 
 
 def test_an_actor_says_itself_that_it_is_redacted(
