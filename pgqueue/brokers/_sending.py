@@ -108,7 +108,7 @@ class Sender:
         """Write messages in the transaction of ``target``, which was admitted."""
         rows = self.rows(encoded, delay)
         try:
-            for call in self._calls_for_later(rows, announcement(delay)):
+            for call in self._calls_for_later(rows, announcement(delay), quietly=target.is_two_phase()):
                 self.joiner.write(target, call)
         except SchemaOutdated:
             self.forget()
@@ -120,7 +120,7 @@ class Sender:
         """The same, for a coroutine."""
         rows = await self.rows_async(encoded, delay)
         try:
-            for call in self._calls_for_later(rows, announcement(delay)):
+            for call in self._calls_for_later(rows, announcement(delay), quietly=target.is_two_phase()):
                 await self.joiner.write_async(target, call)
         except SchemaOutdated:
             self.forget()
@@ -159,11 +159,20 @@ class Sender:
             for part in _parts(rows)
         ]
 
-    def _calls_for_later(self, rows: Sequence[NewMessage], announce: str | None) -> list[Call]:
-        """The statements for a transaction that may be open for long: idle workers are looked for as it commits."""
+    def _calls_for_later(
+        self, rows: Sequence[NewMessage], announce: str | None, *, quietly: bool
+    ) -> list[Call]:
+        """The statements for a transaction that may be open for long: idle workers are looked for as it commits.
+
+        Parameters:
+          quietly: Nobody is told, and idle workers see it at their next poll: PostgreSQL can't prepare what notifies.
+        """
         return [
             messages.enqueue_call(
-                part, channel=channel(self._database.schema), idle_cells=_idle_cells(part), announce=announce
+                part,
+                channel=channel(self._database.schema),
+                idle_cells=[None] * len(part) if quietly else _idle_cells(part),
+                announce=None if quietly else announce,
             )
             for part in _parts(rows)
         ]

@@ -299,10 +299,13 @@ class PostgresBroker(QueueControl, SettlingBroker):
         return target
 
     def _target(self) -> AnyTarget | None:
-        target = block_target()
-        if target is None and self._settlements.current is None and not is_outside():
-            target = None if self._actor_transaction() else ambient_target(self)
-        return target
+        return ambient_target(self) if self._may_join_ambient() else block_target()
+
+    def _may_join_ambient(self) -> bool:
+        """Whether no transaction goes before the one that a framework has here."""
+        if block_target() is not None or is_outside() or self._settlements.current is not None:
+            return False
+        return self._actor_transaction() is None
 
     def _actor_transaction(self) -> ActorTransaction | None:
         return None if is_outside() else self.actor_transactions.current()

@@ -280,8 +280,8 @@ class ActorTransaction:
 
     def _restore(self, conn: Connection) -> None:
         """Let nothing of this run's session reach the next message: its search path may be another tenant's."""
-        if self._database.prepare_threshold is None:
-            return  # behind a pooler, to which the session belongs
+        if self._database.is_behind_pooler:
+            return  # the session is the pooler's
         try:
             transactions.restore(conn, self._database.statements)
         except Exception as error:  # noqa: BLE001  # closed, it is nobody's

@@ -52,6 +52,9 @@ class InlineTransaction(ActorTransaction):
     def _roll_back(self, conn: Connection, *, discard: bool) -> None:  # noqa: ARG002  # it is the sender's
         super()._roll_back(conn, discard=False)
 
+    def _restore(self, conn: Connection) -> None:
+        """Leave the session as it is: it goes on being the sender's."""
+
 
 @contextmanager
 def in_transaction(

@@ -81,8 +81,7 @@ class AsyncDatabase:
         async with await AnsweringAsyncConnection.connect(url, autocommit=True, **options) as first:
             asked = await first.execute(self._database.ask_process, prepare=False)
             pid, _ = await asked.fetchone() or (0, "")
-            if self._database.is_pooled(first, pid):
-                self._database.prepare_threshold = None
+            self._database.found_pooled(is_pooled=self._database.is_pooled(first, pid))
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             url,
             connection_class=AnsweringAsyncConnection,
@@ -94,7 +93,7 @@ class AsyncDatabase:
             name="pgqueue-async",
             timeout=CONNECT_TIMEOUT_S,
             reconnect_timeout=CONNECT_TIMEOUT_S,
-            configure=home.remember if self._database.prepare_threshold is None else home.meet,
+            configure=home.remember if self._database.is_behind_pooler else home.meet,
             kwargs={"autocommit": True, "prepare_threshold": self._database.prepare_threshold, **options},
         )
         await pool.open()

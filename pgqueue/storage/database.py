@@ -96,6 +96,10 @@ class Database:
       patience_s: Within how many seconds a statement of the own pool must be answered.
       keeps_sessions: Whether a pooler on the way gives each of its clients a session of the server's own.
       servers: Those of a database whose connections must lead to the same server as this one's.
+
+    Attributes:
+      is_behind_pooler: Whether the sessions of its pool are a pooler's, which gives them to others in between; known
+        once a connection was made.
     """
 
     def __init__(
@@ -122,6 +126,7 @@ class Database:
         self._own_pool_pid = 0
         self._max_connections = max_connections
         self.prepare_threshold = prepare_threshold
+        self.is_behind_pooler = False
         self._application_name = application_name
         self._direct_url = direct_url
         self._patience_s = patience_s
@@ -168,6 +173,12 @@ class Database:
           pid: What the connection has answered first to `ask_process`. Poolers make up the one that they greet with.
         """
         return not self._keeps_sessions and pid != connection.info.backend_pid
+
+    def found_pooled(self, *, is_pooled: bool) -> None:
+        """Note what `is_pooled` has said of a new connection of the pool."""
+        self.is_behind_pooler = is_pooled
+        if is_pooled:
+            self.prepare_threshold = None
 
     @property
     def direct_url(self) -> str:
@@ -287,8 +298,7 @@ class Database:
         options = self.options(application_name=self._application_name)
         with AnsweringConnection.connect(self.url, autocommit=True, servers=self.servers, **options) as first:
             pid, _ = first.execute(self.ask_process, prepare=False).fetchone() or (0, "")
-            if self.is_pooled(first, pid):
-                self.prepare_threshold = None
+            self.found_pooled(is_pooled=self.is_pooled(first, pid))
         return ConnectionPool(
             self.url,
             connection_class=AnsweringConnection,
@@ -311,7 +321,7 @@ class Database:
 
     def _configure(self, connection: AnsweringConnection) -> None:
         # Not where somebody else would get the session next.
-        if self.prepare_threshold is None:
+        if self.is_behind_pooler:
             return
         _, server = connection.execute(self.ask_process, prepare=False).fetchone() or (0, "")
         self.servers.met(connection, server)

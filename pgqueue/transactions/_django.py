@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.connection import ConnectionDoesNotExist
@@ -11,7 +12,7 @@ from django.utils.connection import ConnectionDoesNotExist
 from ..errors import NotATarget, NoTransaction, TargetClosed, TargetFailed
 from ..storage.arrays import literal
 from ..storage.statements import Placeholder
-from .target import IN_ERROR, Target
+from .target import IN_ERROR, AsyncTarget, Target
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..storage.calls import Call, Rows
     from ..storage.statements import Statements
 
-__all__ = ["DjangoTarget", "aliased_target", "proxied_target"]
+__all__ = ["AsyncDjangoTarget", "DjangoTarget", "aliased_target", "proxied_target"]
 
 BEGIN = "send inside of `with django.db.transaction.atomic():`"
 
@@ -53,6 +54,26 @@ class DjangoTarget(Target):
         with self.connection.cursor() as cursor:
             cursor.execute(compiled.text.decode(), parameters)
             return list(cursor.fetchall())
+
+
+class AsyncDjangoTarget(AsyncTarget):
+    """The connection of the thread that a coroutine's calls of the ORM are made in, for what the coroutine sends."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self._there = DjangoTarget(connection)
+
+    def identity(self) -> object:
+        return self._there.identity()
+
+    def server(self) -> Hashable:
+        return self._there.server()
+
+    async def inspect(self) -> None:
+        await sync_to_async(self._there.inspect)()
+
+    async def run(self, statements: Statements, call: Call) -> Rows:
+        return await sync_to_async(self._there.run)(statements, call)
 
 
 def aliased_target(alias: str) -> DjangoTarget:

@@ -35,6 +35,9 @@ class PsycopgTarget(Target):
     def server(self) -> Hashable:
         return _server(self.connection)
 
+    def is_two_phase(self) -> bool:
+        return _is_two_phase(self.connection)
+
     def inspect(self) -> None:
         if not self.connection.closed:
             synchronize(self.connection)  # what is on its way may begin a transaction
@@ -55,6 +58,9 @@ class AsyncPsycopgTarget(AsyncTarget):
     def server(self) -> Hashable:
         return _server(self.connection)
 
+    def is_two_phase(self) -> bool:
+        return _is_two_phase(self.connection)
+
     async def inspect(self) -> None:
         if not self.connection.closed:
             await synchronize_async(self.connection)
@@ -67,6 +73,11 @@ class AsyncPsycopgTarget(AsyncTarget):
 def _server(connection: AnyConnection) -> Hashable:
     info = connection.info
     return (info.host, info.port, info.dbname, info.user)
+
+
+def _is_two_phase(connection: AnyConnection) -> bool:
+    # Where `tpc_begin` leaves word; nothing public tells.
+    return getattr(connection, "_tpc", None) is not None
 
 
 def _inspect(connection: AnyConnection) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from sqlalchemy import exc, text
+from sqlalchemy.engine import TwoPhaseTransaction
 
 from ..errors import NotATarget, NoTransaction, TargetClosed, TargetFailed
 from ..storage.arrays import literal
@@ -46,6 +47,9 @@ class ConnectionTarget(Target):
     def server(self) -> Hashable:
         return ref(self.connection.dialect)
 
+    def is_two_phase(self) -> bool:
+        return _is_two_phase(self.connection)
+
     def inspect(self) -> None:
         _inspect(self.connection)
 
@@ -64,6 +68,9 @@ class SessionTarget(Target):
     def server(self) -> Hashable:
         return ref(self.connection.connection().dialect)
 
+    def is_two_phase(self) -> bool:
+        return _is_two_phase(self.connection.connection())
+
     def inspect(self) -> None:
         _inspect(_connection_of(self.connection))
 
@@ -81,6 +88,9 @@ class AsyncConnectionTarget(AsyncTarget):
 
     def server(self) -> Hashable:
         return ref(self.connection.dialect)
+
+    def is_two_phase(self) -> bool:
+        return _is_two_phase(self.connection.sync_connection)
 
     async def inspect(self) -> None:
         if self.connection.sync_connection is None:
@@ -102,6 +112,9 @@ class AsyncSessionTarget(AsyncTarget):
     def server(self) -> Hashable:
         # In the middle of a send, the session has its connection: nothing is awaited for this.
         return ref(self.connection.sync_session.connection().dialect)
+
+    def is_two_phase(self) -> bool:
+        return _is_two_phase(self.connection.sync_session.connection())
 
     async def inspect(self) -> None:
         await self.connection.run_sync(lambda session: _inspect(_connection_of(session)))
@@ -149,6 +162,10 @@ def _inspect(connection: Connection) -> None:
     # A transaction may have been opened in autocommit mode: that of a transactional actor is.
     if status != IN_TRANSACTION and getattr(pooled.dbapi_connection, "autocommit", False):
         raise NoTransaction(connection, begin=BEGIN)
+
+
+def _is_two_phase(connection: Connection | None) -> bool:
+    return connection is not None and isinstance(connection.get_transaction(), TwoPhaseTransaction)
 
 
 def _run(connection: Connection, statements: Statements, call: Call) -> Rows:

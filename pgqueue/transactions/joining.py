@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import PermissionDenied, TargetElsewhere
 from ..storage.revision import Place, find_place
 from .failures import explained
+from .turns import Turns
 
 if TYPE_CHECKING:
     from ..engine.catalog import Catalog
@@ -28,6 +29,7 @@ class Joiner:
         self._database = database
         self._catalog = catalog
         self._known: set[Hashable] = set()
+        self._turns = Turns()
 
     def admit(self, target: Target) -> None:
         """See whether messages could be written through ``target``, at the cost of nothing that is in its transaction.
@@ -45,6 +47,10 @@ class Joiner:
 
     async def admit_async(self, target: AsyncTarget) -> None:
         """The same, for a coroutine."""
+        async with self._turns.of(target.connection):
+            await self._admit_async(target)
+
+    async def _admit_async(self, target: AsyncTarget) -> None:
         with explained(target.connection):
             await target.inspect()
             if target.server() not in self._known:
@@ -58,8 +64,9 @@ class Joiner:
 
     async def write_async(self, target: AsyncTarget, call: Call) -> None:
         """The same, for a coroutine."""
-        with explained(target.connection):
-            await target.run(self._database.statements, call)
+        async with self._turns.of(target.connection):
+            with explained(target.connection):
+                await target.run(self._database.statements, call)
 
     def forget(self) -> None:
         """Ask each server again: the schema was made anew, perhaps."""

@@ -39,6 +39,10 @@ class Common(ABC):
     def server(self) -> Hashable:
         """Which server, database and role the connection is for, as far as one can tell without asking the server."""
 
+    def is_two_phase(self) -> bool:
+        """Whether the transaction will be prepared, and so must not notify; asked after `inspect` found it well."""
+        return False
+
 
 class Target(Common):
     """A connection that is used by calling."""

@@ -21,7 +21,9 @@ __all__ = ["Databases", "quick_directory", "server_url", "with_database"]
 _ENOUGH_MEMORY = 4 * 1024**3
 
 #: Workers of many tests may be connected at once (three connections a process), none with much data.
-_SETTINGS = {"autovacuum_naptime": "10s", "max_connections": "300", "shared_buffers": "64MB"}
+_SETTINGS = {
+    "autovacuum_naptime": "10s", "max_connections": "300", "max_prepared_transactions": "20", "shared_buffers": "64MB",
+}  # fmt: skip
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from pgqueue.transactions.target import adapt
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
 
-from .apps import App
+from .apps import App, AsyncApp
+from .async_apps import ASYNC_APPS
 
 AnyActor = pgqueue.Actor[..., Any]
 
@@ -95,6 +97,37 @@ def test_two_transactions_at_once_do_not_see_each_other(
     kind.at_once(database_url, note)
     has_run(ran, 1)
     others_see_nothing(postgres_broker, note, ran)
+
+
+@pytest.mark.parametrize("kind", [*ASYNC_APPS.values()], ids=[*ASYNC_APPS])
+def test_coroutines_that_send_in_one_transaction_at_once_take_turns(
+    app: AsyncApp, note: AnyActor, ran: list[Any]
+) -> None:
+    async def send() -> None:
+        async with pgqueue.transaction(app.target):
+            await asyncio.gather(
+                *(note.send_async(number) for number in range(8)),
+                note.send_many_async([(8,), (9,)]),
+                pgqueue.group([note.message(10), note.message(11)]).run_async(),
+            )
+
+    async def send_in_own_block(number: int) -> None:
+        async with pgqueue.transaction(app.target):
+            await note.send_async(number)
+
+    async def send_in_own_blocks() -> None:
+        await asyncio.gather(*(send_in_own_block(number) for number in (12, 13)))
+
+    app.begin()
+    app._run(send())
+    app._run(send_in_own_blocks())
+    app.commit()
+    has_run(ran, *range(14))
+    app.begin()
+    app._run(send())
+    app.rollback()
+    note.send(14)
+    has_run(ran, *range(15))
 
 
 def test_a_send_is_one_statement(

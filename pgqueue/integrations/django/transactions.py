@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
 from django.db import connections
 
 from ...broker import Broker
 from ...brokers.postgres import PostgresBroker
+from ...transactions._django import AsyncDjangoTarget
+
+if TYPE_CHECKING:
+    from ...transactions import AsyncTarget
 
 __all__ = ["DjangoBroker", "close_before_destroying", "open_transaction"]
 
@@ -24,6 +29,16 @@ class DjangoBroker(PostgresBroker):
         super().__init__(*args, **options)
         self.alias = alias
         self.joins = joins
+
+    async def _admitted_async_target(self) -> AsyncTarget | None:
+        target = await super()._admitted_async_target()
+        if target is None and self.joins and self.alias is not None and self._may_join_ambient():
+            # A coroutine's thread is in no transaction: Django's connections are where it calls the ORM.
+            found = await sync_to_async(open_transaction)(self)
+            if found is not None:
+                target = AsyncDjangoTarget(found)
+                await self._sender.joiner.admit_async(target)
+        return target
 
 
 def open_transaction(broker: Broker) -> object:

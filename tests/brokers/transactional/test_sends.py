@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import psycopg
 
 import pgqueue
@@ -67,6 +70,39 @@ def test_blocks_for_its_own_connection_or_session_are_part_of_it(
     worker_for(postgres_broker, worker_threads=1)
     postgres_broker.join("default", timeout=10_000)
     assert sorted(followed) == [(2, "connection"), (2, "session")]
+
+
+def test_a_thread_of_the_body_is_in_it_only_with_the_bodys_context(
+    postgres_broker: PostgresBroker, worker_for: WorkerFor
+) -> None:
+    followed: list[str] = []
+    refused: list[Exception] = []
+
+    @pgqueue.actor
+    def follow(how: str) -> None:
+        followed.append(how)
+
+    def send_plainly() -> None:
+        try:
+            pgqueue.current_transaction()
+        except NoCurrentTransaction as error:
+            refused.append(error)
+        follow.send("plain")
+
+    @pgqueue.actor(transactional=True, max_retries=0)
+    def work() -> None:
+        current().execute("SELECT 1")
+        thread = threading.Thread(target=send_plainly)
+        thread.start()
+        thread.join()
+        asyncio.run(asyncio.to_thread(follow.send, "with the context"))
+        raise RuntimeError("it is rolled back")
+
+    work.send()
+    worker_for(postgres_broker, worker_threads=1)
+    postgres_broker.join("default", timeout=10_000)
+    assert followed == ["plain"]
+    assert len(refused) == 1
 
 
 def test_what_is_sent_outside_of_it_or_in_another_is_no_part_of_it(

@@ -72,3 +72,22 @@ def test_a_lock_of_a_run_that_failed_is_released(
     look.send(LOCKS)
     postgres_broker.join("default", timeout=10_000)
     assert [locks for _, locks in seen] == [0]
+
+
+def test_it_is_restored_where_nothing_is_prepared_too(database_url: str, worker_for: WorkerFor) -> None:
+    """As one asks for that wants no prepared statements, without a pooler on the way."""
+    seen: list[tuple[Any, Any]] = []
+    broker = PostgresBroker(database_url, prepare_threshold=None)
+
+    @pgqueue.actor(broker=broker, transactional=True, max_retries=0)
+    def work() -> None:
+        seen.append((ask(BACKEND), ask("SHOW search_path")))
+        pgqueue.current_transaction().connection.execute("SET search_path TO another_tenant")
+
+    work.send_many([(), ()])
+    worker = worker_for(broker, worker_threads=1)
+    broker.join("default", timeout=10_000)
+    worker.stop()
+    broker.close()
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
