@@ -123,6 +123,27 @@ def test_dead_letters_keep_their_exceptions(stub_broker: StubBroker, worker_for:
     assert str(letter._exception) == "kept"
 
 
+def test_a_dead_letter_is_there_before_its_message_counts_as_done(stub_broker: StubBroker) -> None:
+    unfinished: list[int] = []
+
+    class Letters(list[MessageProxy]):
+        def append(self, letter: MessageProxy) -> None:
+            unfinished.append(stub_broker.queues["default"].unfinished_tasks)
+            super().append(letter)
+
+    stub_broker.declare_queue("default")
+    stub_broker.dead_letters_by_queue["default"] = Letters()
+    consumer = stub_broker.consume("default", prefetch=2, timeout=10)
+    stub_broker.enqueue(message_on("default"))
+    message = next(consumer)
+    assert message is not None
+    consumer.nack(message)
+    stub_broker.queues["default"].put(b"not a message")
+    assert next(consumer) is None
+    assert unfinished == [1, 1]
+    assert stub_broker.queues["default"].unfinished_tasks == 0
+
+
 def test_a_failing_join_never_misses_the_dead_letter(stub_broker: StubBroker, worker_for: WorkerFor) -> None:
     @actor(max_retries=0)
     def fail() -> None:

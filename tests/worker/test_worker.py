@@ -187,6 +187,7 @@ def test_one_consumer_serves_all_queues_and_those_declared_later(
     assert ("subscribe", "b") in many_broker.calls
     assert set(worker.consumers) == {"a", "a.DQ", "b", "b.DQ"}
     assert len({id(consumer) for consumer in worker.consumers.values()}) == 1
+    assert worker.consumers["a"].logger.name == "pgqueue.worker.ConsumerThread(*)"
     a.send(1)
     b.send(2)
     many_broker.join("a", timeout=5000)
