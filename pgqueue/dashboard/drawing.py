@@ -9,22 +9,21 @@ from markupsafe import Markup
 __all__ = ["FILTERS"]
 
 
-def spark(values: Sequence[float], width: int = 120, height: int = 28) -> Markup:
-    """A line of values with the area below it."""
-    if not values:
+def spark(values: Sequence[float | None], width: int = 120, height: int = 28) -> Markup:
+    """A line of values with the area below it; it leaves out what is not known."""
+    known = [(number, value) for number, value in enumerate(values) if value is not None]
+    if not known:
         return Markup("")
-    top = max(*values, 1e-9) if len(values) > 1 else max(values[0], 1e-9)
+    top = max(1e-9, *(value for _, value in known))
     step = width / max(1, len(values) - 1)
     points = [
-        f"{number * step:.1f},{height - 1.5 - (height - 3) * value / top:.1f}"
-        for number, value in enumerate(values)
+        f"{number * step:.1f},{height - 1.5 - (height - 3) * value / top:.1f}" for number, value in known
     ]
-    line = " ".join(points)
     return Markup(
         '<svg class="spark" viewBox="0 0 {w} {h}" width="{w}" height="{h}" preserveAspectRatio="none" '
         'aria-hidden="true">'
-        '<polygon points="0,{h} {line} {w},{h}"/><polyline points="{line}"/></svg>'
-    ).format(w=width, h=height, line=line)
+        '<polygon points="{first:.1f},{h} {line} {last:.1f},{h}"/><polyline points="{line}"/></svg>'
+    ).format(w=width, h=height, line=" ".join(points), first=known[0][0] * step, last=known[-1][0] * step)
 
 
 def bar(part: float, whole: float) -> Markup:

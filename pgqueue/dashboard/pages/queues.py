@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+
 from ...operations import pace, pausing
 from ...operations.overview import MOST_COUNTED, Overview, QueueState, known_queues
 from ...operations.pace import Pace, Times
 from ...storage.pauses import Kind
+from ..arrivals import Arrivals, arrivals
 from ..endpoint import Answer, BadRequest, Done, Visit, back_to
+from ..history import Look
 
 #: How many buckets a small chart has.
 BUCKETS = 30
@@ -18,17 +23,32 @@ def page(visit: Visit) -> Answer:
     measured = pace.measure(visit.site.database, window_s=visit.window_s, buckets=BUCKETS)
     times = pace.times(visit.site.database, window_s=visit.window_s)
     return Answer("queues.html", {
-        "queues": rows(look.state, measured, times),
+        "queues": rows(look.state, measured, times, arrivals(_looks(visit), measured)),
         "paused_actors": look.state.paused_actors,
         "counted_up_to": MOST_COUNTED,
         "exact": measured.exact,
     })  # fmt: skip
 
 
-def rows(state: Overview, measured: Pace, times: Times | None = None) -> list[dict[str, object]]:
+def _looks(visit: Visit) -> list[Look]:
+    """Those of the window, and one bucket's before it."""
+    width_s = visit.window_s / BUCKETS
+    return visit.site.history.looks(since_s=time.time() - visit.window_s - width_s)
+
+
+def rows(
+    state: Overview, measured: Pace, times: Times | None = None, came: Mapping[str, Arrivals] | None = None
+) -> list[dict[str, object]]:
     """What is shown of each queue, those with something in them first."""
     queues = sorted(state.queues, key=lambda queue: (not _matters(queue), queue.name))
-    return [_row(queue, measured, times) for queue in queues]
+    return [{**_row(queue, measured, times), **_came((came or {}).get(queue.name))} for queue in queues]
+
+
+def _came(arrived: Arrivals | None) -> dict[str, object]:
+    if arrived is None:
+        return {"rate_in": None, "arrived": []}
+    numbers = [None if number is None else round(number, 1) for number in arrived.numbers]
+    return {"rate_in": arrived.rate, "arrived": numbers}
 
 
 def _matters(queue: QueueState) -> bool:
