@@ -48,6 +48,7 @@ class TestPipeline:
 
         first, second, third = pipe.messages
         assert first.options["pipe_target"] == second.asdict()
+        assert first.options["pipe_target"]["options"] is second.options
         assert first.options["pipe_target"]["options"]["pipe_target"] == third.asdict()
         assert "pipe_target" not in third.options
 

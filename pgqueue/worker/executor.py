@@ -129,7 +129,6 @@ class WorkerThread(Thread):
         """
         consumer_thread = consumer_thread or self.consumers[message.queue_name]
         consumer = consumer_thread.consumer_in_use
-        self.logger.debug("Running %r.", message)
         try:
             self._shield.forget()
             # No variable of this frame may hold the outcome: the traceback of its exception leads back to the frame.

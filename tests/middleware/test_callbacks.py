@@ -68,6 +68,19 @@ def test_a_message_may_name_its_own_callback(
     assert [result for _, result in told] == [1]
 
 
+def test_a_message_may_name_its_own_callback_of_failures(
+    stub_broker: StubBroker, worker_for: WorkerFor, told: list[tuple[dict[str, Any], Any]]
+) -> None:
+    @pgqueue.actor(max_retries=0, on_failure="unknown")
+    def fail() -> None:
+        raise ValueError("no")
+
+    fail.send_with_options(on_failure="tell")
+    worker_for(stub_broker)
+    stub_broker.join("default", fail_fast=False)
+    assert [failure for _, failure in told] == [{"type": "ValueError", "message": "no"}]
+
+
 def test_nobody_is_told_of_what_is_nobodys_business(stub_broker: StubBroker) -> None:
     @pgqueue.actor
     def one() -> int:

@@ -270,15 +270,17 @@ class TestOutput:
 
     def test_verbose_shows_what_an_idle_worker_has_started(self, project: Project) -> None:
         project.stub("broker.declare_queue('default')")
-        program = project.start_workers("-v", "-t", "1")
+        program = project.start_workers("-v", "-t", "2")
         for line in (
             "[pgqueue.WorkerProcess(0)] [DEBUG] Loading the broker, 'app'.",
-            "[pgqueue.WorkerProcess(0)] [DEBUG] Starting 1 worker threads.",
+            "[pgqueue.WorkerProcess(0)] [DEBUG] Starting 2 worker threads.",
             "[pgqueue.worker.Worker] [DEBUG] Serving queue 'default'.",
             "[pgqueue.worker.ConsumerThread(default)] [DEBUG] Consumer thread is running.",
             "[pgqueue.worker.WorkerThread] [DEBUG] Worker thread is running.",
         ):
             program.wait_for(line)
+        assert stop(program) == 0
+        assert program.output.count("Worker thread is running.") == 2
 
     def test_the_format_is_dramatiqs(self, project: Project) -> None:
         project.stub()

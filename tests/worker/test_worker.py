@@ -114,6 +114,7 @@ def test_each_queue_has_a_consumer_and_its_delay_queue_another(
     stub_broker.declare_queue("c")
     stub_broker.declare_queue("d")
     assert set(worker.consumers) == {"a", "a.DQ", "c", "c.DQ"}
+    assert all(thread.daemon for thread in worker.consumers.values())
 
 
 def test_prefetch_is_twice_the_threads_and_a_thousand_times_for_delayed_ones(
