@@ -386,16 +386,30 @@ CREATE UNLOGGED TABLE pgqueue.waits (
 
 COMMENT ON TABLE pgqueue.waits IS 'Who wants to be told, on which channel, when there is a result or an event under a key.';
 
+CREATE TABLE pgqueue.worker_orders (
+    process uuid NOT NULL,
+    verb text NOT NULL,
+    ordered_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT worker_orders_verb_check CHECK ((verb = ANY (ARRAY['quiet'::text, 'stop'::text])))
+);
+
+COMMENT ON TABLE pgqueue.worker_orders IS 'Processes that are to begin no more messages, or to stop.';
+
 CREATE TABLE pgqueue.worker_states (
     owner uuid NOT NULL,
     queues text[] NOT NULL,
     actors text[] NOT NULL,
     running bigint[] NOT NULL,
-    running_since timestamp with time zone[] NOT NULL
+    running_since timestamp with time zone[] NOT NULL,
+    state text DEFAULT 'working'::text NOT NULL,
+    memory_bytes bigint,
+    CONSTRAINT worker_states_state_check CHECK ((state = ANY (ARRAY['working'::text, 'quiet'::text, 'stopping'::text])))
 )
 WITH (fillfactor='50');
 
 COMMENT ON TABLE pgqueue.worker_states IS 'What a worker serves, and the messages it has been running for more than a moment.';
+
+COMMENT ON COLUMN pgqueue.worker_states.state IS 'Which order the process obeys.';
 
 CREATE TABLE pgqueue.workers (
     owner uuid NOT NULL,
@@ -404,11 +418,14 @@ CREATE TABLE pgqueue.workers (
     seen_at timestamp with time zone DEFAULT now() NOT NULL,
     host text NOT NULL,
     pid integer NOT NULL,
-    threads smallint NOT NULL
+    threads smallint NOT NULL,
+    process uuid
 )
 WITH (fillfactor='50');
 
 COMMENT ON TABLE pgqueue.workers IS 'Claim holders alive: each holds the advisory lock lock_key and renews seen_at.';
+
+COMMENT ON COLUMN pgqueue.workers.process IS 'The same in all rows of a process, which takes a new owner with each connection that it claims over.';
 
 ALTER TABLE ONLY pgqueue.attempts ATTACH PARTITION pgqueue.attempts_0 FOR VALUES IN ('0');
 
@@ -448,6 +465,9 @@ ALTER TABLE ONLY pgqueue.rate_limits
 
 ALTER TABLE ONLY pgqueue.slots
     ADD CONSTRAINT slots_pkey PRIMARY KEY (slot);
+
+ALTER TABLE ONLY pgqueue.worker_orders
+    ADD CONSTRAINT worker_orders_pkey PRIMARY KEY (process);
 
 ALTER TABLE ONLY pgqueue.worker_states
     ADD CONSTRAINT worker_states_pkey PRIMARY KEY (owner);

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -110,6 +111,24 @@ class TestRevisions:
                 FROM pgqueue.ready JOIN pgqueue.messages AS message USING (slot, lane, xid, id) ORDER BY id"""
             ).fetchall()
         assert rows == [("1",), ("2",), ("3",)]
+
+    def test_whoever_may_look_for_orders_may_look_for_those_to_workers(self, empty_database_url: str) -> None:
+        schema.upgrade(empty_database_url, revision="pgqueue_0006")
+        role = f"worker_of_{uuid4().hex[:8]}"
+        with psycopg.connect(empty_database_url, autocommit=True) as conn:
+            try:
+                conn.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+                grant = "GRANT SELECT, DELETE ON ALL TABLES IN SCHEMA pgqueue TO {}"
+                conn.execute(sql.SQL(grant).format(sql.Identifier(role)))
+                schema.upgrade(empty_database_url)
+                for right, expected in (("SELECT", True), ("DELETE", True), ("INSERT", False)):
+                    found = conn.execute(
+                        "SELECT has_table_privilege(%s, 'pgqueue.worker_orders', %s)", (role, right)
+                    ).fetchone()
+                    assert found == (expected,), right
+            finally:
+                conn.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
+                conn.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
     def test_whoever_may_write_outcomes_may_write_attempts(self, empty_database_url: str) -> None:
         """A worker's role is granted its rights once; the revision comes while it is working."""

@@ -230,6 +230,9 @@ class Broker:
           until: On the monotonic clock; 0.0 for no matter when.
         """
 
+    def on_stop_ordered(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called, in any thread, when an operator orders this process to stop, with brokers that can."""
+
     def consume_many(
         self,
         queue_names: Collection[str],  # noqa: ARG002

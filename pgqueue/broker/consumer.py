@@ -82,6 +82,15 @@ class Consumer:
         """Whether a message that this consumer has handed out is still wanted; not if it was forgotten since."""
         return True
 
+    @property
+    def recalls(self) -> int:
+        """How often what may begin has changed, so that `take_back` is to be asked about what has not begun."""
+        return 0
+
+    def take_back(self, message: MessageProxy) -> bool:  # noqa: ARG002
+        """Take a fetched message back that must not begin; answer whether it was one."""
+        return False
+
     def started(self, message: MessageProxy) -> None:
         """Told by a worker thread that it begins with a message.
 

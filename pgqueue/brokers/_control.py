@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from ..logging import own_logger
 from ..message import Cancellation
 from ..operations import cancelling, pausing
 from ..storage.database import Database
@@ -13,6 +14,8 @@ from ._asking import checked_actor, checked_id, checked_queue, patiently
 __all__ = ["QueueControl"]
 
 T = TypeVar("T")
+
+logger = own_logger(__name__)
 
 
 class QueueControl:
@@ -24,6 +27,7 @@ class QueueControl:
     """
 
     database: Database
+    _stop_order: Callable[[], None] | None = None
 
     def cancel(self, message_id: str, *, timeout: int = 1000) -> Cancellation:
         """See that a message does not run, or not to its end.
@@ -71,6 +75,23 @@ class QueueControl:
     def get_paused_actors(self) -> set[str]:
         """The names of the actors that are paused."""
         return self._paused("actor")
+
+    def on_stop_ordered(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called, in another thread, when an operator orders this process's worker to stop.
+
+        The command line's worker processes stop by themselves. In a program that runs a `Worker` of its own such an
+        order makes the worker quiet; what ends it is up to the program, which can learn of the order here.
+        """
+        self._stop_order = call
+
+    def _stop_as_ordered(self) -> None:
+        if self._stop_order is not None:
+            self._stop_order()
+            return
+        logger.info(
+            "An operator has ordered this worker to stop: it begins no more messages. Its program runs it, and can "
+            "learn of such an order by broker.on_stop_ordered(call)."
+        )
 
     def _paused(self, kind: str) -> set[str]:
         return {pause.name for pause in _told(lambda: pausing.paused(self.database)) if pause.kind == kind}

@@ -121,10 +121,27 @@ class PostgresConsumer(Consumer):
             if not self._session.leases.is_ours(message.claimed.lease.owner):
                 self._withhold(message, message.claimed, "it was given to another worker")
             if not message.failed and not self._may_begin(message):
-                self._withhold(message, message.claimed, "it is paused")
+                self._withhold(message, message.claimed, self._reason())
             self._session.note(message.claimed.id)
             running_owner.set(message.claimed.lease.owner)
             self._session.running.begin(message.claimed.id, message, message.started_at)
+
+    @property
+    def recalls(self) -> int:
+        """How often orders have changed what may begin."""
+        return self._session.standing.changes
+
+    def take_back(self, message: MessageProxy) -> bool:
+        """Take a fetched message back whose queue or actor is paused now, or any if the process is quiet."""
+        if not isinstance(message, ClaimedProxy) or message.claimed is None or self._may_begin(message):
+            return False
+        claimed, message.claimed = message.claimed, None
+        self._put_aside(message, claimed)
+        logger.info("Message %s is not begun: %s.", message, self._reason())
+        return True
+
+    def _reason(self) -> str:
+        return "it is paused" if self._session.standing.orders.process is None else "this process is quiet"
 
     def _withhold(self, message: ClaimedProxy, claimed: ClaimedMessage, reason: str) -> NoReturn:
         message.claimed = None

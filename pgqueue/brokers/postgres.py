@@ -360,6 +360,7 @@ class PostgresBroker(QueueControl, SettlingBroker):
             running=Running(self._may_be_cancelled),
             actors=self.get_declared_actors,
             transactions=self.actor_transactions,
+            on_stop=self._stop_as_ordered,
         )
         session.open()
         return session

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any
 
-from ..operations.wording import span
+from ..operations.wording import size, span
 
 __all__ = ["FILTERS", "plain"]
 
@@ -107,5 +107,5 @@ def one_line(text: str | None, length: int = 200) -> str:
 
 FILTERS = {
     "clock": clock, "moment": moment, "ms": ms, "number": number, "one_line": one_line, "passed": passed,
-    "pretty": pretty, "rate": rate, "share": share, "since": since, "span": span,
+    "pretty": pretty, "rate": rate, "share": share, "size": size, "since": since, "span": span,
 }  # fmt: skip

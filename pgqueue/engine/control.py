@@ -1,6 +1,7 @@
-"""Obeys what operators have ordered: pauses and cancellations."""
+"""Obeys what operators have ordered: pauses, cancellations, and what the process itself is to do."""
 
 from collections.abc import Callable
+from uuid import UUID, uuid4
 
 from ..logging import own_logger
 from ..maintenance.duty import CONTROL, Again, Duty
@@ -23,42 +24,80 @@ SETTLED_AFTER_S = 1.0
 #: Seconds for which a refusal is kept for whoever asked.
 REFUSED_FOR_S = 10.0
 
+#: What a process says of itself while it obeys an order.
+_STATES = {None: "working", "quiet": "quiet", "stop": "stopping"}
+
 logger = own_logger(__name__)
 
 
 class Standing:
-    """The orders that a process knows; read by all its threads, replaced by one."""
+    """The orders that a process knows; read by all its threads, replaced by one.
+
+    Attributes:
+      changes: How often they have changed what may begin.
+    """
 
     def __init__(self) -> None:
         self.orders = Orders()
+        self.changes = 0
+
+    @property
+    def state(self) -> str:
+        """What the process says of itself."""
+        return _STATES[self.orders.process]
 
     def may_begin(self, queue_name: str, actor_name: str) -> bool:
-        """Whether neither the queue nor the actor is paused."""
+        """Whether neither the queue nor the actor is paused, and the process itself is to work."""
         orders = self.orders
-        return actor_name not in orders.actors and queue_name not in orders.queues
+        return actor_name not in orders.actors and queue_name not in orders.queues and orders.process is None
+
+    def replace(self, orders: Orders) -> bool:
+        """Take orders in the place of those before; answer whether anything else may begin now."""
+        before, self.orders = self.orders, orders
+        changed = _bounds(before) != _bounds(orders)
+        self.changes += changed
+        return changed
+
+
+def _bounds(orders: Orders) -> tuple[object, ...]:
+    return orders.queues, orders.actors, orders.process
 
 
 class Control(Duty):
     """Keeps a process's orders up to date, and does what follows from them.
 
     Parameters:
+      process: The number under which it takes orders of its own.
       on_change: Called when something was paused or resumed.
+      on_stop: Called, once, when the process is to stop.
     """
 
     def __init__(
-        self, statements: Statements, standing: Standing, running: Running, *, on_change: Callable[[], None]
+        self,
+        statements: Statements,
+        standing: Standing,
+        running: Running,
+        *,
+        process: UUID | None = None,
+        on_change: Callable[[], None],
+        on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(statements)
+        self._process = process or uuid4()
+        self._on_stop = on_stop
+        self._stops = False
         self._standing = standing
         self._running = running
         self._on_change = on_change
 
     def run_once(self, conn: Connection) -> Again:
         """Look at the orders, and obey them."""
-        found = orders.read(conn, self.statements)
-        before, self._standing.orders = self._standing.orders, found
-        if (before.queues, before.actors) != (found.queues, found.actors):
+        found = orders.read(conn, self.statements, process=self._process)
+        if self._standing.replace(found):
             self._on_change()
+        if found.process == "stop" and not self._stops:
+            self._stops = True
+            self._on_stop()
         self._cancel(conn, found)
         released = self._release(conn) if found.parked else 0
         return Again(0.0 if released >= BATCH else INTERVAL_S)

@@ -186,8 +186,9 @@ class Fetcher:
         self._seen = seen
 
     def _obey(self) -> None:
-        """Leave out the lanes of paused queues: what their positions say stays true meanwhile."""
-        paused = self._standing.orders.queues
+        """Leave out the lanes of paused queues, or all: what their positions say stays true meanwhile."""
+        orders = self._standing.orders
+        paused = orders.queues if orders.process is None else frozenset(self._queue_names)
         if paused != self._paused:
             self._paused = paused
             self._swept = -1  # what was seen of the end did not count what goes on now

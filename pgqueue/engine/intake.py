@@ -51,6 +51,7 @@ class Intake:
         self._hungry = True
         self._paused = False
         self._nudged = False
+        self._changes = session.standing.changes
         self._polls = 0
         self._poll_at = 0.0
         self._backoff = Backoff(first_s=0.1, most_s=3.0)
@@ -58,7 +59,7 @@ class Intake:
         session.serve(names)
 
     def next(self, timeout_s: float) -> ClaimedMessage | None:
-        """The next message, or None if there was none for so long."""
+        """The next message, or None if there was none for so long or what may begin has changed."""
         if self._claimed:
             return self._claimed.popleft()
         deadline = time.monotonic() + timeout_s
@@ -67,8 +68,9 @@ class Intake:
             self._put_aside()
             if self._replenish():
                 return self._claimed.popleft()
-            if self._nudged:
+            if self._nudged or self._changes != self._session.standing.changes:
                 self._nudged = False
+                self._changes = self._session.standing.changes
                 return None
             wait_s = self._sleep_s(deadline)
             if wait_s <= 0.0 and time.monotonic() >= deadline:

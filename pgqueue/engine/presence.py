@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from ..faults import Fault
 from ..logging import own_logger
 from ..maintenance.duty import Again, Duty
-from ..storage import messages, rate_limits, registers, workers
+from ..storage import messages, rate_limits, registers, worker_orders, workers
 from ..storage.database import Connection
 from ..storage.statements import Statements
 from .board import Board
@@ -24,10 +24,23 @@ logger = own_logger(__name__)
 
 
 class Presence(Duty):
-    """Keeps the names of one process alive. Its connection is the one that holds their locks."""
+    """Keeps the names of one process alive. Its connection is the one that holds their locks.
 
-    def __init__(self, statements: Statements, leases: Leases, *, threads: int, board: Board | None) -> None:
+    Parameters:
+      process: The number under which the process takes orders, whatever its names.
+    """
+
+    def __init__(
+        self,
+        statements: Statements,
+        leases: Leases,
+        *,
+        threads: int,
+        board: Board | None,
+        process: UUID | None = None,
+    ) -> None:
         super().__init__(statements)
+        self._process = process or uuid4()
         self._leases = leases
         self._threads = threads
         self._board = board
@@ -58,6 +71,7 @@ class Presence(Duty):
             with conn.transaction():
                 rate_limits.free_places(conn, self.statements, owner=owner)
             self._remove(conn, owner)
+        worker_orders.drop(conn, self.statements, process=self._process)
 
     def _lock(self, conn: Connection) -> None:
         for owner in self._leases.names():
@@ -99,6 +113,7 @@ class Presence(Duty):
             host=socket.gethostname(),
             pid=os.getpid(),
             threads=self._threads,
+            process=self._process,
         )
         self._locked.add(owner)
         if self._board is not None:

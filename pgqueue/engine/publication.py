@@ -1,12 +1,13 @@
-"""Says in the database what a process serves and what it has been running for a while."""
+"""Says in the database what a process serves, what it has been running for a while, and how it is."""
 
 from collections.abc import Callable, Collection
-from uuid import UUID
 
 from ..maintenance.duty import Again, Duty
 from ..storage import workers
 from ..storage.database import Connection
 from ..storage.statements import Statements
+from .control import Standing
+from .footprint import resident_bytes
 from .leases import Leases
 from .running import Running
 
@@ -16,6 +17,9 @@ INTERVAL_S = 2.0
 #: Only messages that have run for so many seconds are told of: a worker that runs thousands a second writes nothing.
 LONG_S = 1.0
 
+#: The memory is told anew when it differs by so many bytes, and by a tenth, from what was told.
+MEMORY_STEP = 8 * 1024**2
+
 
 class Publication(Duty):
     """Keeps a process's row in worker_states.
@@ -23,6 +27,8 @@ class Publication(Duty):
     Parameters:
       queues: Tells which queues are consumed.
       actors: Tells which actors are declared.
+      standing: The orders that it obeys.
+      memory: Tells how many bytes of memory it holds.
     """
 
     def __init__(
@@ -33,13 +39,18 @@ class Publication(Duty):
         *,
         queues: Callable[[], Collection[str]],
         actors: Callable[[], Collection[str]],
+        standing: Standing | None = None,
+        memory: Callable[[], int] = resident_bytes,
     ) -> None:
         super().__init__(statements)
         self._leases = leases
         self._running = running
         self._queues = queues
         self._actors = actors
-        self._said: tuple[UUID, frozenset[str], frozenset[str], frozenset[int]] | None = None
+        self._standing = standing or Standing()
+        self._memory = memory
+        self._said: tuple[object, ...] | None = None
+        self._said_bytes = 0
 
     def reconnected(self) -> None:
         """Say it again."""
@@ -51,10 +62,15 @@ class Publication(Duty):
         if owner is not None:
             running_ms = self._running.for_longer_than(LONG_S)
             queues, actors = frozenset(self._queues()), frozenset(self._actors())
-            present = (owner, queues, actors, frozenset(running_ms))
-            if present != self._said:
+            present = (owner, queues, actors, frozenset(running_ms), self._standing.state)
+            held = self._memory()
+            if present != self._said or self._differs(held):
                 workers.publish(
-                    conn, self.statements, owner=owner, queues=queues, actors=actors, running_ms=running_ms
-                )
-                self._said = present
+                    conn, self.statements, owner=owner, queues=queues, actors=actors, running_ms=running_ms,
+                    state=self._standing.state, memory_bytes=held,
+                )  # fmt: skip
+                self._said, self._said_bytes = present, held
         return Again(INTERVAL_S)
+
+    def _differs(self, held: int) -> bool:
+        return abs(held - self._said_bytes) > max(MEMORY_STEP, self._said_bytes // 10)

@@ -7,6 +7,7 @@ worker has one.
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import count
+from uuid import UUID, uuid4
 
 from ..maintenance.duty import Duty
 from ..maintenance.lookout import Lookout
@@ -44,6 +45,7 @@ class Session:
 
     Parameters:
       transactions: Those of transactional actors; None: none run here.
+      on_stop: Called when an operator has ordered the process to stop.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class Session:
         running: Running | None = None,
         actors: Callable[[], Collection[str]] = tuple,
         transactions: ActorTransactions | None = None,
+        on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         statements = database.statements
         self.database = database
         self.leases = Leases()
         self.closing = threading.Event()
+        self.process: UUID = uuid4()
         self.board = board
         self.standing = Standing()
         self.running = running or Running()
@@ -70,6 +74,25 @@ class Session:
         self.transactions = transactions or ActorTransactions(database)
         self._wakes: list[Callable[[], None]] = []
         self._acker = Acker(database, self.leases)
+        self._listener = Listener(
+            database,
+            presence=Presence(statements, self.leases, threads=threads, board=board, process=self.process),
+            control=Control(
+                statements,
+                self.standing,
+                self.running,
+                process=self.process,
+                on_change=self._obey,
+                on_stop=on_stop,
+            ),
+            duties=self._duties(dead_letter_ttl_s, actors),
+            on_wake=self._wake,
+        )
+        self._acker.on_delayed = self._expect_due
+        self._lock = threading.Lock()
+
+    def _duties(self, dead_letter_ttl_s: float | None, actors: Callable[[], Collection[str]]) -> list[Duty]:
+        statements = self.database.statements
         pruner = Pruner(statements) if dead_letter_ttl_s is None else Pruner(
             statements, dead_letter_ttl_s=dead_letter_ttl_s
         )  # fmt: skip
@@ -79,22 +102,19 @@ class Session:
             Rotator(statements),
             pruner,
             Publication(
-                statements, self.leases, self.running, queues=lambda: self._queue_names, actors=actors
+                statements,
+                self.leases,
+                self.running,
+                queues=lambda: self._queue_names,
+                actors=actors,
+                standing=self.standing,
             ),
             TransactionWatch(statements, self.transactions),
             Lookout(statements),
         ]
-        if board is not None:
-            duties.insert(0, Inheritance(statements, board.path.parent))
-        self._listener = Listener(
-            database,
-            presence=Presence(statements, self.leases, threads=threads, board=board),
-            control=Control(statements, self.standing, self.running, on_change=self._wake),
-            duties=duties,
-            on_wake=self._wake,
-        )
-        self._acker.on_delayed = self._expect_due
-        self._lock = threading.Lock()
+        if self.board is not None:
+            duties.insert(0, Inheritance(statements, self.board.path.parent))
+        return duties
 
     def open(self) -> None:
         """Register with the database.
@@ -165,6 +185,10 @@ class Session:
     def _wake(self) -> None:
         for call in self._wakes:
             call()
+
+    def _obey(self) -> None:
+        self._wake()
+        self._listener.nudge(Publication)
 
     def _expect_due(self, in_s: float) -> None:
         if in_s < 1.0:

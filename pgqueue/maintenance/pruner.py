@@ -7,7 +7,7 @@ from psycopg import errors
 
 from ..faults import Fault
 from ..logging import own_logger
-from ..storage import rate_limits, retention, waits
+from ..storage import rate_limits, retention, waits, worker_orders
 from ..storage.database import Connection
 from ..storage.slots import try_lock
 from ..storage.statements import Statements
@@ -27,6 +27,9 @@ MOST_WAITS_BYTES = 8 * 1024**2
 
 #: How long dead letters are kept unless told otherwise, in seconds.
 DEAD_LETTER_TTL_S = 7 * 24 * 3600
+
+#: Seconds for which orders to a worker that is gone are kept: it may only be cut off, and come back.
+ORDERS_KEPT_S = 3600.0
 
 #: For so many seconds somebody may keep a slice from being emptied without a word about it.
 BEHIND_S = 300.0
@@ -55,6 +58,7 @@ class Pruner(Duty):
         deleted += retention.purge_long_results(conn, self.statements, limit=BATCH)
         purged = rate_limits.purge_expired(conn, self.statements)
         self._clear_waits(conn)
+        worker_orders.prune(conn, self.statements, older_s=ORDERS_KEPT_S)
         return Again(0.0 if deleted >= BATCH or purged >= rate_limits.PURGED_AT_ONCE else INTERVAL_S)
 
     def _clear_waits(self, conn: Connection) -> None:

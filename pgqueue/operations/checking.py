@@ -173,13 +173,23 @@ def _workers(conn: Connection, database: Database) -> Iterator[Check]:
     unserved = [
         queue.queue_name
         for queue in waiting
-        if queue.queue_name not in paused and not any(each.serves(queue.queue_name) for each in alive)
+        if queue.queue_name not in paused
+        and not any(each.takes_messages and each.serves(queue.queue_name) for each in alive)
     ]
     if alive and unserved:
         yield Check("queues", "failure", f"messages wait in {', '.join(unserved)}, which no worker serves",
-                    f"pgqueue MODULE --queues {' '.join(unserved)}")  # fmt: skip
+                    _who_would_serve(unserved, alive))  # fmt: skip
     elif alive:
         yield _waiting([queue for queue in waiting if queue.queue_name not in paused])
+
+
+def _who_would_serve(queue_names: list[str], alive: list[Crew]) -> str:
+    quiet = next(
+        (each for each in alive if each.state == "quiet" and any(map(each.serves, queue_names))), None
+    )
+    if quiet is not None:
+        return f"{quiet.name} is quiet: pgqueue workers work {quiet.short_id}"
+    return f"pgqueue MODULE --queues {' '.join(queue_names)}"
 
 
 def _waiting(waiting: list[queues.QueueFigures]) -> Check:

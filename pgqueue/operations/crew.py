@@ -11,6 +11,8 @@ from ..storage.database import Connection, Database
 #: A worker that has been silent for so many seconds is in trouble: its heartbeat comes every two.
 SILENT_S = 10.0
 
+_ORDERED = {None: "to work again", "quiet": "to go quiet", "stop": "to stop"}
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -29,6 +31,10 @@ class Crew:
     Attributes:
       held: Messages that it holds, those that are claimed ahead included.
       queues: What it serves; None if it has not said so (it has just started, or is of an older release).
+      process: The number under which it takes orders; None: of a release that takes none.
+      state: ``working``, ``quiet`` or ``stopping``, as it says of itself.
+      memory_bytes: What it holds; None if it has not said so.
+      ordered: What it is ordered to do: ``quiet``, ``stop``, or None.
     """
 
     owner: UUID
@@ -43,6 +49,37 @@ class Crew:
     queues: list[str] | None
     actors: list[str] | None
     running: list[Running]
+    process: UUID | None
+    state: str
+    memory_bytes: int | None
+    ordered: str | None
+
+    @property
+    def id(self) -> str:
+        """What it is called in orders."""
+        return str(self.process or self.owner)
+
+    @property
+    def short_id(self) -> str:
+        """The beginning of that, for people."""
+        return self.id[:8]
+
+    @property
+    def condition(self) -> str:
+        """Its state in words, with an order that it does not obey yet."""
+        if not self.alive:
+            return "silent"
+        return self.state if self.obeys else f"{self.state}, {_ORDERED[self.ordered]}"
+
+    @property
+    def obeys(self) -> bool:
+        """Whether it says that it does as it is ordered."""
+        return self.state == {None: "working", "quiet": "quiet", "stop": "stopping"}[self.ordered]
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether it is alive and was not ordered to begin no more."""
+        return self.alive and self.state == "working" and self.ordered is None
 
     @property
     def alive(self) -> bool:
@@ -77,7 +114,8 @@ def crew_of(conn: Connection, database: Database) -> list[Crew]:
     return [
         Crew(
             row.owner, row.host, row.pid, row.threads, row.started_at, row.seen_at, row.up_s, row.silent_s, row.held,
-            row.queues, row.actors, _running(row.running, row.running_since, names),
+            row.queues, row.actors, _running(row.running, row.running_since, names), row.process, row.state,
+            row.memory_bytes, row.ordered,
         )
         for row in rows
     ]  # fmt: skip

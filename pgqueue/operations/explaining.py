@@ -138,7 +138,7 @@ def _queued(found: Found, row: LiveRow) -> Explanation:
     if found.ahead is not None:
         reasons += _in_front(found.ahead)
     if not reasons:
-        serving = sum(crew.alive and crew.serves(row.queue_name) for crew in found.crew)
+        serving = sum(crew.takes_messages and crew.serves(row.queue_name) for crew in found.crew)
         workers = more(serving, "worker") + f" serving {row.queue_name!r}"
         reasons = [f"It is the next of its queue: {workers} will claim it at once, or when a thread is free."]
     reasons += _tried(row)
@@ -171,10 +171,20 @@ def _without_workers(found: Found, row: LiveRow) -> list[tuple[str, str | None]]
         names = ", ".join(map(repr, served[:10])) or "none"
         reason = f"No worker serves queue {row.queue_name!r}; those alive serve {names}."
         return [(reason, f"pgqueue MODULE --queues {row.queue_name}")]
-    if not any(crew.declares(row.actor_name) for crew in serving):
+    working = [crew for crew in serving if crew.takes_messages]
+    if not working:
+        return [_not_working(row.queue_name, serving)]
+    if not any(crew.declares(row.actor_name) for crew in working):
         workers = f"No worker that serves queue {row.queue_name!r} declares actor {row.actor_name!r}"
         return [(f"{workers}: whoever claims the message makes it a dead letter.", None)]
     return []
+
+
+def _not_working(queue_name: str, serving: list[Crew]) -> tuple[str, str | None]:
+    quiet = next((crew for crew in serving if crew.ordered != "stop" and crew.state != "stopping"), None)
+    names = ", ".join(f"{crew.name} is {crew.condition}" for crew in serving[:5])
+    reason = f"No worker that serves queue {queue_name!r} begins messages: {names}."
+    return reason, "pgqueue MODULE" if quiet is None else f"pgqueue workers work {quiet.short_id}"
 
 
 def _in_front(ahead: Ahead) -> list[str]:

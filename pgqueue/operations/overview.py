@@ -20,7 +20,7 @@ class QueueState:
       running: Messages that workers hold, those that are claimed ahead included.
       parked: Messages of paused actors that workers have put aside.
       oldest_s: Seconds for which the first in line has been ready.
-      workers: How many live processes serve it.
+      workers: How many live processes take messages of it; quiet ones don't.
     """
 
     name: str
@@ -67,7 +67,7 @@ def _state(figures: QueueFigures, paused: set[str], crew: list[Crew]) -> QueueSt
         figures.queue_name, figures.ready, figures.leased, figures.scheduled, figures.dead, figures.parked,
         figures.oldest_age_s,
         paused=figures.queue_name in paused,
-        workers=sum(each.alive and each.serves(figures.queue_name) for each in crew),
+        workers=sum(each.takes_messages and each.serves(figures.queue_name) for each in crew),
     )  # fmt: skip
 
 

@@ -27,6 +27,12 @@ def ago(time: timedelta) -> str:
     return f"{span(max(0.0, time.total_seconds()))} ago"
 
 
+def size(number: int) -> str:
+    """So many bytes, in MB (of 1024 * 1024) or GB."""
+    megabytes = number / 1024**2
+    return f"{megabytes:,.0f} MB" if megabytes < 10_000 else f"{megabytes / 1024:,.1f} GB"
+
+
 def more(number: int, noun: str, *, most: int | None = None) -> str:
     """A number of things: ``1 worker``, ``2 workers``; ``10,000 or more`` where it was counted no further."""
     beyond = " or more" if most is not None and number >= most else ""

@@ -1,15 +1,17 @@
-"""What operators have ordered and workers obey: pauses, and cancellations of messages that are held.
+"""What operators have ordered and workers obey: pauses, cancellations of held messages, what processes are to do.
 
-Owns the table cancellations; the table pauses is `pauses`'.
+Owns the table cancellations; pauses and worker_orders have modules of their own.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+from uuid import UUID
 
 from .database import Connection
 from .registers import channel
 from .statements import Statements
+from .worker_orders import Verb
 
 #: What a notification says that tells workers of orders, as orders/announce.sql has it.
 ORDERS = "orders"
@@ -19,12 +21,13 @@ Answer = Literal["asked", "accepted", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """All orders that stand.
+    """All orders that stand for a process.
 
     Attributes:
       cancelled: The keys (UUIDs as text) of messages that are not to run.
       refused: Those of which a worker has said that it runs them to their end.
       parked: Whether messages of paused actors have been put aside.
+      process: What the process itself is to do; None: work.
     """
 
     queues: frozenset[str] = frozenset()
@@ -32,16 +35,19 @@ class Orders:
     cancelled: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
     parked: bool = False
+    process: Verb | None = None
 
 
-def read(conn: Connection, statements: Statements) -> Orders:
-    """All orders that stand."""
-    rows = conn.execute(statements["orders/read"]).fetchall()
+def read(conn: Connection, statements: Statements, *, process: UUID) -> Orders:
+    """All orders that stand for a process."""
+    rows = conn.execute(statements["orders/read"], {"process": process}).fetchall()
 
-    def of(kind: str) -> frozenset[str]:
+    def of(kind: str) -> frozenset[Any]:
         return frozenset(name for found, name in rows if found == kind)
 
-    return Orders(of("queue"), of("actor"), of("cancel"), of("refused"), bool(of("parked")))
+    return Orders(
+        of("queue"), of("actor"), of("cancel"), of("refused"), bool(of("parked")), next(iter(of("process")), None)
+    )  # fmt: skip
 
 
 def announce(conn: Connection, statements: Statements) -> None:

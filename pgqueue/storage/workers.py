@@ -42,6 +42,9 @@ class WorkerRow:
       held: How many messages he holds, claimed ahead ones included.
       queues: What he serves; None if he has not said so (yet).
       running: The numbers of the messages that he has been running for more than a second.
+      process: The same for all owners of a process; None for one of a release that takes no orders.
+      state: ``working``, ``quiet`` or ``stopping``: which order he obeys.
+      ordered: Which stands: ``quiet``, ``stop``, or None.
     """
 
     owner: UUID
@@ -57,6 +60,10 @@ class WorkerRow:
     actors: list[str] | None
     running: list[int]
     running_since: list[datetime]
+    process: UUID | None
+    state: str
+    memory_bytes: int | None
+    ordered: str | None
 
 
 def lock_key(owner: UUID) -> int:
@@ -65,10 +72,19 @@ def lock_key(owner: UUID) -> int:
 
 
 def register(
-    conn: Connection, statements: Statements, *, owner: UUID, host: str, pid: int, threads: int
+    conn: Connection,
+    statements: Statements,
+    *,
+    owner: UUID,
+    host: str,
+    pid: int,
+    threads: int,
+    process: UUID | None = None,
 ) -> None:
     """Make an owner known and take his lock on this connection."""
-    parameters = {"owner": owner, "lock_key": lock_key(owner), "host": host, "pid": pid, "threads": threads}
+    parameters = {
+        "owner": owner, "lock_key": lock_key(owner), "host": host, "pid": pid, "threads": threads, "process": process,
+    }  # fmt: skip
     conn.execute(statements["workers/register"], parameters)
     lock(conn, statements, owner=owner)
 
@@ -110,14 +126,18 @@ def publish(
     queues: Collection[str],
     actors: Collection[str],
     running_ms: Mapping[int, float],
+    state: str = "working",
+    memory_bytes: int | None = None,
 ) -> None:
-    """Say what an owner serves, and for how long it has been running which messages (by their ids)."""
+    """Say what an owner serves, for how long it has been running which messages (by their ids), and how it is."""
     parameters = {
         "owner": owner,
         "queues": sorted(queues),
         "actors": sorted(actors),
         "running": list(running_ms),
         "running_ms": list(running_ms.values()),
+        "state": state,
+        "memory_bytes": memory_bytes,
     }
     conn.execute(statements["worker_states/publish"], parameters)
 

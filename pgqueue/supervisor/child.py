@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from ..engine.board import Board, Cause, how_it_ended
 from ..logging import own_logger
-from .home import Body, Booted, Failed, Home, Retired, enter
+from .home import Body, Booted, Dismissed, Failed, Home, News, Retired, enter
 from .log_pipe import LogPipe, LogSink
 from .settings import Settings
 
@@ -90,7 +90,14 @@ class Outlook(enum.Enum):
 
 
 def outlook(
-    kind: Kind, ended: Exit, *, first: bool, booted: bool, stopping: bool, reloaded: bool = False
+    kind: Kind,
+    ended: Exit,
+    *,
+    first: bool,
+    booted: bool,
+    stopping: bool,
+    reloaded: bool = False,
+    dismissed: bool = False,
 ) -> Outlook:
     """Decide what follows from a death.
 
@@ -100,9 +107,10 @@ def outlook(
     Parameters:
       first: This was the task's first process.
       stopping: All are to stop.
+      dismissed: An operator has ordered it to end.
       reloaded: A change of the program's files has started it; a broken one waits to be mended.
     """
-    if stopping or (kind is Kind.FORK and ended.code == 0):
+    if stopping or dismissed or (kind is Kind.FORK and ended.code == 0):
         return Outlook.GONE
     if first and not booted and not ended.killed:
         return Outlook.AWAIT_CHANGE if reloaded and ended.code == 2 else Outlook.BRING_DOWN
@@ -137,7 +145,7 @@ class Child:
         board: Path | None = None,
     ) -> None:
         self.task = task
-        self.news: list[Booted | Failed | Retired] = []
+        self.news: list[News] = []
         self.culprits: Collection[int] | None = None
         self.condemned_at: float | None = None
         self._asked = False
@@ -178,6 +186,11 @@ class Child:
     def retired(self) -> str:
         """Of what the child had done enough, when it ended for that; empty if it did not."""
         return next((news.reason for news in self.news if isinstance(news, Retired)), "")
+
+    @property
+    def dismissed(self) -> bool:
+        """Whether the child has been ordered by an operator to end."""
+        return any(isinstance(news, Dismissed) for news in self.news)
 
     @property
     def sound(self) -> bool:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TypeAlias
 
 from .log_pipe import configure_logging, redirect_output
 from .settings import Settings
 
-__all__ = ["Body", "Booted", "Failed", "Home", "Retired", "enter"]
+__all__ = ["Body", "Booted", "Dismissed", "Failed", "Home", "News", "Retired", "enter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,15 @@ class Retired:
 
 
 @dataclass(frozen=True, slots=True)
+class Dismissed:
+    """The child ends because an operator has ordered it to, and is not to be replaced."""
+
+
+#: What a child may say.
+News: TypeAlias = Booted | Failed | Retired | Dismissed
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """The lines to the main process.
 
@@ -58,7 +68,7 @@ class Home:
     board: Path | None = None
     inherited: tuple[int, ...] = ()
 
-    def report(self, news: Booted | Failed | Retired) -> None:
+    def report(self, news: News) -> None:
         """Tell the main process; it may be gone."""
         try:
             self.status.send(news)

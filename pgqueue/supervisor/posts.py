@@ -65,6 +65,11 @@ class Post:
         return self._starts <= 1
 
     @property
+    def occupied(self) -> bool:
+        """Whether a process has the task, or is due to."""
+        return self.child is not None or self._due_at is not None
+
+    @property
     def booted(self) -> Booted | None:
         """What the present process said when it was up; None until then."""
         news = self.child.news if self.child is not None else []

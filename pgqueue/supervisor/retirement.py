@@ -1,14 +1,11 @@
 """When a worker process has done enough: after so many messages, or once it holds so much memory."""
 
-import os
-import resource
-import sys
 import time
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..engine.footprint import resident_bytes
 from ..middleware import Middleware
 
 if TYPE_CHECKING:
@@ -90,10 +87,5 @@ class Retirement(Middleware):
 
 
 def resident_mb() -> float:
-    """Return the memory that this process holds, in MB; where the system only tells it, the most that it ever held."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
+    """Return the memory that this process holds, in MB."""
+    return resident_bytes() / 1024**2

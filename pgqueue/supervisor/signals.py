@@ -98,6 +98,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
+        self.ordered = False
         self._parent = os.getppid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for ignored in (signal.SIGINT, signal.SIGHUP):
@@ -112,6 +113,11 @@ class StopRequest:
             select.select([self._pipe], [], [], tick_s)
             self._pipe.read()
             self.requested = self.requested or self.orphaned()
+
+    def order(self) -> None:
+        """Ask the process to stop because an operator wants it to; from any thread."""
+        self.ordered = self.requested = True
+        self.wake()
 
     def wake(self) -> None:
         """Have `wait` ask its question at once; from any thread."""

@@ -175,6 +175,8 @@ class Supervisor:
                 self._complain(child, ended)
             case Outlook.GONE:
                 self._note_end(child, ended)
+        if child.dismissed:
+            self._dismiss(child)
         child.forget()
 
     def _explained(self, ended: Exit) -> Exit:
@@ -190,6 +192,7 @@ class Supervisor:
             booted=child.booted,
             stopping=self._stopping,
             reloaded=self._settings.reloaded,
+            dismissed=child.dismissed,
         )
 
     def _restart_later(self, post: Post, child: Child, ended: Exit) -> None:
@@ -219,15 +222,33 @@ class Supervisor:
             logger.warning("%s (PID %d) %s.", child.task.name, child.pid, ended)
             self._ending = Ending(1 if ended.killed else ended.code)
 
+    def _dismiss(self, child: Child) -> None:
+        """Leave the post of a process empty that an operator has stopped; with the last of them the program ends."""
+        if self._stopping:
+            return
+        left = sum(post.task.kind is Kind.WORKER and post.occupied for post in self._posts)
+        logger.info(
+            "%s (PID %d) has stopped as ordered and is not replaced; %d left.",
+            child.task.name,
+            child.pid,
+            left,
+        )
+        if not left:
+            logger.info("All worker processes were ordered to stop: stopping.")
+            self._stop()
+
     def _start_forks(self) -> None:
         """Start what runs beside the workers, once these are up or have taken too long."""
         workers = [post for post in self._posts if post.task.kind is Kind.WORKER]
-        ready = all(post.booted for post in workers) or time.monotonic() > self._fork_deadline
+        ready = (
+            all(post.booted for post in workers if post.occupied) or time.monotonic() > self._fork_deadline
+        )
         if self._stopping or not ready:
             return
-        if not self._middleware_forks_known and workers[0].booted:
-            self._forks += workers[0].booted.forks
-            self._fork_environment = workers[0].booted.fork_environment
+        booted = next((post.booted for post in workers if post.booted), None)
+        if not self._middleware_forks_known and booted:
+            self._forks += booted.forks
+            self._fork_environment = booted.fork_environment
             self._middleware_forks_known = True
         while self._forks:
             index = sum(post.task.kind is Kind.FORK for post in self._posts)

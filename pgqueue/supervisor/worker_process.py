@@ -8,7 +8,7 @@ from ..broker import Broker
 from ..errors import BrokerConnectionError, PgQueueError
 from ..logging import OwnLogger, own_logger
 from ..worker import Worker
-from .home import Booted, Failed, Home, Retired
+from .home import Booted, Dismissed, Failed, Home, Retired
 from .loading import explain, import_broker, shown
 from .log_format import JSON, know_current_message
 from .retirement import Retirement
@@ -41,6 +41,7 @@ def run_worker(home: Home, settings: Settings, *, index: int) -> int:
         _spare_the_collector()
         retirement = _add_retirement(broker, stop, settings)
         logger.debug("Starting %d worker threads.", settings.threads)
+        broker.on_stop_ordered(stop.order)
         worker = _start(broker, settings) if not stop.requested else None
     except _CannotStart as error:
         home.report(Failed(str(error)))
@@ -49,8 +50,8 @@ def run_worker(home: Home, settings: Settings, *, index: int) -> int:
         home.report(Booted(_fork_names(broker), _fork_environment(broker)))
         logger.info("Worker process is ready for action.")
         _work(worker, stop, retirement)
-        if not stop.requested:
-            home.report(Retired(retirement.reason))
+        if news := _farewell(stop, retirement):
+            home.report(news)
         _stop(worker, stop, settings, logger)
     broker.close()
     if stop.orphaned():
@@ -113,9 +114,17 @@ def _work(worker: Worker, stop: StopRequest, retirement: Retirement) -> None:
     stop.wait(worker.wind_down, tick_s=WINDING_DOWN_S)
 
 
+def _farewell(stop: StopRequest, retirement: Retirement) -> Dismissed | Retired | None:
+    if stop.ordered:
+        return Dismissed()
+    return None if stop.requested else Retired(retirement.reason)
+
+
 def _stop(worker: Worker, stop: StopRequest, settings: Settings, logger: OwnLogger) -> None:
     if stop.orphaned():
         logger.warning("The main process is gone.")
+    if stop.ordered:
+        logger.info("An operator has ordered this process to stop.")
     logger.info("Stopping worker process...")
     worker.stop(timeout=settings.shutdown_timeout_ms)
     logger.info("Worker process has stopped.")

@@ -93,11 +93,12 @@ class ConsumerThread(Thread):
         if self._draining:
             consumer.pause()
         tunable = consumer if isinstance(consumer, HasTimeout) else None
-        forgotten = consumer.forgotten
+        forgotten, recalls = consumer.forgotten, consumer.recalls
         for message in consumer:
             if message is not None:
                 self.handle_message(message)
             forgotten = self._forget_delayed(consumer, forgotten)
+            recalls = self._recall(consumer, recalls)
             if self.delay_queue.queue:
                 self.handle_delayed_messages()
                 if tunable is not None:
@@ -111,6 +112,13 @@ class ConsumerThread(Thread):
         if forgotten != known:
             self.delay_queue.keep(consumer.holds)
         return forgotten
+
+    def _recall(self, consumer: Consumer, known: int) -> int:
+        """Give back what must not begin any more, however long the threads are busy, if that has changed."""
+        recalls = consumer.recalls
+        if recalls != known:
+            self.work_queue.drop(lambda message, thread: thread is self and consumer.take_back(message))
+        return recalls
 
     def _open_consumer(self) -> Consumer:
         return self.broker.consume(self.queue_name, prefetch=self.prefetch or 1, timeout=self.worker_timeout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from queue import Empty
 from threading import Lock
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from .._queue import PriorityQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..broker import MessageProxy
     from .consumer import ConsumerThread
 
@@ -98,6 +100,16 @@ class WorkQueue(PriorityQueue[Any]):
             if self.unfinished_tasks == 0:
                 self.all_tasks_done.notify_all()
         return items
+
+    def drop(self, is_unwanted: Callable[[MessageProxy, ConsumerThread], bool]) -> None:
+        """Take out, and count as finished, the items of which ``is_unwanted`` says so; it must not come back here."""
+        with self.mutex:
+            kept = [item for item in self.queue if not is_unwanted(item[2], item[3])]
+            self.unfinished_tasks -= len(self.queue) - len(kept)
+            self.queue[:] = kept
+            heapify(self.queue)
+            if self.unfinished_tasks == 0:
+                self.all_tasks_done.notify_all()
 
     def wake_all(self) -> None:
         """Make every waiting `get` return."""

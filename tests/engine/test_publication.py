@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from pgqueue.engine.control import Standing
+from pgqueue.engine.footprint import resident_bytes
 from pgqueue.engine.leases import Leases
 from pgqueue.engine.publication import Publication
 from pgqueue.engine.running import Running
 from pgqueue.storage import workers
+from pgqueue.storage.orders import Orders
 
 from ..support.queue import Queue
 
@@ -103,3 +106,31 @@ def test_after_a_lost_connection_it_is_said_again(process: Process, queue: Queue
     process.duty.reconnected()
     process.duty.run_once(queue.conn)
     assert process.said() is not None
+
+
+def test_memory_and_state_are_told_and_small_changes_of_memory_are_not(
+    process: Process, queue: Queue
+) -> None:
+    held, standing = [100 * 1024**2], Standing()
+    duty = Publication(
+        queue.statements, process.leases, process.running, queues=set, actors=set, standing=standing,
+        memory=lambda: held[0],
+    )  # fmt: skip
+
+    def told() -> tuple[Any, ...]:
+        duty.run_once(queue.conn)
+        row = queue.conn.execute("SELECT state, memory_bytes FROM pgqueue.worker_states").fetchone()
+        assert row is not None
+        return tuple(row)
+
+    assert told() == ("working", held[0])
+    held[0] += 9 * 1024**2
+    assert told() == ("working", 100 * 1024**2)
+    held[0] += 9 * 1024**2
+    assert told() == ("working", held[0])
+    standing.replace(Orders(process="stop"))
+    assert told() == ("stopping", held[0])
+
+
+def test_a_process_knows_how_much_memory_it_holds() -> None:
+    assert 10 * 1024**2 < resident_bytes() < 100 * 1024**3

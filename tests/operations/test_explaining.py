@@ -10,7 +10,7 @@ import pytest
 from pgqueue.actor import actor
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.message import Message
-from pgqueue.operations import explaining
+from pgqueue.operations import explaining, ordering
 from pgqueue.operations.explaining import Explanation
 from pgqueue.rate_limits import ConcurrentRateLimiter
 from pgqueue.rate_limits.backends import PostgresBackend as LimiterBackend
@@ -107,6 +107,26 @@ class TestQueued:
             assert explanation.remedy == "pgqueue MODULE --queues reports"
 
         eventually(look)
+
+    @pytest.mark.parametrize(("verb", "state"), [("quiet", "quiet"), ("stop", "stopping")])
+    def test_the_workers_of_its_queue_are_quiet(
+        self, postgres_broker: PostgresBroker, worker_for: WorkerFor, verb: ordering.Verb, state: str
+    ) -> None:
+        postgres_broker.declare_queue("mail")
+        worker_for(postgres_broker)
+        assert postgres_broker._session is not None
+        process = postgres_broker._session.process
+        ordering.order(postgres_broker.database, verb, process)
+        ordering.obeyed(postgres_broker.database, [str(process)], within_s=30.0)
+        message = postgres_broker.enqueue(message_of(queue_name="mail"))
+
+        def look() -> None:
+            explanation = why(postgres_broker, message)
+            says(explanation, "No worker that serves queue 'mail' begins messages:", f" is {state}.")
+            quiet = f"pgqueue workers work {str(process)[:8]}"
+            assert explanation.remedy == (quiet if verb == "quiet" else "pgqueue MODULE")
+
+        eventually(look, within_s=30.0)
 
     def test_no_worker_declares_its_actor(
         self, postgres_broker: PostgresBroker, worker_for: WorkerFor

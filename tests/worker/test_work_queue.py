@@ -130,3 +130,17 @@ def test_nothing_is_lost_or_done_twice_among_many_threads() -> None:
         thread.join(10)
     assert sorted(done, key=int) == list(range(2000))
     assert queue.unfinished_tasks == 0
+
+
+def test_what_is_unwanted_is_dropped_and_the_rest_keeps_its_order() -> None:
+    queue = WorkQueue()
+    for number in range(6):
+        queue.add(cast(Any, number), priority=-number % 3, fetched_by=cast(Any, None))
+    queue.drop(lambda message, _: cast(Any, message) % 2 == 0)
+    assert queue.unfinished_tasks == 3
+    assert [queue.get(block=False)[2] for _ in range(3)] == [cast(Any, n) for n in (3, 5, 1)]
+    queue.add(cast(Any, 1), priority=0, fetched_by=cast(Any, None))
+    for _ in range(3):
+        queue.task_done()
+    queue.drop(lambda *_: True)
+    queue.join()

@@ -20,6 +20,7 @@ PAGES: dict[str, Page] = {
 
 ACTIONS: dict[str, Page] = {
     "/queues": queues.steer,
+    "/workers": workers.steer,
     "/messages": actions.act,
     "/messages/all": all_that_match.act_on_messages,
     "/dead/all": all_that_match.act_on_letters,

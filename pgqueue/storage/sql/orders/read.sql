@@ -1,4 +1,4 @@
--- All that operators have ordered, for workers to obey; asked twice a second, and nearly always nothing.
+-- All that operators have ordered, for a process to obey; asked twice a second, and nearly always nothing.
 SELECT kind, name
 FROM pgqueue.pauses
 UNION ALL
@@ -7,3 +7,7 @@ FROM pgqueue.cancellations
 UNION ALL
 SELECT 'parked' AS kind, '' AS name
 WHERE EXISTS (SELECT FROM pgqueue.parked)
+UNION ALL
+SELECT 'process' AS kind, verb AS name
+FROM pgqueue.worker_orders
+WHERE process = %(process)s::uuid

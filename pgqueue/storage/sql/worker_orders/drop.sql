@@ -1,0 +1,2 @@
+DELETE FROM pgqueue.worker_orders
+WHERE process = %(process)s::uuid
