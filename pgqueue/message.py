@@ -161,7 +161,16 @@ class Message(Generic[R_co]):
 
     def encode(self) -> bytes:
         """Return the message as bytes, made by the process's encoder."""
-        return get_encoder().encode(self.asdict())
+        encoder = get_encoder()
+        try:
+            return encoder.encode(self.asdict())
+        except Exception as error:
+            error.add_note(
+                f"Message {self.message_id} for actor {self.actor_name!r} was not sent: {type(encoder).__name__} can't "
+                "encode it. Pass what it takes (an id in the place of an object, for example), or set another encoder "
+                "with pgqueue.set_encoder()."
+            )
+            raise
 
     @classmethod
     def decode(cls, data: bytes) -> Message[Any]:

@@ -147,6 +147,15 @@ def test_sql_stands_in_sql_files_and_migrations_only() -> None:
     assert not found
 
 
+def test_nothing_is_compiled_where_the_server_is_kept_from_sequential_scans() -> None:
+    """One that it must make nevertheless costs ten thousand million: enough to compile the plan, for seconds."""
+    files = [*PACKAGE.rglob("*.py"), *SQL.rglob("*.sql")]
+    texts = {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in files}
+    found = {name for name, text in texts.items() if "enable_seqscan" in text}
+    assert found == {name for name in found if re.search(r"jit\W+(\w+\W+)?off", texts[name])}
+    assert len(found) >= 6
+
+
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_a_string_that_names_the_schema_is_a_relations_name_and_nothing_else(name: str) -> None:
     """The loader puts another schema's name wherever it reads `pgqueue.`, in strings too."""

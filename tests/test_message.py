@@ -177,3 +177,15 @@ def test_without_a_results_backend_there_are_no_results(stub_broker: StubBroker)
 
     with pytest.raises(RuntimeError, match="Results"):
         make().get_result()
+
+
+def test_one_that_can_not_be_encoded_is_named_with_a_way_out(stub_broker: StubBroker) -> None:
+    """The exception is the encoder's own, as in Dramatiq; what else there is to say is a note of it."""
+    stub_broker.declare_queue("default")
+    message = make(object())
+    with pytest.raises(TypeError, match="not JSON serializable") as caught:
+        stub_broker.enqueue(message)
+    (note,) = caught.value.__notes__
+    assert message.message_id in note
+    assert "'add'" in note
+    assert "JSONEncoder" in note

@@ -9,7 +9,7 @@ from ..storage import orders, pauses, registers, removals
 from ..storage.database import Connection
 from ..storage.orders import Orders
 from ..storage.slots import try_lock
-from ..storage.statements import Statements
+from ..storage.statements import BY_INDEX, Statements
 from .running import Running
 
 #: Seconds between two looks; whoever gives an order also tells all workers to look at once.
@@ -107,7 +107,7 @@ class Control(Duty):
             orders.answer(conn, self.statements, key=key, state=state)
         if found.cancelled or found.refused:
             with conn.transaction():
-                conn.execute("SET LOCAL enable_seqscan = off")
+                conn.execute(BY_INDEX, prepare=False)
                 if try_lock(conn, self.statements, duty=CONTROL):
                     self._look_after(conn)
 
@@ -128,7 +128,7 @@ class Control(Duty):
         """Make a batch of the parked messages of actors ready that go on; return how many at most of one."""
         most = 0
         with conn.transaction():
-            conn.execute("SET LOCAL enable_seqscan = off")
+            conn.execute(BY_INDEX, prepare=False)
             for actor_name in pauses.released_actors(conn, self.statements):
                 released = pauses.release(conn, self.statements, actor_name=actor_name, limit=BATCH)
                 most = max(most, released)

@@ -14,8 +14,9 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated, StatementTimedOut
 from .answering import AnsweringConnection
+from .refusals import explained, first_line, right_to_grant
 from .servers import Servers
-from .statements import Compiled, Statements
+from .statements import BY_INDEX, Compiled, Statements
 from .urls import conninfo_of_pool, redacted, settings_of
 
 Connection: TypeAlias = "psycopg.Connection[Any]"
@@ -27,8 +28,10 @@ REQUIRED_REVISION = "pgqueue_0007"
 CONNECT_TIMEOUT_S = 10
 
 #: The same from the server's side, which must not keep locks for somebody who is gone: neither when the network is
-#: dead, nor when a proxy lives that passes nothing on. A session that is not in a transaction holds none.
+#: dead, nor when a proxy lives that passes nothing on. A session that is not in a transaction holds none. And nothing
+#: is compiled: the costs by which the server chooses to say nothing here, and it takes seconds to.
 SERVER_SIDE: Mapping[str, str] = {
+    "jit": "off",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
@@ -44,10 +47,9 @@ STATEMENT_TIMEOUT_S = 5.0
 
 #: Plans of such statements go by the indexes: what they read of a table without statistics is bounded by a LIMIT.
 _BY_INDEX = (
-    "SET LOCAL enable_seqscan = off",
+    BY_INDEX,
     "SET LOCAL enable_bitmapscan = off",
     "SET LOCAL max_parallel_workers_per_gather = 0",
-    "SET LOCAL jit = off",
 )
 
 #: The same for the connections of workers, which try again at once: an attempt that a silent network has swallowed must
@@ -353,8 +355,7 @@ def translated(database: Database | None = None) -> Iterator[None]:
         yield
     except errors.InsufficientPrivilege as error:
         raise PermissionDenied(
-            f"The database role may not do this: {_first_line(error)}. Grant it the rights on pgqueue's schema, "
-            "or use the role that ran `pgqueue migrate`."
+            f"The database role may not do this: {first_line(error)}. {right_to_grant(error)}"
         ) from error
     except errors.ReadOnlySqlTransaction as error:
         raise DatabaseUnavailable(_READ_ONLY.format(_where(database))) from error
@@ -363,7 +364,7 @@ def translated(database: Database | None = None) -> Iterator[None]:
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
         if isinstance(error, psycopg.OperationalError) and error.sqlstate and not is_lost(error):
             raise
-        raise DatabaseUnavailable(f"Can't use {_where(database)}: {_first_line(error)}") from error
+        raise DatabaseUnavailable(f"Can't use {_where(database)}: {explained(error)}") from error
 
 
 def _where(database: Database | None) -> str:
@@ -390,8 +391,3 @@ def _set(connection: Connection, settings: Mapping[str, str]) -> None:
 def has_session(connection: Connection) -> bool:
     """Whether one of `Database.connect`'s has a session of its own: for LISTEN, locks and settings."""
     return not (isinstance(connection, AnsweringConnection) and connection.pooled)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(". ") if lines else type(error).__name__

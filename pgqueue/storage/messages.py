@@ -14,7 +14,7 @@ from .database import Connection, fetch
 from .leases import drop_settled
 from .positions import Span
 from .snapshot import Snapshot
-from .statements import Statements
+from .statements import BY_INDEX, Statements
 from .verdict_columns import Failure, dead_columns, failure_columns, parts_for, result_columns
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -327,7 +327,7 @@ def reclaim(
     }  # fmt: skip
     with conn.transaction():
         # A plan by statistics reads all messages that wait, a second for a million of them.
-        conn.execute("SET LOCAL enable_seqscan = off")
+        conn.execute(BY_INDEX, prepare=False)
         row = conn.execute(statements["messages/reclaim"], parameters).fetchone()
     assert row is not None  # noqa: S101  (an aggregate always answers)
     return Reclaimed(*row)

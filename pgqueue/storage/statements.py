@@ -20,6 +20,10 @@ _BLOCK = re.compile(
 #: ``--[ with results`` … ``--]``: the text between is left out where a caller says that he needs no results.
 _PART = re.compile(r"^[ ]*--\[ with (?P<name>\w+)\n(?P<body>(?:.*\n)*?)[ ]*--\]\n", re.MULTILINE)
 
+#: For a transaction whose plans must not hang on statistics, which are worth nothing here. A table that must be read
+#: nevertheless costs more than anything then, which the server takes for a reason to compile the plan, for seconds.
+BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
+
 
 @dataclass(frozen=True, slots=True)
 class Compiled:

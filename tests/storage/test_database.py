@@ -66,3 +66,11 @@ def test_a_missing_right_shows_as_permission_denied() -> None:
 )
 def test_passwords_are_not_shown(url: str, shown: str) -> None:
     assert redacted(url) == shown
+
+
+def test_plans_are_not_compiled_on_any_of_our_connections(database_url: str) -> None:
+    """Which a server with JIT may take seconds for: those of Debian and of most providers have it."""
+    database = Database(database_url)
+    with database.connection() as pooled, database.connect(application_name="own") as own:
+        assert [conn.execute("SHOW jit").fetchone() for conn in (pooled, own)] == [("off",), ("off",)]
+    database.close()

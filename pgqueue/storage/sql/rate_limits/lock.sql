@@ -4,7 +4,8 @@
 -- of keys: a plan that was made while the table had one page would read all of a grown one. And making a plan each time
 -- would take longer than all the rest.
 SELECT
-    set_config('enable_seqscan', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true),
+    set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
+    set_config('plan_cache_mode', 'force_generic_plan', true),
     count(pg_advisory_xact_lock(part.lock))
 FROM (
     SELECT DISTINCT hashtextextended(key, 'pgqueue.rate_limits'::regclass::oid::bigint) AS lock

@@ -1,0 +1,48 @@
+"""What drivers say of a connection or a right that the server refused, with what the user can do about it."""
+
+import psycopg
+
+__all__ = ["explained", "first_line", "right_to_grant"]
+
+#: How psycopg begins to say that a connection could not be made.
+_NOT_MADE = (
+    "connection failed",
+    "failed to resolve",
+    "Multiple connection attempts failed",
+    "connection timeout",
+)
+
+#: By what libpq and the server say in English; in other languages there is the last one.
+_WAYS_OUT = (
+    (("password",), "Give the right one in the URL, in PGPASSWORD or in ~/.pgpass."),
+    (("database", "does not exist"), "Create it with `createdb`, or name another in the URL."),
+    (("role", "does not exist"), "Create it with `createuser`, or name another user in the URL."),
+    (("pg_hba.conf",), "Let the server's pg_hba.conf admit this user from here, or ask for SSL as it wants."),
+    ((), "Is the server running there, and is the URL right?"),
+)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without its full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(". ") if lines else type(error).__name__
+
+
+def explained(error: BaseException) -> str:
+    """What an error of a connection says; of one that could not be made also what helps."""
+    text = first_line(error)
+    if not isinstance(error, psycopg.errors.ConnectionTimeout) and not text.startswith(_NOT_MADE):
+        return text
+    # Of several hosts, each has a line.
+    found = str(error)
+    return f"{text}. {next(way for words, way in _WAYS_OUT if all(word in found for word in words))}"
+
+
+def right_to_grant(error: BaseException) -> str:
+    """What gives a role the right that it was refused."""
+    if "for database" in first_line(error):
+        return (
+            "To make the schema, have the database's owner run `pgqueue migrate`, or "
+            "`GRANT CREATE ON DATABASE … TO …` for this role."
+        )
+    return "Grant it the rights on pgqueue's schema, or use the role that ran `pgqueue migrate`."
