@@ -22,8 +22,10 @@ from .presence import Presence
 #: After a duty failed, seconds until it is tried again.
 AFTER_FAILURE_S = 1.0
 
-#: No duty takes longer than `statement_timeout`, or waits longer for somebody's lock.
+#: No duty takes longer than `statement_timeout`, or waits longer for somebody's lock. To compile the statement that
+#: takes back a lost worker's messages would take the server six seconds.
 _SETTINGS = {
+    "jit": "off",
     "statement_timeout": "10s",
     "lock_timeout": "5s",
     "idle_session_timeout": "0",

@@ -17,6 +17,7 @@ from pgqueue import MessageStatus, PickleEncoder, schema
 from pgqueue.broker import MessageProxy
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.errors import BrokerNotConfigured, DatabaseUnavailable, PermissionDenied, SchemaOutdated
+from pgqueue.storage.database import Connection, Database
 from pgqueue.storage.dead_letters import DeadLetter, list_dead_letters
 
 from ..conftest import WorkerFor
@@ -353,6 +354,23 @@ class TestConnections:
             assert connections() == 0
 
         eventually(all_gone)
+
+    def test_the_server_compiles_none_of_its_statements(
+        self, database_url: str, worker_for: WorkerFor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Debian's server would, for seconds at a time, a statement that takes a millisecond to run."""
+        connect, found = Database.connect, {}
+
+        def look(database: Database, *, application_name: str, **settings: Any) -> Connection:
+            connection = connect(database, application_name=application_name, **settings)
+            found[application_name] = connection.execute("SHOW jit", prepare=False).fetchone()
+            return connection
+
+        monkeypatch.setattr(Database, "connect", look)
+        broker = PostgresBroker(f"{database_url}{'&' if '?' in database_url else '?'}options=-c%20jit%3Don")
+        worker_for(broker).stop()
+        broker.close()
+        assert found == dict.fromkeys(("pgqueue listener", "pgqueue acker", "pgqueue fetcher"), ("off",))
 
 
 def test_brokers_on_two_schemas_of_a_database_are_independent(

@@ -1,6 +1,7 @@
 """Whose messages are given to others, and whose not."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,28 @@ def test_a_worker_whose_connection_is_gone_has_a_moment_to_come_back(queue: Queu
     assert run(queue, times=2) == [0.0, reaper.INTERVAL_S]
     assert queue.ready() == ["one"]
     assert queue.value("SELECT count(*) FROM pgqueue.workers") == 0
+
+
+def test_the_server_does_not_compile_what_takes_messages_back(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take seconds, each time, and behind a pooler the session can't forbid it."""
+    queue.send("one")
+    with queue.connect() as its:
+        queue.claimed(queue.owner(its))
+    age(queue, seconds=reaper.GRACE_S + 1)
+    conn = queue.connect(jit="on")
+    execute, found = conn.execute, []
+
+    def look(query: Any, *args: Any, **kwargs: Any) -> Any:
+        if query == queue.statements["messages/reclaim"]:
+            found.append(execute("SHOW jit").fetchone())
+        return execute(query, *args, **kwargs)
+
+    monkeypatch.setattr(conn, "execute", look)
+    Reaper(queue.statements).run_once(conn)
+    assert queue.ready() == ["one"]
+    assert found == [("off",)]
 
 
 def test_a_worker_that_is_silent_is_left_alone_while_it_is_connected(queue: Queue) -> None:
