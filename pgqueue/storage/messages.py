@@ -326,15 +326,8 @@ def reclaim(
         "charged": None if charged is None else list(charged), "keep": list(keep),
     }  # fmt: skip
     with conn.transaction():
-<<<<<<< HEAD
         # A plan by statistics reads all messages that wait, a second for a million of them.
         conn.execute(BY_INDEX, prepare=False)
-=======
-        # A plan by statistics reads all messages that wait, a second for a million of them. What it costs without
-        # looks so much that the server would compile it, for seconds.
-        conn.execute("SET LOCAL enable_seqscan = off")
-        conn.execute("SET LOCAL jit = off")
->>>>>>> b7f091c (Let no server compile what takes a worker's messages back)
         row = conn.execute(statements["messages/reclaim"], parameters).fetchone()
     assert row is not None  # noqa: S101  (an aggregate always answers)
     return Reclaimed(*row)
