@@ -100,11 +100,7 @@ def _problem(settings: Settings) -> str:
         return "Workers need a POSIX system (Linux, macOS, BSD)."
     if settings.skip_logging and settings.log_format != TEXT:
         return f"--skip-logging leaves logging to the program; leave it out, or --log-format {settings.log_format}."
-    if settings.watch is None:
-        return ""
-    if not settings.watch.is_dir():
-        return f"--watch: there is no directory '{settings.watch}'."
-    if importlib.util.find_spec("watchdog") is None:
+    if settings.watch is not None and importlib.util.find_spec("watchdog") is None:
         return "--watch needs an extra: pip install 'pgqueue-engine[watch]'"
     return ""
 
@@ -248,7 +244,9 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_watching(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--watch", metavar="DIR", help="start anew when files below DIR change")
+    parser.add_argument(
+        "--watch", type=_directory, metavar="DIR", help="start anew when files below DIR change"
+    )
     parser.add_argument(
         "--watch-use-polling",
         action="store_true",
@@ -282,6 +280,12 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0.")
     return number
+
+
+def _directory(text: str) -> str:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no directory '{text}'.")
+    return text
 
 
 def _fork_timeout(text: str) -> int:

@@ -61,7 +61,7 @@ class ShutdownNotifications(Middleware):
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Interrupt the threads whose messages have opted in."""
-        self.logger.debug("Telling the running actors of the shutdown.")
+        self.logger.debug("Sending shutdown notification to worker threads...")
         self.manager.shutdown()
 
     def should_notify(self, actor: Actor[..., Any], message: Message[Any] | MessageProxy) -> bool:

@@ -80,10 +80,11 @@ def test_the_threads_to_be_told_may_be_set(
 ) -> None:
     middleware = ShutdownNotifications()
     middleware.manager.notifications = [1, 2]
-    with caplog.at_level(logging.INFO, logger="pgqueue.middleware.shutdown.ShutdownNotifications"):
+    with caplog.at_level(logging.DEBUG, logger="pgqueue.middleware.shutdown.ShutdownNotifications"):
         middleware.before_worker_shutdown(stub_broker, WORKER)
     assert raised == [(1, Shutdown), (2, Shutdown)]
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("DEBUG", "Sending shutdown notification to worker threads..."),
         ("INFO", "Worker shutdown notification. Raising exception in worker thread 1."),
         ("INFO", "Worker shutdown notification. Raising exception in worker thread 2."),
     ]
