@@ -9,42 +9,19 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from httpx import BasicAuth, Client
+from flask import Flask
+from httpx import Client
 from starlette.applications import Starlette
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.dashboard import asgi, wsgi
+from tests.support.mounting import AUTH, everything_works_below
 from tests.support.processes import ROOT
 from tests.support.queue import Queue
 from tests.support.serving import served
 
-from .conftest import Visitor
-
 pytestmark = pytest.mark.usefixtures("sites")
-
-AUTH = BasicAuth("me", "open sesame")
-
-
-def everything_works_below(address: str, path: str, *, auth: BasicAuth | None = AUTH) -> None:
-    """Pages, what they load, links, and actions that come back."""
-    with Visitor(base_url=address, follow_redirects=True, timeout=30, auth=auth) as visitor:
-        page = visitor.get(f"{path}/")
-        assert page.status_code == 200
-        links = set(re.findall(r'(?:href|src|action|hx-get)="([^"#]+)"', page.text))
-        assert len(links) > 10
-        for link in links:
-            assert link.startswith(f"{path}/"), link
-            assert visitor.get(link).status_code in {200, 400}, link  # the search without an id is 400
-        assert visitor.get(f"{path}/queues.json").json()["queues"] == []
-        answer = visitor.post(
-            f"{path}/queues",
-            data={"token": visitor.cookies["pgqueue_token"], "kind": "queue", "name": "x", "action": "pause",
-                  "back": f"{path}/queues?window=1h"},
-        )  # fmt: skip
-        assert str(answer.url) == f"{address}{path}/queues?window=1h"
-        assert "Queue x is paused now." in answer.text
-        assert f"Path={path}" in httpx.get(f"{address}{path}/", auth=auth).headers["set-cookie"]
-        assert visitor.get(f"{path}/nowhere").status_code == 404
 
 
 def test_in_starlette_and_fastapi(postgres_broker: PostgresBroker) -> None:
@@ -53,6 +30,20 @@ def test_in_starlette_and_fastapi(postgres_broker: PostgresBroker) -> None:
         with served(app) as address:
             everything_works_below(address, "/deep/queues")
         postgres_broker.resume_queue("x")
+
+
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning"
+)  # uvicorn's own bridge from WSGI, which serves the test
+def test_in_flask(postgres_broker: PostgresBroker) -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/own", view_func=lambda: "the application's own", endpoint="own")
+    mounted = {"/deep/queues": wsgi(postgres_broker, password="open sesame")}
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, mounted)  # type: ignore[method-assign]
+    with served(app, interface="wsgi") as address:
+        everything_works_below(address, "/deep/queues")
+        assert httpx.get(f"{address}/own").text == "the application's own"
+        assert httpx.get(f"{address}/deep/queues/").status_code == 401
 
 
 def test_at_the_root(postgres_broker: PostgresBroker) -> None:
@@ -94,10 +85,12 @@ def test_in_wsgi_where_a_function_says_who_may_come_in(postgres_broker: Postgres
 def test_the_examples_of_the_documentation_run(postgres_broker: PostgresBroker, queue: Queue) -> None:
     text = (ROOT / "docs" / "dashboard.md").read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     names: dict[str, Any] = {"broker": postgres_broker, "__name__": "app"}
     statuses = []
     for example in examples:
+        if "urlpatterns" in example:
+            continue  # tests/integrations/django/test_dashboard.py
         exec(compile(example, "docs/dashboard.md", "exec"), names)  # noqa: S102  # our own examples
         app = names["app"]
         if hasattr(app, "wsgi_app"):
