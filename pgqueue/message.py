@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ._registry import get_broker
+from .clock import AHEAD, ahead_ms
 from .common import current_millis
 from .composition import pipeline
 from .encoder import Encoder, MessageData, get_encoder, keep_in, set_encoder
@@ -79,7 +80,8 @@ class Message(Generic[R_co]):
       actor_name: The actor to run.
       args: Positional arguments for the actor.
       kwargs: Keyword arguments for the actor; the dictionary is kept, not copied.
-      options: What middleware and brokers know about the message; the dictionary is kept, not copied.
+      options: What middleware and brokers know about the message; the dictionary is kept, not copied, unless this
+        machine's clock is known to be off, which is noted in it.
       message_id: A random UUID when None.
       message_timestamp: When it was made, in milliseconds since the epoch; now when None.
     """
@@ -111,6 +113,8 @@ class Message(Generic[R_co]):
                 f"A message for actor {actor_name!r} needs dictionaries of keyword arguments and options: {{}} for "
                 "none, not None. actor.message(...) makes them."
             )
+        if message_timestamp is None and (ahead := ahead_ms()):
+            options = {**options, AHEAD: ahead}
         # All at once: setting seven fields of a frozen object one by one takes three times as long.
         fields = {
             "queue_name": queue_name,

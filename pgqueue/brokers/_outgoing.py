@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from .. import clock
 from ..common import current_millis, dq_name, q_name, to_millis
 from ..errors import MessageTooLarge
 from ..faults import Fault
@@ -39,7 +40,7 @@ logger = own_logger(__name__)
 class Encoded:
     """A message as it is written: encoded after the hooks have seen it, without what only delays are."""
 
-    __slots__ = ("actor_name", "eta_ms", "lane", "message_id", "payload")
+    __slots__ = ("_undated", "actor_name", "eta_ms", "lane", "message_id", "payload")
 
     def __init__(
         self, message: Message[Any], *, actors: Mapping[str, Actor[..., Any]], limit: int | None = None
@@ -53,10 +54,18 @@ class Encoded:
         if queue_name != message.queue_name or "eta" in message.options:
             message = message.copy(queue_name=queue_name)
             message.options.pop("eta", None)
+        self._undated: Message[Any] | None = message
         self.payload = message.encode()
         most = MOST_BYTES if limit is None else limit
         if len(self.payload) > most:
             raise MessageTooLarge(_shown(message), size=len(self.payload), limit=most)
+
+    def dated(self) -> bytes:
+        """The payload, once the server was asked something: the first message can't know before that a clock is off."""
+        message, self._undated = self._undated, None  # what is sent again is the same to the last byte
+        if message is not None and clock.is_undated(message.message_timestamp, message.options):
+            self.payload = message.copy(options={clock.AHEAD: clock.ahead_ms()}).encode()
+        return self.payload
 
 
 def _priority_of(message: Message[Any], actors: Mapping[str, Actor[..., Any]]) -> int:

@@ -199,7 +199,7 @@ def _rows(
 ) -> list[NewMessage]:
     return [
         NewMessage(
-            lanes[one.lane], one.lane[0], one.message_id, one.actor_name, one.payload,
+            lanes[one.lane], one.lane[0], one.message_id, one.actor_name, one.dated(),
             delay_ms=delay, eta_ms=one.eta_ms if delay is None else None,
         )
         for one in encoded

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from rich.text import Text
 
+from ..clock import server_now
 from ..errors import DecodeError
 from ..message import Message
 from ..operations import explaining
@@ -35,7 +36,7 @@ COLUMNS = (
 
 def message_table(output: Output, messages: Sequence[Listed]) -> None:
     """Print a table of messages."""
-    now = datetime.now(UTC)
+    now = server_now()
     output.table(COLUMNS, [_cells(message, now) for message in messages])
 
 

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from ..clock import server_now
 from ..operations.listing import LIVE, STATES, MessageFilter
 from ..storage.dead_letters import LetterFilter
 from .endpoint import BadRequest
@@ -61,7 +62,7 @@ def instant(text: str | None, name: str) -> datetime | None:
     if text is None:
         return None
     if ago := re.fullmatch(r"(\d{1,6})([smhd])", text):
-        return datetime.now(UTC) - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
+        return server_now() - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
     try:
         found = datetime.fromisoformat(text)
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

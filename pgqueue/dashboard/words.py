@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any
 
+from ..clock import server_now
 from ..operations.wording import size, span
 
 __all__ = ["FILTERS", "plain"]
@@ -74,13 +75,13 @@ def ms(value: float | None) -> str:
 
 def since(instant: datetime) -> str:
     """How long ago, or in how long, something is."""
-    passed_s = (datetime.now(UTC) - instant).total_seconds()
+    passed_s = (server_now() - instant).total_seconds()
     return f"in {span(-passed_s)}" if passed_s < -0.5 else f"{span(max(0.0, passed_s))} ago"
 
 
 def passed(instant: datetime) -> str:
     """For how long something has lasted."""
-    return span(max(0.0, (datetime.now(UTC) - instant).total_seconds()))
+    return span(max(0.0, (server_now() - instant).total_seconds()))
 
 
 def clock(instant: datetime) -> str:

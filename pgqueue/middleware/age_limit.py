@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgqueue.common import current_millis
+from pgqueue.clock import made_at, server_millis
 from pgqueue.logging import own_logger
 
 from ._options import check_duration
@@ -45,7 +45,7 @@ class AgeLimit(Middleware):
             or broker.get_actor(message.actor_name).options.get("max_age")
             or self.max_age
         )
-        if max_age and current_millis() - message.message_timestamp >= max_age:
+        if max_age and server_millis() - made_at(message.message_timestamp, message.options) >= max_age:
             self.logger.warning("Message %r is older than its age limit of %d ms.", message, max_age)
             message.fail()
             raise SkipMessage("Message age limit exceeded")

@@ -14,7 +14,8 @@ from contextvars import Token
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgqueue.common import current_millis, q_name
+from pgqueue.clock import server_millis
+from pgqueue.common import q_name
 from pgqueue.errors import MissingExtra, Retry
 
 from .middleware import Middleware
@@ -104,7 +105,7 @@ class OpenTelemetry(Middleware):
         )
         carrier: dict[str, Any] = {}
         propagate.inject(carrier, context=trace.set_span_in_context(span))
-        message.options[CARRIER] = {**carrier, DUE: current_millis() + (delay or 0)}
+        message.options[CARRIER] = {**carrier, DUE: server_millis() + (delay or 0)}
         self._keep(message, span)
 
     def after_enqueue(self, broker: Broker, message: AnyMessage, delay: int | None) -> None:
@@ -137,7 +138,7 @@ class OpenTelemetry(Middleware):
         attributes = _attributes(message, "process")
         due = carrier.get(DUE)
         if isinstance(due, int):
-            attributes["pgqueue.wait_ms"] = max(0, current_millis() - due)
+            attributes["pgqueue.wait_ms"] = max(0, server_millis() - due)
         sender = trace.get_current_span(parent).get_span_context()
         links = [Link(sender)] if self._separate and sender.is_valid else None
         span = self._tracer.start_span(

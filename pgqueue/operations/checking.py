@@ -309,8 +309,8 @@ def _state(server: health.Server) -> Iterator[Check]:
     apart_s = time.time() - server.clock_s
     if abs(apart_s) > CLOCK_S:
         way = "ahead of" if apart_s > 0 else "behind"
-        yield Check("clock", "warning", f"this machine's clock is {span(abs(apart_s))} {way} the server's; max_age and "
-                    "times in logs go by the machine's", "synchronise both, by NTP")  # fmt: skip
+        yield Check("clock", "warning", f"this machine's clock is {span(abs(apart_s))} {way} the server's; times in "
+                    "logs go by the machine's, decisions by the server's", "synchronise both, by NTP")  # fmt: skip
     else:
         yield Check("clock", "ok", "this machine's clock and the server's agree")
 

@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from .answering import AnsweringAsyncConnection
 from .database import CONNECT_TIMEOUT_S, PATIENCE_S, Database, translated
+from .meeting import meet_async
 
 AsyncConnection: TypeAlias = "psycopg.AsyncConnection[Any]"
 
@@ -79,8 +80,7 @@ class AsyncDatabase:
         options = {**self._database.options(application_name="pgqueue"), "servers": self._database.servers}
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
         async with await AnsweringAsyncConnection.connect(url, autocommit=True, **options) as first:
-            asked = await first.execute(self._database.ask_process, prepare=False)
-            pid, _ = await asked.fetchone() or (0, "")
+            pid, _ = await meet_async(first, self._database.statements)
             self._database.found_pooled(is_pooled=self._database.is_pooled(first, pid))
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             url,
@@ -132,8 +132,7 @@ class _LoopPool:
     async def meet(self, connection: AnsweringAsyncConnection) -> None:
         """Remember a connection to the server itself, and which server that is."""
         await self.remember(connection)
-        asked = await connection.execute(self._database.ask_process, prepare=False)
-        _, server = await asked.fetchone() or (0, "")
+        _, server = await meet_async(connection, self._database.statements)
         self._database.servers.met(connection, server)
 
     async def remember(self, connection: AsyncConnection) -> None:

@@ -14,6 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated, StatementTimedOut
 from .answering import AnsweringConnection
+from .meeting import meet
 from .refusals import explained, first_line, right_to_grant
 from .servers import Servers
 from .statements import BY_INDEX, Compiled, Statements
@@ -163,16 +164,11 @@ class Database:
             servers=self.servers,
         )
 
-    @property
-    def ask_process(self) -> bytes:
-        """The question for `is_pooled`."""
-        return self.statements["sessions/own_process"]
-
     def is_pooled(self, connection: "Connection | psycopg.AsyncConnection[Any]", pid: int) -> bool:
         """Whether a pooler gives the session to somebody else between two transactions.
 
         Parameters:
-          pid: What the connection has answered first to `ask_process`. Poolers make up the one that they greet with.
+          pid: What the connection has answered first to `meet`. Poolers make up the one that they greet with.
         """
         return not self._keeps_sessions and pid != connection.info.backend_pid
 
@@ -252,7 +248,7 @@ class Database:
                     connect_timeout_s=OWN_CONNECT_TIMEOUT_S,
                 ),
             )
-            pid, server = connection.execute(self.ask_process, prepare=False).fetchone() or (0, "")
+            pid, server = meet(connection, self.statements)
             if self.is_pooled(connection, pid):
                 connection.pooled, connection.prepare_threshold = True, None
             else:
@@ -299,7 +295,7 @@ class Database:
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
         options = self.options(application_name=self._application_name)
         with AnsweringConnection.connect(self.url, autocommit=True, servers=self.servers, **options) as first:
-            pid, _ = first.execute(self.ask_process, prepare=False).fetchone() or (0, "")
+            pid, _ = meet(first, self.statements)
             self.found_pooled(is_pooled=self.is_pooled(first, pid))
         return ConnectionPool(
             self.url,
@@ -325,7 +321,7 @@ class Database:
         # Not where somebody else would get the session next.
         if self.is_behind_pooler:
             return
-        _, server = connection.execute(self.ask_process, prepare=False).fetchone() or (0, "")
+        _, server = meet(connection, self.statements)
         self.servers.met(connection, server)
         # Nor where the application's transactions are.
         if self._patience_s != float("inf"):

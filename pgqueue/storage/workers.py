@@ -10,6 +10,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from .. import clock
 from .database import Connection, has_session
 from .statements import Statements
 
@@ -109,8 +110,12 @@ def unlock(conn: Connection, statements: Statements, *, owner: UUID) -> None:
 
 
 def beat(conn: Connection, statements: Statements, *, owners: Collection[UUID]) -> set[UUID]:
-    """Renew the owners' heartbeat; return those that still exist."""
-    return {row[0] for row in conn.execute(statements["workers/beat"], {"owners": list(owners)})}
+    """Renew the owners' heartbeat; return those that still exist. Learns what time it is at the server's."""
+    asked_ms = clock.steady_millis()
+    rows = conn.execute(statements["workers/beat"], {"owners": list(owners)}).fetchall()
+    for _, server_ms in rows[:1]:
+        clock.learn(server_ms, asked_ms=asked_ms)
+    return {owner for owner, _ in rows}
 
 
 def remove(conn: Connection, statements: Statements, *, owner: UUID) -> None:

@@ -32,7 +32,7 @@ class Fleet:
         env: Mapping[str, str] | None = None,
         command: Sequence[str] = (),
     ) -> None:
-        self._env = {"DRILL_URL": url, "DRILL_LEDGER": str(ledger.path), **(env or {})}
+        self.env = {"DRILL_URL": url, "DRILL_LEDGER": str(ledger.path), **(env or {})}
         self._ledger = ledger
         self.threads = threads
         self._command = list(command) or ["-m", "tests.drills.worker", str(threads)]
@@ -41,7 +41,7 @@ class Fleet:
 
     def start(self, count: int = 1) -> list[Process]:
         """Start workers and wait until they are up."""
-        new = [Process(self._command, env=self._env) for _ in range(count)]
+        new = [Process(self._command, env=self.env) for _ in range(count)]
         self.started += new
         self.workers += new
         for worker in new:

@@ -1,10 +1,11 @@
 """The ledger: a file outside the queue, to which every process appends what it did, one line in one write."""
 
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from .clocks import true_time
 
 __all__ = ["Entry", "Ledger"]
 
@@ -15,7 +16,8 @@ class Entry:
 
     Attributes:
       at: When, in seconds since 1970; all processes and the server are on one machine.
-      kind: ``sent`` (and committed), ``rolled back``, ``start``, ``end``, ``killed``, ``lost``, ``crash``, ``may be
+      kind: ``sent`` (and committed), ``rolled back``, ``due`` (not before ``claimed_at``), ``too old`` (before it
+        can start), ``passed`` (a rate limit), ``start``, ``end``, ``killed``, ``lost``, ``crash``, ``may be
         requeued`` (a dead letter, by an operator); with several servers ``claims`` and ``promoted``.
       subject: A message id; for what befalls a process, nothing. Of ``claims`` an owner, of ``promoted`` a server.
       token: What the message was claimed as: owner and lease. Of ``claims`` the server, of ``promoted`` the one
@@ -50,7 +52,7 @@ class Ledger:
         attempts: int = 0,
     ) -> None:
         """Append one line for each subject, all in one write; without a subject, one line."""
-        now = time.time()
+        now = true_time()
         rest = f"{token}\t{claimed_at:.6f}\t{attempts}"
         lines = [
             f"{now:.6f}\t{kind}\t{pid or os.getpid()}\t{subject}\t{rest}\n" for subject in subjects or [""]

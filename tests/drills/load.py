@@ -13,10 +13,13 @@ from pgqueue.message import Message
 
 from .ledger import Ledger
 
-__all__ = ["Load", "message", "mixture"]
+__all__ = ["WINDOW_LIMIT", "WINDOW_S", "Load", "message", "mixture"]
 
 #: How often each actor comes in a mixture.
 WEIGHTS = {"quick": 12, "slow": 4, "flaky": 1}
+
+#: How many of `windowed` pass within so many seconds, longer than a drill lasts, whatever the clocks show.
+WINDOW_LIMIT, WINDOW_S = 20, 300
 
 
 def message(actor_name: str, *args: Any, queue_name: str = "default", **options: Any) -> Message[Any]:

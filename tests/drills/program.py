@@ -14,15 +14,19 @@ from pgqueue.engine import presence
 from pgqueue.engine.fetcher import Fetcher
 from pgqueue.maintenance import pruner, reaper, rotator
 from pgqueue.middleware import AsyncIO, CurrentMessage, Middleware
+from pgqueue.rate_limits import WindowRateLimiter
+from pgqueue.rate_limits.backends import PostgresBackend as LimiterBackend
 from pgqueue.results import Results
 from pgqueue.results.backends import PostgresBackend
 from pgqueue.storage.answering import AnsweringConnection
 from pgqueue.storage.database import Connection
 from pgqueue.storage.messages import ClaimedMessage
 
+from .clocks import true_time
 from .ledger import Ledger
+from .load import WINDOW_LIMIT, WINDOW_S
 
-__all__ = ["broker", "doomed", "flaky", "quick", "slow", "spare"]
+__all__ = ["broker", "doomed", "flaky", "quick", "slow", "spare", "windowed"]
 
 
 class Bookkeeper(Middleware):
@@ -39,7 +43,7 @@ class Bookkeeper(Middleware):
             "start",
             message.message_id,
             token=f"{claimed.lease.owner}/{claimed.lease.lid}",
-            claimed_at=time.time() - (time.monotonic() - message.claimed_at),
+            claimed_at=true_time() - (time.monotonic() - message.claimed_at),
             attempts=message.attempts,
         )
 
@@ -93,13 +97,13 @@ def _made() -> PostgresBroker:
     made.add_middleware(AsyncIO())
     made.add_middleware(CurrentMessage())
     made.add_middleware(Results(backend=PostgresBackend(broker=made)))
-    ledger = Ledger(Path(os.environ["DRILL_LEDGER"]))
-    made.add_middleware(Bookkeeper(ledger))
+    made.add_middleware(Bookkeeper(_ledger))
     if "DRILL_SERVERS" in os.environ:
-        _tell_where(ledger)
+        _tell_where(_ledger)
     return made
 
 
+_ledger = Ledger(Path(os.environ["DRILL_LEDGER"]))
 _impatient()
 broker = _made()
 pgqueue.set_broker(broker)
@@ -130,6 +134,15 @@ def flaky(number: int) -> int:
 def long(number: int, seconds: float) -> None:
     """Take some seconds."""
     time.sleep(seconds)
+
+
+@pgqueue.actor
+def windowed(number: int) -> None:
+    """Pass a rate limit, or not, and write it down."""
+    limiter = WindowRateLimiter(LimiterBackend(broker=broker), "drill", limit=WINDOW_LIMIT, window=WINDOW_S)
+    with limiter.acquire(raise_on_failure=False) as passed:
+        if passed:
+            _ledger.write("passed")
 
 
 @pgqueue.actor(queue_name="spare", max_retries=0)

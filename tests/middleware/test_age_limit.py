@@ -57,7 +57,7 @@ def test_a_message_as_old_as_the_limit_is_too_old(
     def nothing() -> None:
         pass
 
-    monkeypatch.setattr("pgqueue.middleware.age_limit.current_millis", lambda: 1500)
+    monkeypatch.setattr("pgqueue.middleware.age_limit.server_millis", lambda: 1500)
     message = nothing.message()
     assert is_too_old(AgeLimit(max_age=500), stub_broker, MessageProxy(message.copy(message_timestamp=1000)))
     assert not is_too_old(
