@@ -145,11 +145,14 @@ CREATE TABLE pgqueue.leases (
     owner uuid NOT NULL,
     slot smallint NOT NULL,
     ids bigint[] NOT NULL,
-    done bigint[] DEFAULT '{}'::bigint[] NOT NULL
+    done bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    queue_name text
 )
 PARTITION BY LIST (slot);
 
 COMMENT ON TABLE pgqueue.leases IS 'One row for each batch that a worker holds; done lists what it has settled.';
+
+COMMENT ON COLUMN pgqueue.leases.queue_name IS 'Set if the queue had a limit when its messages were claimed; the lease holds none of another queue then.';
 
 CREATE TABLE pgqueue.leases_0 (
     lid bigint DEFAULT nextval('pgqueue.lease_seq'::regclass) CONSTRAINT leases_lid_not_null NOT NULL,
@@ -157,7 +160,8 @@ CREATE TABLE pgqueue.leases_0 (
     owner uuid CONSTRAINT leases_owner_not_null NOT NULL,
     slot smallint CONSTRAINT leases_slot_not_null NOT NULL,
     ids bigint[] CONSTRAINT leases_ids_not_null NOT NULL,
-    done bigint[] DEFAULT '{}'::bigint[] CONSTRAINT leases_done_not_null NOT NULL
+    done bigint[] DEFAULT '{}'::bigint[] CONSTRAINT leases_done_not_null NOT NULL,
+    queue_name text
 )
 WITH (autovacuum_enabled=off, vacuum_truncate=off);
 
@@ -269,6 +273,17 @@ CREATE TABLE pgqueue.pauses (
 );
 
 COMMENT ON TABLE pgqueue.pauses IS 'Queues and actors of which no worker begins a message.';
+
+CREATE TABLE pgqueue.queue_limits (
+    queue_name text NOT NULL,
+    at_once integer NOT NULL,
+    limited_since timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT queue_limits_at_once_check CHECK ((at_once > 0))
+);
+
+COMMENT ON TABLE pgqueue.queue_limits IS 'Queues of which at most so many messages run at once, over all workers.';
+
+COMMENT ON COLUMN pgqueue.queue_limits.limited_since IS 'When there came to be a limit, of whatever height.';
 
 CREATE TABLE pgqueue.rate_limit_places (
     owner uuid NOT NULL,
@@ -457,6 +472,9 @@ ALTER TABLE ONLY pgqueue.lanes
 ALTER TABLE ONLY pgqueue.pauses
     ADD CONSTRAINT pauses_pkey PRIMARY KEY (kind, name);
 
+ALTER TABLE ONLY pgqueue.queue_limits
+    ADD CONSTRAINT queue_limits_pkey PRIMARY KEY (queue_name);
+
 ALTER TABLE ONLY pgqueue.rate_limit_places
     ADD CONSTRAINT rate_limit_places_pkey PRIMARY KEY (owner, id);
 
@@ -483,6 +501,10 @@ CREATE INDEX dead_letters_message_id ON pgqueue.dead_letters USING btree (messag
 
 CREATE INDEX dead_letters_queue ON pgqueue.dead_letters USING btree (queue_name, died_at);
 
+CREATE INDEX leases_queue_name ON ONLY pgqueue.leases USING btree (queue_name) WHERE (queue_name IS NOT NULL);
+
+CREATE INDEX leases_0_queue_name_idx ON pgqueue.leases_0 USING btree (queue_name) WHERE (queue_name IS NOT NULL);
+
 CREATE UNIQUE INDEX leases_lid_0 ON pgqueue.leases_0 USING btree (lid);
 
 CREATE INDEX messages_id_0 ON pgqueue.messages_0 USING btree (id);
@@ -506,6 +528,8 @@ CREATE INDEX scheduled_message_id ON pgqueue.scheduled USING btree (message_id);
 CREATE INDEX scheduled_xid ON pgqueue.scheduled USING btree (xid);
 
 CREATE INDEX waits_key ON pgqueue.waits USING btree (key);
+
+ALTER INDEX pgqueue.leases_queue_name ATTACH PARTITION pgqueue.leases_0_queue_name_idx;
 
 CREATE CONSTRAINT TRIGGER wake_idle_workers AFTER INSERT ON pgqueue.ready DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.idle_cell IS NOT NULL)) EXECUTE FUNCTION pgqueue.wake_idle_workers('dd2ab8c9');
 

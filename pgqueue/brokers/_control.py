@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ..logging import own_logger
 from ..message import Cancellation
-from ..operations import cancelling, pausing
+from ..operations import cancelling, limiting, pausing
 from ..storage.database import Database
 from ._asking import checked_actor, checked_id, checked_queue, patiently
 
@@ -67,6 +67,26 @@ class QueueControl:
         """Let an actor go on, with its messages in their order; False if it was not paused."""
         name = checked_actor(actor_name, "resume_actor")
         return _told(lambda: pausing.resume(self.database, "actor", name))
+
+    def limit_queue(self, queue_name: str, at_once: int | None) -> bool:
+        """Have at most so many messages of a queue run at once, over all workers; False if it was so already.
+
+        Workers obey within a second; what runs goes on to its end. It lasts until another call, and costs other queues
+        nothing.
+
+        Parameters:
+          at_once: A whole number above 0; None for any number.
+
+        Raises:
+          ValueError: It is neither.
+        """
+        name = checked_queue(queue_name, "limit_queue")
+        number = None if at_once is None else limiting.checked_limit(at_once)
+        return _told(lambda: limiting.limit(self.database, name, number))
+
+    def get_queue_limits(self) -> dict[str, int]:
+        """How many messages may run at once, by the queues that have a limit."""
+        return {each.queue_name: each.at_once for each in _told(lambda: limiting.limits(self.database))}
 
     def get_paused_queues(self) -> set[str]:
         """The names of the queues that are paused."""

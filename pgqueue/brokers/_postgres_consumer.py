@@ -95,13 +95,16 @@ class PostgresConsumer(Consumer):
             except DecodeError as error:
                 self._bury_undecodable(claimed, error)
                 continue
-            if self._may_begin(message):
+            if self._may_begin(message, claimed):
                 return message
             self._put_aside(message, claimed)
         return None
 
-    def _may_begin(self, message: MessageProxy) -> bool:
-        return self._session.standing.may_begin(message.queue_name, message.actor_name)
+    def _may_begin(self, message: MessageProxy, claimed: ClaimedMessage) -> bool:
+        under_limit = claimed.lease.queue_name is not None
+        return self._session.standing.may_begin(
+            message.queue_name, message.actor_name, under_limit=under_limit
+        )
 
     def _put_aside(self, message: MessageProxy, claimed: ClaimedMessage) -> None:
         paused = self._session.standing.orders
@@ -120,8 +123,8 @@ class PostgresConsumer(Consumer):
             message.started_at = time.monotonic()
             if not self._session.leases.is_ours(message.claimed.lease.owner):
                 self._withhold(message, message.claimed, "it was given to another worker")
-            if not message.failed and not self._may_begin(message):
-                self._withhold(message, message.claimed, self._reason())
+            if not message.failed and not self._may_begin(message, message.claimed):
+                self._withhold(message, message.claimed, self._reason(message))
             self._session.note(message.claimed.id)
             running_owner.set(message.claimed.lease.owner)
             self._session.running.begin(message.claimed.id, message, message.started_at)
@@ -133,15 +136,21 @@ class PostgresConsumer(Consumer):
 
     def take_back(self, message: MessageProxy) -> bool:
         """Take a fetched message back whose queue or actor is paused now, or any if the process is quiet."""
-        if not isinstance(message, ClaimedProxy) or message.claimed is None or self._may_begin(message):
+        if not isinstance(message, ClaimedProxy) or (claimed := message.claimed) is None:
             return False
-        claimed, message.claimed = message.claimed, None
+        if self._may_begin(message, claimed):
+            return False
+        message.claimed = None
         self._put_aside(message, claimed)
-        logger.info("Message %s is not begun: %s.", message, self._reason())
+        logger.info("Message %s is not begun: %s.", message, self._reason(message))
         return True
 
-    def _reason(self) -> str:
-        return "it is paused" if self._session.standing.orders.process is None else "this process is quiet"
+    def _reason(self, message: MessageProxy) -> str:
+        standing = self._session.standing
+        if standing.orders.process is not None:
+            return "this process is quiet"
+        paused = not standing.may_begin(message.queue_name, message.actor_name)
+        return "it is paused" if paused else "its queue has a limit now"
 
     def _withhold(self, message: ClaimedProxy, claimed: ClaimedMessage, reason: str) -> NoReturn:
         message.claimed = None
@@ -262,7 +271,7 @@ class PostgresConsumer(Consumer):
             reason="undecodable",
             error=kept_text(f"{error}: {error.error}"),
         )
-        self._session.submit(verdict, self._intake.settled)
+        self._session.submit(verdict, self._intake.released(claimed))
 
 
 class _Settling:

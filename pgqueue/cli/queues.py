@@ -1,4 +1,4 @@
-"""``pgqueue queues``: how deep and how old the queues are; pause and resume them, and actors."""
+"""``pgqueue queues``: how deep and how old the queues are; pause, resume and limit them, and pause actors."""
 
 import argparse
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rich.text import Text
 
 from ..common import q_name
-from ..operations import overview, pausing
+from ..operations import limiting, overview, pausing
 from ..operations.overview import MOST_COUNTED, QueueState
 from ..operations.wording import span
 from ..storage.database import Database
@@ -31,9 +31,18 @@ COLUMNS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "action", nargs="?", choices=["list", "pause", "resume"], default="list", help="default: list"
+        "action",
+        nargs="?",
+        choices=["list", "pause", "resume", "limit"],
+        default="list",
+        help="default: list",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="queues (or actors) to pause or to resume")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="queues (or actors) to pause or to resume; limit takes a queue and N, or none",
+    )
     parser.add_argument("--actor", "-a", action="store_true", help="the names are those of actors")
     add_output_arguments(parser)
     add_target_arguments(parser)
@@ -45,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "list":
         with opened(arguments) as database:
             return _list(database, output, arguments.names)
+    if arguments.action == "limit":
+        return _limit(arguments, output)
     if not arguments.names:
         output.complain(f"Which one? pgqueue queues {arguments.action} NAME …")
         return 2
@@ -55,6 +66,34 @@ def run(arguments: argparse.Namespace) -> int:
     }[arguments.action]
     with opened(arguments) as database:
         return _steer(database, output, arguments.names, kind, (act, done, already))
+
+
+def _limit(arguments: argparse.Namespace, output: Output) -> int:
+    if len(arguments.names) != 2 or arguments.actor:
+        output.complain(
+            "Expected a queue and how many of its messages may run at once: pgqueue queues limit NAME N|none"
+        )
+        return 2
+    name, number = q_name(arguments.names[0]), arguments.names[1]
+    try:
+        at_once = None if number.lower() == "none" else limiting.checked_limit(_whole(number))
+    except ValueError as error:
+        output.complain(str(error))
+        return 2
+    with opened(arguments) as database:
+        changed = limiting.limit(database, name, at_once)
+        known = name in overview.known_queues(database)
+    said = "has no limit" if at_once is None else f"runs at most {at_once:,} at once"
+    output.say(f"Queue {name} {said} {'now' if changed else 'already'}.")
+    if not known:
+        output.say(f"No message was ever sent to a queue {name}.", style="yellow")
+    if output.json:
+        output.data({"queue": name, "limit": at_once, "changed": changed, "known": known})
+    return 0
+
+
+def _whole(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else text
 
 
 def _steer(
@@ -100,6 +139,7 @@ def queue_cells(queue: QueueState) -> list[Text]:
     """A queue's row of the table."""
     ready = queue.ready + queue.parked
     unserved = bool(ready) and not queue.workers and not queue.paused
+    limit = "" if queue.limit is None else f"at most {queue.limit:,}"
     state = "paused" if queue.paused else "no worker" if unserved else ""
     return [
         Text(queue.name),
@@ -109,7 +149,7 @@ def queue_cells(queue: QueueState) -> list[Text]:
         _number(queue.dead, style="red"),
         Text("" if queue.oldest_s is None else span(queue.oldest_s)),
         _number(queue.workers, style="red" if unserved else ""),
-        Text(state, style="yellow" if queue.paused else "red"),
+        Text(", ".join(filter(None, (state, limit))), style="red" if unserved else "yellow"),
     ]
 
 

@@ -46,10 +46,19 @@ class Standing:
         """What the process says of itself."""
         return _STATES[self.orders.process]
 
-    def may_begin(self, queue_name: str, actor_name: str) -> bool:
-        """Whether neither the queue nor the actor is paused, and the process itself is to work."""
+    def may_begin(self, queue_name: str, actor_name: str, *, under_limit: bool = True) -> bool:
+        """Whether neither the queue nor the actor is paused, and the process itself is to work.
+
+        Parameters:
+          under_limit: False if the message was claimed without regard to its queue's limit, if there is one.
+        """
         orders = self.orders
-        return actor_name not in orders.actors and queue_name not in orders.queues and orders.process is None
+        return (
+            actor_name not in orders.actors
+            and queue_name not in orders.queues
+            and orders.process is None
+            and (under_limit or queue_name not in orders.limited)
+        )
 
     def replace(self, orders: Orders) -> bool:
         """Take orders in the place of those before; answer whether anything else may begin now."""
@@ -60,7 +69,7 @@ class Standing:
 
 
 def _bounds(orders: Orders) -> tuple[object, ...]:
-    return orders.queues, orders.actors, orders.process
+    return orders.queues, orders.actors, orders.process, orders.limited
 
 
 class Control(Duty):

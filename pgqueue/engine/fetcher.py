@@ -15,6 +15,7 @@ from ..storage.positions import Positions, Span
 from ..storage.snapshot import Snapshot
 from .control import Standing
 from .leases import Leases
+from .limits import Limits
 
 #: A claim need not be durable: one that a crash of the server undoes is only claimed again. The plan's shape is
 #: pinned, because the tables' statistics are worth nothing a second after they were taken.
@@ -26,6 +27,9 @@ SETTINGS = {
     "enable_sort": "on",
     "jit": "off",
     "statement_timeout": "10s",
+    # For claims under a limit, which count what others have committed, one at a time.
+    "default_transaction_isolation": "read committed",
+    "idle_in_transaction_session_timeout": "5s",
 }
 
 #: Seconds after which all positions are forgotten: a claim of somebody else that was rolled back may have left rows
@@ -58,7 +62,8 @@ class Fetcher:
         self._leases = leases
         self._need_name = need_name
         self._standing = standing or Standing()
-        self._paused: frozenset[str] = frozenset()
+        self._closed: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+        self.limits = Limits()
         self._queue_names = set(queue_names)
         self._positions = Positions()
         self._lanes: list[Lane] = []
@@ -72,6 +77,7 @@ class Fetcher:
     def subscribe(self, queue_name: str) -> None:
         """Claim from one more queue."""
         self._queue_names = self._queue_names | {queue_name}
+        self._closed = (frozenset(), frozenset())
         self._catalog = -1
 
     def fetch(self, limit: int) -> list[ClaimedMessage]:
@@ -86,6 +92,28 @@ class Fetcher:
         except BaseException:
             self.close()
             raise
+
+    def fetch_limited(self, limit: int) -> list[ClaimedMessage]:
+        """Claim up to ``limit`` messages of queues of which only so many run at once, if that is worth a look.
+
+        Raises:
+          DatabaseUnavailable: The connection is lost; the next call opens another.
+        """
+        self._obey()
+        if limit <= 0 or not self.limits.due():
+            return []
+        try:
+            with translated(self._database):
+                return self._fetch(self._connected(), limit, limited=True)
+        except BaseException:
+            self.close()
+            raise
+
+    def tell_of_room(self) -> None:
+        """Have others look at limited queues in which a place has become free that this process can't use now."""
+        if self._conn is not None and self.limits.take_freed():
+            with translated(self._database):
+                registers.wake(self._conn, self._database.statements)
 
     def worth_fetching(self, *, idle: bool) -> bool:
         """Ask, at the cost of a few buffers, whether a `fetch` could find anything.
@@ -119,7 +147,7 @@ class Fetcher:
 
     def _look(self, conn: Connection, *, idle: bool) -> bool:
         self._obey()
-        active = self._queue_names - self._paused
+        active = self._queue_names - self._closed[0]
         cells = [registers.idle_register(name, schema=self._database.schema) for name in active]
         snapshot, seen = registers.read(
             conn, self._database.statements, idle=sorted(set(cells)) if idle else ()
@@ -131,6 +159,7 @@ class Fetcher:
             or seen.open_slot not in self._slots
             or seen.rewind != self._rewind
             or time.monotonic() > self._forget_at
+            or bool(self.limits.due())
             or any(snapshot.decided(xid) for xid in self._positions.waiting_for({lane.id for lane in lanes}))
         )
 
@@ -142,17 +171,19 @@ class Fetcher:
         """
         return seen.head != self._swept or snapshot.xmax != self._swept_xmax
 
-    def _fetch(self, conn: Connection, limit: int) -> list[ClaimedMessage]:
+    def _fetch(self, conn: Connection, limit: int, *, limited: bool = False) -> list[ClaimedMessage]:
         if self._leases.current() is None:
             self._need_name()
         # Another fetcher's broken connection must not retire the name before the claim's messages are noted.
         with self._leases.claiming(within_s=NAME_S) as owner:
-            return [] if owner is None else self._claim(conn, owner, limit)
+            if owner is None:
+                return []
+            self._obey()
+            self._read_catalog(conn)
+            self._forget_in_time()
+            return (self._claim_limited if limited else self._claim)(conn, owner, limit)
 
     def _claim(self, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:
-        self._obey()
-        self._read_catalog(conn)
-        self._forget_in_time()
         spans = self._positions.plan(self._lanes_in_order(), self._slots)
         if not spans:
             return []
@@ -161,6 +192,37 @@ class Fetcher:
         )
         self._leases.add(claim.messages)
         self._take_in(claim, spans, limit)
+        return claim.messages
+
+    def _claim_limited(self, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:
+        statements, tell = self._database.statements, False
+        taken: list[ClaimedMessage] = []
+        with conn.transaction():
+            locked = self.limits.lock(conn, statements, self.limits.due())
+            for each in locked:
+                wanted = limit - len(taken)
+                room = self.limits.room(conn, statements, each) if wanted else 0
+                found = self._claim_of(conn, owner, each.queue_name, min(wanted, room))
+                taken += found
+                tell |= self.limits.claimed(each.queue_name, len(found), wanted=wanted, room=room)
+        self._leases.add(taken)
+        if tell:
+            registers.wake(conn, statements)
+        return taken
+
+    def _claim_of(self, conn: Connection, owner: UUID, queue_name: str, limit: int) -> list[ClaimedMessage]:
+        spans = self._positions.plan(
+            [lane.id for lane in sorted(self._lanes, key=_urgency) if lane.queue_name == queue_name],
+            self._slots,
+        )
+        if not spans or not limit:
+            return []
+        claim = messages.claim(
+            conn, self._database.statements, slots=self._slots, spans=spans, owner=owner, limit=limit,
+            queue_name=queue_name,
+        )  # fmt: skip
+        full = len(claim.messages) >= limit
+        self._positions.advance(spans, claim.snapshot, stopped_at=claim.last if full else None)
         return claim.messages
 
     def _take_in(self, claim: Claim, spans: list[Span], limit: int) -> None:
@@ -189,14 +251,18 @@ class Fetcher:
         """Leave out the lanes of paused queues, or all: what their positions say stays true meanwhile."""
         orders = self._standing.orders
         paused = orders.queues if orders.process is None else frozenset(self._queue_names)
-        if paused != self._paused:
-            self._paused = paused
+        if self._closed != (paused, orders.limited):
+            self._closed = (paused, orders.limited)
+            self.limits.serve(self._queue_names & orders.limited - paused)
             self._swept = -1  # what was seen of the end did not count what goes on now
 
     def _open_lanes(self) -> list[Lane]:
-        if not self._paused:
+        """Those that are claimed from all at once: not paused, and without a limit."""
+        paused, limited = self._closed
+        if not paused and not limited:
             return self._lanes
-        return [lane for lane in self._lanes if lane.queue_name not in self._paused]
+        closed = paused | limited
+        return [lane for lane in self._lanes if lane.queue_name not in closed]
 
     def _forget_in_time(self) -> None:
         if self._seen.rewind != self._rewind:

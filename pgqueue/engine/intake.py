@@ -4,7 +4,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from ..errors import PgQueueError
 from ..faults import Fault
@@ -40,7 +41,9 @@ class Intake:
         self._fetcher = Fetcher(
             session.database, session.leases, names, need_name=session.need_name, standing=session.standing
         )
-        self._aside = Aside(session, self.settled)
+        self._aside = Aside(session, self._put_aside_from)
+        self._threads = threads
+        self._released: dict[str | None, Callable[[int], None]] = {None: self.settled}
         self._policy: Prefetch = (
             FixedPrefetch(prefetch) if prefetch is not None else AdaptivePrefetch(threads)
         )
@@ -68,6 +71,7 @@ class Intake:
             self._put_aside()
             if self._replenish():
                 return self._claimed.popleft()
+            self._tell_of_room()
             if self._nudged or self._changes != self._session.standing.changes:
                 self._nudged = False
                 self._changes = self._session.standing.changes
@@ -81,6 +85,7 @@ class Intake:
         """Something may have become ready."""
         self._polls = 0
         self._hungry = True
+        self._fetcher.limits.wake()
         self._event.set()
 
     def settled(self, number: int = 1) -> None:
@@ -91,6 +96,22 @@ class Intake:
             room = self._policy.room(self._in_flight) > 0
         if room:
             self._event.set()
+
+    def released(self, message: ClaimedMessage) -> Callable[[int], None]:
+        """What is to be called, with a number, when messages that are held as this one is are settled."""
+        name = message.lease.queue_name
+        if name is not None and name not in self._released:
+            self._released[name] = partial(self._settled_under_limit, name)
+        return self._released[name]
+
+    def _settled_under_limit(self, queue_name: str, number: int) -> None:
+        self._fetcher.limits.freed(queue_name)
+        self._hungry = True
+        self.settled(number)
+
+    def _put_aside_from(self, number: int) -> None:
+        self._fetcher.limits.wake()
+        self.settled(number)
 
     def subscribe(self, queue_name: str) -> None:
         """Draw from one more queue."""
@@ -143,8 +164,7 @@ class Intake:
 
     def _replenish(self) -> bool:
         """Claim if there is room and a reason to; answer whether something was claimed."""
-        with self._lock:
-            room = self._policy.room(self._in_flight)
+        room = self._room()
         if room <= 0 or self._paused or not self._has_reason():
             return False
         try:
@@ -167,18 +187,22 @@ class Intake:
 
     def _claim(self, room: int) -> bool:
         self._hungry = False  # before the claim: a wake-up during it counts
-        claimed = self._fetcher.fetch(room)
+        found = self._take(self._fetcher.fetch_limited(min(room, self._threads - self._in_flight)))
+        found += self._take(self._fetcher.fetch(room - found)) if found < room else 0
         self._backoff.reset()
-        if not claimed:
+        if not found:
             # A claim for little reason is no reason to ask more often.
-            self._poll_at = time.monotonic() + POLLS_S[self._polls]
+            self._poll_at = min(time.monotonic() + POLLS_S[self._polls], self._fetcher.limits.retry_at)
             return False
         self._polls = 0
         self._hungry = True
+        return True
+
+    def _take(self, claimed: list[ClaimedMessage]) -> int:
         with self._lock:
             self._in_flight += len(claimed)
         self._claimed.extend(claimed)
-        return True
+        return len(claimed)
 
     def _ask(self) -> bool:
         if self._fetcher.worth_fetching(idle=True):
@@ -191,10 +215,22 @@ class Intake:
 
     def _sleep_s(self, deadline: float) -> float:
         until = deadline
-        if not self._paused and self._has_room():
+        if not self._paused and self._room() > 0:
             until = min(until, time.monotonic() if self._hungry else self._poll_at)
         return max(0.0, until - time.monotonic())
 
-    def _has_room(self) -> bool:
+    def _room(self) -> int:
+        """How many messages to claim now.
+
+        With every thread's hands full nothing is claimed ahead while a limited queue is to be looked at: its messages
+        are claimed when they can begin, and would never be if others were always there first.
+        """
         with self._lock:
-            return self._policy.room(self._in_flight) > 0
+            room, busy = self._policy.room(self._in_flight), self._in_flight >= self._threads
+        return 0 if busy and room > 0 and self._fetcher.limits.due() else room
+
+    def _tell_of_room(self) -> None:
+        try:
+            self._fetcher.tell_of_room()
+        except PgQueueError as error:
+            logger.debug("Others look at limited queues in a second by themselves: %s", error)

@@ -103,7 +103,7 @@ class Leases:
 
     def moved(self, message: ClaimedMessage, *, lid: int, slot: int) -> ClaimedMessage:
         """The message as it is held by a lease of its own, which the database has made."""
-        lease = Lease(lid, slot, message.lease.owner, left=1)
+        lease = Lease(lid, slot, message.lease.owner, left=1, queue_name=message.lease.queue_name)
         self.count_off([message])
         self.drop([message])
         apart = message._replace(lease=lease)

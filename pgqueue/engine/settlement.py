@@ -137,7 +137,7 @@ class Settlement:
             self._commit_here(self._conn, self._stack)
 
     def _submit(self, verdict: Verdict) -> None:
-        self._session.submit(verdict, self._intake.settled)
+        self._session.submit(verdict, self._intake.released(verdict.message))
 
     def abandon(self) -> None:
         """Undo everything; the message goes back to its queue."""
@@ -196,7 +196,7 @@ class Settlement:
 
     def _settled(self) -> None:
         self._session.settled([self.verdict])
-        self._intake.settled()
+        self._intake.released(self.verdict.message)(1)
 
     def _write(self, conn: Connection) -> None:
         if not self._accepted(conn):

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 
 from ..errors import DecodeError
 from ..message import Message
-from ..storage import attempts, health, orders, pauses, whereabouts
+from ..storage import attempts, health, orders, pauses, queue_limits, whereabouts
 from ..storage.attempts import FailedAttempt
-from ..storage.database import Database
+from ..storage.database import Connection, Database
 from ..storage.dead_letters import DeadLetter
 from ..storage.health import Session
 from ..storage.messages import keys_of
 from ..storage.pauses import Pause
+from ..storage.queue_limits import Holder, QueueLimit
 from ..storage.whereabouts import Ahead, End, LiveRow
 from .crew import Crew, crew_of
 from .wording import ago, more, span
@@ -50,6 +51,8 @@ class Found:
     ahead: Ahead | None = None
     cancelling: bool = False
     writers: list[Session] = field(default_factory=list)
+    limit: QueueLimit | None = None
+    holders: list[Holder] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ def find(database: Database, message_id: str) -> Found:
         letters = whereabouts.find_dead(conn, statements, message_id=message_id)
         failed = attempts.find_attempts(conn, statements, message_ids=[message_id])
         waiting = next((row for row in live if row.state == "queued"), None)
+        limit = None if waiting is None else _limit_of(conn, database, waiting.queue_name)
         return Found(
             message_id, live, ends, letters,
             crew=crew_of(conn, database),
@@ -86,7 +90,16 @@ def find(database: Database, message_id: str) -> Found:
             ),
             cancelling=orders.answer_to(conn, statements, key=keys_of(message_id)[0]) in {"asked", "accepted"},
             writers=[] if live or ends or letters else health.writers(conn, statements),
+            limit=limit,
+            holders=[] if limit is None else queue_limits.holders(
+                conn, statements, queue_name=limit.queue_name
+            ),
         )  # fmt: skip
+
+
+def _limit_of(conn: Connection, database: Database, queue_name: str) -> QueueLimit | None:
+    limits = queue_limits.list_limits(conn, database.statements)
+    return next((limit for limit in limits if limit.queue_name == queue_name), None)
 
 
 def explain(found: Found) -> Explanation:
@@ -157,7 +170,16 @@ def _obstacles(found: Found, row: LiveRow) -> tuple[list[str], str | None]:
                 (f"Actor {pause.name!r} {lasting}", f"pgqueue queues resume --actor {pause.name}")
             )
     obstacles += _without_workers(found, row)
+    if found.limit is not None and (held := sum(holder.held for holder in found.holders)):
+        obstacles.append(_limited(found.limit, held, found.holders))
     return [reason for reason, _ in obstacles], next((remedy for _, remedy in obstacles if remedy), None)
+
+
+def _limited(limit: QueueLimit, held: int, holders: list[Holder]) -> tuple[str, str | None]:
+    names = ", ".join(f"{holder.held} by {holder.name}" for holder in holders[:5])
+    running = f"{held} {'is' if held == 1 else 'are'} held now: {names}."
+    remedy = f"pgqueue queues limit {limit.queue_name} {limit.at_once + 1}" if held >= limit.at_once else None
+    return f"Queue {limit.queue_name!r} runs at most {limit.at_once} at once, and {running}", remedy
 
 
 def _without_workers(found: Found, row: LiveRow) -> list[tuple[str, str | None]]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..storage import lanes, pauses, queues
+from ..storage import lanes, pauses, queue_limits, queues
 from ..storage.database import Connection, Database
 from ..storage.queues import QueueFigures
 from .crew import Crew, crew_of
@@ -21,6 +21,7 @@ class QueueState:
       parked: Messages of paused actors that workers have put aside.
       oldest_s: Seconds for which the first in line has been ready.
       workers: How many live processes take messages of it; quiet ones don't.
+      limit: How many of its messages may run at once; None for any number.
     """
 
     name: str
@@ -32,6 +33,7 @@ class QueueState:
     oldest_s: float | None
     paused: bool
     workers: int
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +58,22 @@ def _look(conn: Connection, database: Database) -> Overview:
     crew = crew_of(conn, database)
     paused = pauses.list_pauses(conn, database.statements)
     names = {pause.name for pause in paused if pause.kind == "queue"}
-    known = [_state(each, names, crew) for each in figures]
-    unknown = names - {each.queue_name for each in figures}
-    known += [_state(QueueFigures(name, 0, 0, 0, 0, None, 0), names, crew) for name in sorted(unknown)]
+    limits = {each.queue_name: each.at_once for each in queue_limits.list_limits(conn, database.statements)}
+    known = [_state(each, names, limits, crew) for each in figures]
+    unknown = (names | limits.keys()) - {each.queue_name for each in figures}
+    known += [
+        _state(QueueFigures(name, 0, 0, 0, 0, None, 0), names, limits, crew) for name in sorted(unknown)
+    ]
     return Overview(known, crew, [pause.name for pause in paused if pause.kind == "actor"])
 
 
-def _state(figures: QueueFigures, paused: set[str], crew: list[Crew]) -> QueueState:
+def _state(figures: QueueFigures, paused: set[str], limits: dict[str, int], crew: list[Crew]) -> QueueState:
     return QueueState(
         figures.queue_name, figures.ready, figures.leased, figures.scheduled, figures.dead, figures.parked,
         figures.oldest_age_s,
         paused=figures.queue_name in paused,
         workers=sum(each.takes_messages and each.serves(figures.queue_name) for each in crew),
+        limit=limits.get(figures.queue_name),
     )  # fmt: skip
 
 

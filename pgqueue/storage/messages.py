@@ -50,12 +50,17 @@ class NewMessage:
 
 @dataclass(slots=True)
 class Lease:
-    """What one claim took from one slot; ``left`` counts the messages that are not settled yet."""
+    """What one claim took from one slot; ``left`` counts the messages that are not settled yet.
+
+    Attributes:
+      queue_name: The queue, if it was claimed under a limit.
+    """
 
     lid: int
     slot: int
     owner: UUID
     left: int = 0
+    queue_name: str | None = None
 
 
 class ClaimedMessage(NamedTuple):
@@ -208,8 +213,13 @@ def claim(
     spans: Sequence[Span],
     owner: UUID,
     limit: int,
+    queue_name: str | None = None,
 ) -> Claim:
-    """Take up to ``limit`` messages out of ``spans``, which lie in ``slots``."""
+    """Take up to ``limit`` messages out of ``spans``, which lie in ``slots``.
+
+    Parameters:
+      queue_name: Set if it has a limit, and all spans are of it.
+    """
     parameters = {
         "slots": integers([span.slot for span in spans]),
         "lanes": integers([span.lane for span in spans]),
@@ -218,17 +228,20 @@ def claim(
         "upto_xids": integers([span.upto_xid for span in spans]),
         "owner": owner,
         "limit": limit,
+        "queue_name": queue_name,
     }
     head, *rows = fetch(conn, statements.compiled("messages/claim", slots), parameters)
     return Claim(
-        messages=_claimed(rows, spans, owner),
+        messages=_claimed(rows, spans, owner, queue_name),
         snapshot=Snapshot.parse(head[0]),
         registers=Registers(head[1], head[2], head[3], head[4]),
         last=None if head[5] is None else (head[5] - 1, (head[6], head[7])),
     )
 
 
-def _claimed(rows: list[tuple[Any, ...]], spans: Sequence[Span], owner: UUID) -> list[ClaimedMessage]:
+def _claimed(
+    rows: list[tuple[Any, ...]], spans: Sequence[Span], owner: UUID, queue_name: str | None
+) -> list[ClaimedMessage]:
     """The messages in the order of their lanes and places: rows arrive in the order of an index."""
     rank = {span.lane: -number for number, span in enumerate(reversed(spans))}
     rows.sort(key=lambda row: (rank[row[10]], row[6], row[7]))
@@ -237,7 +250,7 @@ def _claimed(rows: list[tuple[Any, ...]], spans: Sequence[Span], owner: UUID) ->
     for *_, id_, lid, slot, lane, attempts, wait_ms, payload in rows:
         lease = leases.get(lid)
         if lease is None:
-            lease = leases[lid] = Lease(lid, slot, owner)
+            lease = leases[lid] = Lease(lid, slot, owner, queue_name=queue_name)
         lease.left += 1
         claimed.append(ClaimedMessage(id_, lease, lane, attempts, wait_ms, payload))
     return claimed

@@ -28,6 +28,7 @@ class Orders:
       refused: Those of which a worker has said that it runs them to their end.
       parked: Whether messages of paused actors have been put aside.
       process: What the process itself is to do; None: work.
+      limited: Queues of which only so many messages run at once.
     """
 
     queues: frozenset[str] = frozenset()
@@ -36,6 +37,7 @@ class Orders:
     refused: frozenset[str] = frozenset()
     parked: bool = False
     process: Verb | None = None
+    limited: frozenset[str] = frozenset()
 
 
 def read(conn: Connection, statements: Statements, *, process: UUID) -> Orders:
@@ -46,7 +48,8 @@ def read(conn: Connection, statements: Statements, *, process: UUID) -> Orders:
         return frozenset(name for found, name in rows if found == kind)
 
     return Orders(
-        of("queue"), of("actor"), of("cancel"), of("refused"), bool(of("parked")), next(iter(of("process")), None)
+        of("queue"), of("actor"), of("cancel"), of("refused"), bool(of("parked")), next(iter(of("process")), None),
+        of("limit"),
     )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 
@@ -107,6 +109,29 @@ class TestQueued:
             assert explanation.remedy == "pgqueue MODULE --queues reports"
 
         eventually(look)
+
+    def test_its_queue_runs_as_many_as_it_may(
+        self, postgres_broker: PostgresBroker, worker_for: WorkerFor, gate: threading.Event
+    ) -> None:
+        @actor
+        def work() -> None:
+            assert gate.wait(60.0)
+
+        postgres_broker.limit_queue("default", 1)
+        worker_for(postgres_broker)
+        messages = work.send_many([(), ()])
+        assert postgres_broker._session is not None
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+
+        def look() -> None:
+            explanation = next(
+                each for each in (why(postgres_broker, one) for one in messages) if each.status == "queued"
+            )
+            says(explanation, f"Queue 'default' runs at most 1 at once, and 1 is held now: 1 by {worker}.")
+            assert explanation.remedy == "pgqueue queues limit default 2"
+
+        eventually(look, within_s=30.0)
+        gate.set()
 
     @pytest.mark.parametrize(("verb", "state"), [("quiet", "quiet"), ("stop", "stopping")])
     def test_the_workers_of_its_queue_are_quiet(

@@ -1,11 +1,11 @@
-"""Queues: how deep and how old they are, how fast they go; pause and resume them, and actors."""
+"""Queues: how deep and how old they are, how fast they go; pause, resume and limit them, and pause actors."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 
-from ...operations import pace, pausing
+from ...operations import limiting, pace, pausing
 from ...operations.overview import MOST_COUNTED, Overview, QueueState, known_queues
 from ...operations.pace import Pace, Times
 from ...storage.pauses import Kind
@@ -52,7 +52,15 @@ def _came(arrived: Arrivals | None) -> dict[str, object]:
 
 
 def _matters(queue: QueueState) -> bool:
-    return bool(queue.ready or queue.running or queue.scheduled or queue.parked or queue.dead or queue.paused)
+    return bool(
+        queue.ready
+        or queue.running
+        or queue.scheduled
+        or queue.parked
+        or queue.dead
+        or queue.paused
+        or queue.limit
+    )
 
 
 def _row(queue: QueueState, measured: Pace, times: Times | None) -> dict[str, object]:
@@ -61,6 +69,7 @@ def _row(queue: QueueState, measured: Pace, times: Times | None) -> dict[str, ob
     return {
         "name": queue.name, "ready": queue.ready, "running": queue.running, "scheduled": queue.scheduled,
         "parked": queue.parked, "dead": queue.dead, "oldest_s": queue.oldest_s, "paused": queue.paused,
+        "limit": queue.limit,
         "workers": queue.workers, "unserved": bool(waiting and not queue.workers and not queue.paused),
         "rate_out": measured.rate("done", queue.name, last=last) + measured.rate("failed", queue.name, last=last),
         "failed": sum(measured.total("failed", queue.name)),
@@ -70,10 +79,12 @@ def _row(queue: QueueState, measured: Pace, times: Times | None) -> dict[str, ob
 
 
 def steer(visit: Visit) -> Done:
-    """Pause or resume a queue or an actor."""
+    """Pause or resume a queue or an actor, or limit a queue."""
     name, action, kind = (visit.field(each) for each in ("name", "action", "kind"))
+    if name is not None and (action, kind) == ("limit", "queue"):
+        return _limit(visit, name)
     if name is None or action not in {"pause", "resume"} or kind not in {"queue", "actor"}:
-        raise BadRequest("Expected a name, the action pause or resume, and the kind queue or actor.")
+        raise BadRequest("Expected a name, the action pause, resume or limit, and the kind queue or actor.")
     # A queue whose name nobody has used yet may be paused all the same.
     which: Kind = "queue" if kind == "queue" else "actor"
     database = visit.site.database
@@ -85,3 +96,23 @@ def steer(visit: Visit) -> Done:
     if kind == "queue" and name not in known_queues(database):
         said.append(f"No message was ever sent to a queue {name}.")
     return Done(said, back_to(visit, "/queues"), {"changed": changed})
+
+
+def _limit(visit: Visit, name: str) -> Done:
+    """Have at most so many messages of a queue run at once; an empty field, or none, is for any number."""
+    given = visit.field("limit")
+    try:
+        wanted = None if given is None or given.lower() == "none" else limiting.checked_limit(_whole(given))
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    database = visit.site.database
+    changed = limiting.limit(database, name, wanted)
+    said = "has no limit" if wanted is None else f"runs at most {wanted:,} at once"
+    text = [f"Queue {name} {said} {'now' if changed else 'already'}."]
+    if name not in known_queues(database):
+        text.append(f"No message was ever sent to a queue {name}.")
+    return Done(text, back_to(visit, "/queues"), {"changed": changed, "limit": wanted})
+
+
+def _whole(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else text

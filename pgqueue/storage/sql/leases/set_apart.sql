@@ -13,7 +13,7 @@ closed AS (
     WHERE lease.lid = %(lid)s AND lease.owner = %(owner)s::uuid
         AND %(id)s = ANY (lease.ids) AND %(id)s <> ALL (lease.done)
         AND cardinality(lease.ids) = cardinality(lease.done) + 1
-    RETURNING lease.slot, lease.owner, lease.claimed_at
+    RETURNING lease.slot, lease.owner, lease.claimed_at, lease.queue_name
 ),
 marked AS (
     UPDATE pgqueue.leases AS lease
@@ -22,14 +22,14 @@ marked AS (
     WHERE lease.lid = %(lid)s AND lease.owner = %(owner)s::uuid
         AND %(id)s = ANY (lease.ids) AND %(id)s <> ALL (lease.done)
         AND cardinality(lease.ids) <> cardinality(lease.done) + 1
-    RETURNING lease.slot, lease.owner, lease.claimed_at
+    RETURNING lease.slot, lease.owner, lease.claimed_at, lease.queue_name
 ),
 batch AS (
-    SELECT slot, owner, claimed_at FROM closed
+    SELECT slot, owner, claimed_at, queue_name FROM closed
     UNION ALL
-    SELECT slot, owner, claimed_at FROM marked
+    SELECT slot, owner, claimed_at, queue_name FROM marked
 )
-INSERT INTO pgqueue.leases (lid, claimed_at, owner, slot, ids)
-SELECT -nextval('pgqueue.lease_seq'), claimed_at, owner, slot, ARRAY[%(id)s::bigint]
+INSERT INTO pgqueue.leases (lid, claimed_at, owner, slot, queue_name, ids)
+SELECT -nextval('pgqueue.lease_seq'), claimed_at, owner, slot, queue_name, ARRAY[%(id)s::bigint]
 FROM batch
 RETURNING lid, slot::integer AS slot

@@ -1,4 +1,5 @@
--- Takes up to %(limit)s ready messages, in the order of the spans, under one lease for each slot.
+-- Takes up to %(limit)s ready messages, in the order of the spans, under one lease for each slot; %(queue_name)s is
+-- NULL unless all are of one queue that has a limit.
 --
 -- A span is a range of (xid, id) in one lane of one slot; its place in the arrays is its rank. The fetcher passes
 -- only ranges that it has not seen the end of, so no claim walks over the dead rows of earlier ones.
@@ -35,8 +36,8 @@ taken_0 AS (
     RETURNING xid, id
 ),
 lease_0 AS (
-    INSERT INTO pgqueue.leases_0 (slot, owner, ids)
-    SELECT /*slot*/0, %(owner)s::uuid, array_agg(id ORDER BY xid, id)
+    INSERT INTO pgqueue.leases_0 (slot, owner, queue_name, ids)
+    SELECT /*slot*/0, %(owner)s::uuid, %(queue_name)s::text, array_agg(id ORDER BY xid, id)
     FROM taken_0
     HAVING count(*) > 0
     RETURNING lid, ids

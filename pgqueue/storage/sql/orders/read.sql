@@ -11,3 +11,6 @@ UNION ALL
 SELECT 'process' AS kind, verb AS name
 FROM pgqueue.worker_orders
 WHERE process = %(process)s::uuid
+UNION ALL
+SELECT 'limit' AS kind, queue_name AS name
+FROM pgqueue.queue_limits

@@ -10,7 +10,7 @@ waiting AS MATERIALIZED (
     FROM pgqueue.ready_0
 ),
 held AS MATERIALIZED (
-    SELECT lid, claimed_at, owner, ids, done
+    SELECT lid, claimed_at, owner, ids, done, queue_name
     FROM pgqueue.leases_0
     WHERE NOT ids <@ done
 ),
@@ -35,8 +35,8 @@ ready AS (
     RETURNING id
 ),
 leases AS (
-    INSERT INTO pgqueue.leases (lid, claimed_at, owner, slot, ids, done)
-    SELECT held.lid, held.claimed_at, held.owner, present.slot, held.ids, held.done
+    INSERT INTO pgqueue.leases (lid, claimed_at, owner, slot, ids, done, queue_name)
+    SELECT held.lid, held.claimed_at, held.owner, present.slot, held.ids, held.done, held.queue_name
     FROM present, held
     RETURNING lid
 )

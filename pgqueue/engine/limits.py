@@ -1,0 +1,111 @@
+"""When it is worth claiming for queues of which only so many messages run at once, and how much may be claimed.
+
+Claims for such queues are transactions of their own: one claims for a queue at a time, over all workers, having counted
+what is held. So they are made for a reason only: a place has become free here, something was said to be ready, or some
+time has passed. Other queues are claimed from as ever.
+"""
+
+import time
+from collections.abc import Collection, Iterable
+from random import uniform
+
+from ..storage import queue_limits
+from ..storage.database import Connection
+from ..storage.queue_limits import LockedLimit
+from ..storage.statements import Statements
+
+#: Seconds after which a queue that was full or empty is looked at again, for want of another reason, by a worker that
+#: is busy with others; one that is idle asks less often.
+AGAIN_S = 0.1
+
+#: About so many seconds after it was found that somebody else claims for a queue, it is tried again.
+BUSY_S = 0.01
+
+#: Seconds between two words to others that there are more places than one worker can take.
+TELL_S = 0.05
+
+
+class Limits:
+    """The limited queues that one fetcher serves. For its thread, but for `wake` and `freed`."""
+
+    def __init__(self) -> None:
+        self._due_at: dict[str, float] = {}
+        self._settled: set[str] = set()
+        self._busy: set[str] = set()
+        # Grows with each reason to look, so that one which comes during a look is not taken for an older one.
+        self._news = self._news_at_lock = 0
+        self._told_at = 0.0
+        self._freed: set[str] = set()
+
+    def serve(self, queue_names: Collection[str]) -> None:
+        """Serve these queues from now on, and no others."""
+        self._due_at = {name: self._due_at.get(name, 0.0) for name in queue_names}
+        self._settled &= set(queue_names)
+        self._busy &= set(queue_names)
+
+    def wake(self) -> None:
+        """Look at all of them soon; from any thread."""
+        self._news += 1
+        for name in self._due_at:
+            self._due_at[name] = 0.0
+
+    def freed(self, queue_name: str) -> None:
+        """A message of this queue has ended here; from any thread."""
+        self._freed.add(queue_name)
+        self._news += 1
+        if queue_name in self._due_at:
+            self._due_at[queue_name] = 0.0
+
+    def take_freed(self) -> bool:
+        """Whether places have become free here that nobody has looked at since; asking forgets them."""
+        found, self._freed = bool(self._freed), set()
+        return found
+
+    def due(self) -> list[str]:
+        """The queues that are worth looking at."""
+        now = time.monotonic()
+        return [name for name, due_at in self._due_at.items() if due_at <= now]
+
+    @property
+    def retry_at(self) -> float:
+        """When to try again for which somebody else has just been claiming, on the monotonic clock."""
+        return min((self._due_at[name] for name in self._busy), default=float("inf"))
+
+    def lock(self, conn: Connection, statements: Statements, queue_names: Iterable[str]) -> list[LockedLimit]:
+        """Take the right to claim for some queues, until the end of the transaction; those of others come later."""
+        names = list(queue_names)
+        now = time.monotonic()
+        self._news_at_lock = self._news
+        for name in names:
+            self._freed.discard(name)
+            self._due_at[name] = now + BUSY_S * uniform(0.5, 1.5)  # noqa: S311  (spreads load)
+        locked = queue_limits.lock(conn, statements, queue_names=names)
+        self._busy = set(names) - {limit.queue_name for limit in locked}
+        return locked
+
+    def room(self, conn: Connection, statements: Statements, limit: LockedLimit) -> int:
+        """How many messages may be claimed, under the lock; nothing else may have been claimed in its transaction."""
+        held = queue_limits.held(conn, statements, queue_name=limit.queue_name)
+        if not limit.settled or limit.queue_name not in self._settled:
+            strays = queue_limits.strays(conn, statements, queue_name=limit.queue_name)
+            held += strays
+            if limit.settled and not strays:
+                self._settled.add(limit.queue_name)
+        return max(0, limit.at_once - held)
+
+    def claimed(self, queue_name: str, number: int, *, wanted: int, room: int) -> bool:
+        """Take in what a claim has brought; answer whether others are to be told that they could claim more.
+
+        Parameters:
+          wanted: How many this worker could begin at once.
+          room: How many places there were.
+        """
+        now = time.monotonic()
+        more = number == wanted < room
+        if self._news == self._news_at_lock and not more:
+            self._due_at[queue_name] = now + AGAIN_S
+        else:
+            self._due_at[queue_name] = 0.0
+        tell = more and now - self._told_at > TELL_S
+        self._told_at = now if tell else self._told_at
+        return tell

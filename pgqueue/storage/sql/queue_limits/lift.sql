@@ -1,0 +1,2 @@
+DELETE FROM pgqueue.queue_limits
+WHERE queue_name = %(queue_name)s
