@@ -19,6 +19,7 @@ from pgqueue import __version__
 from . import (
     against,
     cost,
+    dashboard,
     drain,
     enqueue,
     flat,
@@ -47,6 +48,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], Report]] = {
     "flat": flat.measure,
     "shapes": shapes.measure,
     "cost": cost.measure,
+    "dashboard": dashboard.measure,
     "against": against.measure,
 }
 

@@ -11,6 +11,7 @@ from ..storage import dead_letters, registers, removals, scheduled, whereabouts
 from ..storage.database import Database
 from ..storage.dead_letters import DeadLetter, LetterFilter
 from ..storage.deadlocks import again_after_deadlock
+from ..storage.listings import Listed
 from ..storage.messages import keys_of
 from .listing import BadCursor, MessageFilter, list_messages
 
@@ -87,6 +88,26 @@ def count_messages(database: Database, which: MessageFilter) -> tuple[int, bool]
         found, cursor = found + len(page.messages), page.cursor
         if cursor is None or found >= MOST_COUNTED:
             return found, cursor is None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What all that match are, as far as a look at part of them tells.
+
+    Attributes:
+      number: How many match; at least, unless it is ``complete``.
+      sample: The first of them.
+    """
+
+    number: int
+    complete: bool
+    sample: list[Listed]
+
+
+def preview_messages(database: Database, which: MessageFilter, *, sample: int) -> Preview:
+    """Look at as many messages as a page of a list does: for those who wait for an answer."""
+    page = list_messages(database, which, limit=MOST_COUNTED)
+    return Preview(len(page.messages), page.cursor is None, page.messages[:sample])
 
 
 @dataclass(frozen=True, slots=True)

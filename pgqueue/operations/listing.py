@@ -24,7 +24,7 @@ STATES = ("running", "queued", "parked", "scheduled", "done", "failed", "cancell
 LIVE = STATES[:4]
 
 #: Rows read at once, and the most that are looked at for a page in which few of them fit.
-CHUNK, MOST_LOOKED_AT = 500, 20_000
+CHUNK, MOST_LOOKED_AT = 500, 10_000
 
 #: The same where a text is looked for in messages, and for how many seconds at most.
 MOST_SEARCHED, SEARCH_S = 10_000, 1.0

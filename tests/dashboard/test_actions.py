@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -157,6 +158,24 @@ class TestAllThatMatch:
         assert steps == 4
         assert queue.values("SELECT foreign_id FROM pgqueue.dead_letters") == ["other"]
         assert len(states(queue)) == ready
+
+    def test_a_preview_looks_no_further_than_a_list_and_says_so(
+        self, visitor: Visitor, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pgqueue.operations.listing.CHUNK", 2)
+        monkeypatch.setattr("pgqueue.operations.listing.MOST_LOOKED_AT", 4)
+        for number in range(9):
+            actor = "late" if number == 8 else "early"
+            queue.send_all([replace(queue.new("x", message_id=str(number)), actor_name=actor)])
+        assert (
+            "<b>4 or more</b> messages would be"
+            in visitor.get("/messages/all?action=delete&actor=early").text
+        )
+        address = "/messages/all?action=delete&actor=late"
+        page = visitor.get(address).text
+        assert "None of the messages that were looked at matches; there are more" in page
+        assert 'id="confirm"' in page
+        assert "1 messages deleted." in visitor.act(address).text
 
     def test_a_filter_that_matches_nothing(self, visitor: Visitor, queue: Queue) -> None:
         for address in ("/messages/all?action=delete&queue=no+such", "/dead/all?error=none"):

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from pgqueue.dashboard.pages import PAGES
-from pgqueue.operations.listing import MOST_LOOKED_AT
 from pgqueue.operations.overview import MOST_COUNTED
 from pgqueue.storage.database import Connection, Database
 from tests.support.crowd import crowd
@@ -20,6 +19,9 @@ from .conftest import VisitorOf
 
 #: Messages in each of four states.
 MANY = 60_000
+
+#: Rows that a page may read in all: 512 blocks of outcomes have some 41,000.
+MOST_READ = 60_000
 
 #: What is said of a node that reads too much.
 NAMED = ("Node Type", "Index Name", "Index Cond", "Actual Rows", "Actual Loops")
@@ -32,8 +34,11 @@ ADDRESSES = [
     "/messages?state=scheduled&since=2100-01-01",
     "/messages?state=done&actor=nobody",
     "/messages?state=failed&error=nothing+like+it",
+    "/messages?search=nothing+like+it",
+    "/messages?state=failed&search=nothing+like+it",
     "/message?id=00000000-0000-0000-0000-000000000000",
     "/messages/all?action=delete&queue=bulk",
+    "/messages/all?action=delete&actor=nobody",
     "/dead/all?action=requeue",
 ]
 
@@ -70,6 +75,6 @@ def test_no_page_reads_more_than_its_caps(
         assert reads, (address, len(plans))
         greedy = [node for plan in plans for node in nodes(plan) if visited(node) > MOST_COUNTED + 1]
         assert not [(address, *(node.get(key) for key in NAMED)) for node in greedy]
-        assert sum(reads) <= 3 * MOST_LOOKED_AT, address
+        assert sum(reads) <= MOST_READ, address
         sorts = [node for plan in plans for node in nodes(plan) if node["Node Type"] == "Sort"]
         assert all(node["Plans"][0]["Actual Rows"] <= MOST_COUNTED + 1 for node in sorts), address

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ...operations import acting
 from ...operations.acting import Step
-from ...operations.listing import MessageFilter, list_messages
+from ...operations.listing import MessageFilter
 from ...storage.database import Database
 from ...storage.dead_letters import DeadLetter, LetterFilter
 from ..endpoint import Answer, BadRequest, Done, Visit
@@ -31,14 +31,13 @@ def messages(visit: Visit) -> Answer:
     """Show what an action would be about: how many messages, and the first of them."""
     action = visit.one_of("action", tuple(_OF_MESSAGES), default="delete")
     which = _waiting(visit, action)
-    number, complete = acting.count_messages(visit.site.database, which)
-    sample = list_messages(visit.site.database, which, limit=SAMPLE).messages
+    preview = acting.preview_messages(visit.site.database, which, sample=SAMPLE)
     return Answer("all_that_match.html", {
         "what": "messages", "action": action, "done_as": _OF_MESSAGES[action],
-        "matched": number, "complete": complete,
+        "matched": preview.number, "complete": preview.complete,
         "sample": [
             {"message_id": each.message_id, "actor": each.actor_name, "queue": each.queue_name, "note": each.state}
-            for each in sample
+            for each in preview.sample
         ],
         "filter": message_parameters(visit), "states": list(which.states), "done": 0, "cursor": None,
     })  # fmt: skip
