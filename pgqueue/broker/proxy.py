@@ -15,6 +15,9 @@ class MessageProxy:
     """A message on its way through a worker; it has all attributes of the message.
 
     Brokers derive from it to keep what they need for the ack.
+
+    Attributes:
+      too_old: Why it was given up without having been run, if that was for its age; None otherwise.
     """
 
     # The message's own fields, as plain attributes: they are read dozens of times a message, and
@@ -26,6 +29,7 @@ class MessageProxy:
     options: dict[str, Any]
     message_id: str
     message_timestamp: int
+    too_old: str | None = None
 
     def __init__(self, message: Message[Any]) -> None:
         self.failed = False

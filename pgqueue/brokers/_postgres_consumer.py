@@ -321,6 +321,8 @@ def _complete(verdict: Verdict, message: ClaimedProxy, *, failed: bool) -> None:
     if failed:
         verdict.reason = "unknown actor" if isinstance(error, ActorNotFound) else "failed"
         verdict.error = None if error is None else kept_text(f"{type(error).__name__}: {error_text(error)}")
+        if message.too_old is not None:
+            verdict.reason, verdict.error = "too old", message.too_old
         noted = message.options.get("traceback")
         verdict.traceback = None if noted is None else kept_text(str(noted))
     if error is not None and verdict.status != "d":

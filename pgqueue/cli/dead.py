@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", metavar="ID", help="message ids, for show, requeue and purge")
     parser.add_argument("--queue", "-Q", metavar="NAME", help="only those of this queue")
     parser.add_argument("--actor", "-a", metavar="NAME", help="only those of this actor")
-    parser.add_argument("--reason", metavar="REASON", help="failed, undecodable, poison, 'unknown actor' …")
+    parser.add_argument(
+        "--reason", metavar="REASON", help="failed, 'too old', undecodable, poison, 'unknown actor' …"
+    )
     parser.add_argument("--error", "-e", metavar="TEXT", help="only those whose error has this in it")
     parser.add_argument("--all", action="store_true", help="requeue or purge them all")
     parser.add_argument(

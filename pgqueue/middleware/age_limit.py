@@ -45,7 +45,11 @@ class AgeLimit(Middleware):
             or broker.get_actor(message.actor_name).options.get("max_age")
             or self.max_age
         )
-        if max_age and server_millis() - made_at(message.message_timestamp, message.options) >= max_age:
+        if not max_age:
+            return
+        age = server_millis() - made_at(message.message_timestamp, message.options)
+        if age >= max_age:
             self.logger.warning("Message %r is older than its age limit of %d ms.", message, max_age)
+            message.too_old = f"it was {age:,.0f} ms old, and may be {max_age:,.0f} ms old at most"
             message.fail()
             raise SkipMessage("Message age limit exceeded")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ..clock import made_at
 from ..errors import DecodeError
 from ..message import Message
 from ..storage import attempts, health, orders, pauses, queue_limits, whereabouts
@@ -27,6 +28,7 @@ _REASONS = {
     "undecodable": "its bytes are not those of a message",
     "poison": "it was running in three workers when they were lost",
     "unknown actor": "the worker that took it declares no such actor",
+    "too old": "it was past its age limit (max_age) when a worker came to it, and was not run",
     "unrecordable": "what became of it could not be written",
 }
 
@@ -154,7 +156,7 @@ def _queued(found: Found, row: LiveRow) -> Explanation:
         serving = sum(crew.takes_messages and crew.serves(row.queue_name) for crew in found.crew)
         workers = more(serving, "worker") + f" serving {row.queue_name!r}"
         reasons = [f"It is the next of its queue: {workers} will claim it at once, or when a thread is free."]
-    reasons += _tried(row)
+    reasons += _aging(row) + _tried(row)
     return Explanation("queued", [*reasons, f"It has been ready for {_for(row.now - row.since)}."], remedy)
 
 
@@ -251,6 +253,20 @@ def _scheduled(found: Found, row: LiveRow) -> Explanation:
     )
 
 
+def _aging(row: LiveRow) -> list[str]:
+    """Whether a message is past its own age limit; its actor's is known to workers only."""
+    try:
+        message = Message.decode(row.payload)
+    except DecodeError:
+        return []
+    max_age = message.options.get("max_age")
+    age = row.now.timestamp() * 1000 - made_at(message.message_timestamp, message.options)
+    if isinstance(max_age, (int, float)) and 0 < max_age <= age:
+        limit, old = span(max_age / 1000), span(age / 1000)
+        return [f"It is {old} old and may be {limit} old at most: whoever claims it makes it a dead letter."]
+    return []
+
+
 def _tried(row: LiveRow) -> list[str]:
     """What earlier attempts of a message have ended with, a refusal of a rate limit for example."""
     try:
@@ -270,7 +286,11 @@ def _dead(letter: DeadLetter) -> Explanation:
         f"It is a dead letter since {_at(letter.died_at)}: {_REASONS.get(letter.reason, letter.reason)}."
     ]
     if letter.error:
-        because.append(f"The error: {letter.error.splitlines()[0][:300]}")
+        what = "In figures" if letter.reason == "too old" else "The error"
+        because.append(f"{what}: {letter.error.splitlines()[0][:300]}")
+    if letter.reason == "too old":
+        because.append("Requeued it would be as old: send it anew, or raise max_age first.")
+        return Explanation("failed", because)
     return Explanation("failed", because, f"pgqueue dead requeue {letter.name}")
 
 

@@ -333,6 +333,45 @@ class TestOver:
         says(why(postgres_broker, "mine"), "It is a dead letter since", words)
 
 
+def test_a_message_past_its_age_limit_is_explained_before_and_after(
+    postgres_broker: PostgresBroker, worker_for: WorkerFor
+) -> None:
+    @actor
+    def work() -> None:
+        raise AssertionError("it is too old")
+
+    message: Message[None] = Message("default", "work", (), {}, {"max_age": 60_000}, message_timestamp=0)
+    postgres_broker.pause_queue("default")
+    postgres_broker.enqueue(message)
+    says(
+        why(postgres_broker, message),
+        "old and may be 1 min old at most: whoever claims it makes it a dead letter.",
+    )
+    worker_for(postgres_broker)
+    postgres_broker.resume_queue("default")
+
+    def look() -> None:
+        explanation = why(postgres_broker, message)
+        says(
+            explanation,
+            "past its age limit (max_age) when a worker came to it, and was not run.",
+            "ms old, and may be 60,000 ms old at most",
+            "send it anew",
+        )
+        assert (explanation.status, explanation.remedy) == ("failed", None)
+
+    eventually(look, within_s=30.0)
+
+
+def test_an_age_limit_that_is_not_passed_or_makes_no_sense_is_not_told_of(
+    postgres_broker: PostgresBroker,
+) -> None:
+    for max_age in (10**9, 0, None, "soon"):
+        message: Message[None] = Message("default", "work", (), {}, {"max_age": max_age})
+        postgres_broker.enqueue(message)
+        assert "old at most" not in " ".join(why(postgres_broker, message).because)
+
+
 def test_of_an_unknown_message_the_open_transactions_are_told(
     postgres_broker: PostgresBroker, queue: Queue
 ) -> None:
