@@ -6,22 +6,23 @@ CREATE SCHEMA pgqueue;
 CREATE FUNCTION pgqueue.wake_idle_workers() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
-        BEGIN
-            IF pg_sequence_last_value(format('%I.idle_%s', TG_TABLE_SCHEMA, NEW.idle_cell)::regclass)
-                > extract(epoch FROM clock_timestamp()) * 1000
-            THEN
-                -- The workers' channel: <schema>, a colon, ready. A name that is too long for that has a checksum.
-                PERFORM pg_notify(
-                    CASE
-                        WHEN length(TG_TABLE_SCHEMA) < 58 THEN concat_ws(chr(58), TG_TABLE_SCHEMA, 'ready')
-                        ELSE concat_ws(chr(58), left(TG_TABLE_SCHEMA, 48), TG_ARGV[0], 'ready')
-                    END,
-                    ''
-                );
-            END IF;
-            RETURN NULL;
-        END
-        $$;
+BEGIN
+    IF pg_sequence_last_value(format('%I.idle_%s', TG_TABLE_SCHEMA, NEW.idle_cell)::regclass)
+        > extract(epoch FROM clock_timestamp()) * 1000
+        AND pg_notification_queue_usage() < 0.9
+    THEN
+        -- The workers' channel: <schema>, a colon, ready. A name that is too long for that has a checksum.
+        PERFORM pg_notify(
+            CASE
+                WHEN length(TG_TABLE_SCHEMA) < 58 THEN concat_ws(chr(58), TG_TABLE_SCHEMA, 'ready')
+                ELSE concat_ws(chr(58), left(TG_TABLE_SCHEMA, 48), TG_ARGV[0], 'ready')
+            END,
+            ''
+        );
+    END IF;
+    RETURN NULL;
+END
+$$;
 
 CREATE TABLE pgqueue.alembic_version (
     version_num character varying(32) NOT NULL

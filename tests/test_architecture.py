@@ -156,6 +156,13 @@ def test_nothing_is_compiled_where_the_server_is_kept_from_sequential_scans() ->
     assert len(found) >= 6
 
 
+def test_nobody_is_notified_where_that_could_fail_the_commit() -> None:
+    """Each pg_notify() asks first whether the server's queue of notifications has room."""
+    for name in STATEMENTS:
+        text = _without_comments(_text(SQL / f"{name}.sql"))
+        assert text.count("pg_notify(") == text.count("pg_notification_queue_usage() < 0.9"), name
+
+
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_a_string_that_names_the_schema_is_a_relations_name_and_nothing_else(name: str) -> None:
     """The loader puts another schema's name wherever it reads `pgqueue.`, in strings too."""

@@ -274,7 +274,7 @@ def _paused(conn: Connection, database: Database) -> Iterator[Check]:
 
 def _settings(server: health.Server) -> Iterator[Check]:
     if server.notify_usage > FULL_NOTIFY:
-        full = f"their queue is {server.notify_usage:.0%} full; once full, commits fail"
+        full = f"their queue is {server.notify_usage:.0%} full; once full, commits that notify fail, but for ours"
         yield Check(
             "notifications", "failure", full, "end the session that listens and sleeps in a transaction"
         )

@@ -4,7 +4,9 @@
 -- then that the transaction is in its snapshot or finished. Workers are told only while one of them is idle, because
 -- every transaction that notifies takes a lock of the whole cluster at its commit. In an application's transaction, whose
 -- commit may be long in coming, it is not this statement that looks for idle workers (%(registers)s is empty), but a
--- trigger at the commit: once for each row of ready that has an idle_cell.
+-- trigger at the commit: once for each row of ready that has an idle_cell. Where the server's queue of notifications is
+-- nearly full, because a session listens and does not read, nobody is told, here as in all statements of ours: a full one
+-- would fail the commit, and workers look by themselves.
 WITH present AS MATERIALIZED (
     SELECT pg_current_xact_id()::text::bigint AS xid, last_value::smallint AS slot, clock_timestamp() AS instant
     FROM pgqueue.open_slot
@@ -41,7 +43,7 @@ delayed AS (
     FROM new
     WHERE due_at > instant
 )
-SELECT pg_notify(%(channel)s, coalesce(%(announce)s::text, ''))
+SELECT CASE WHEN pg_notification_queue_usage() < 0.9 THEN pg_notify(%(channel)s, coalesce(%(announce)s::text, '')) END
 WHERE %(announce)s::text IS NOT NULL OR EXISTS (
     SELECT
     FROM unnest(%(registers)s::text[]) AS register (name)

@@ -124,7 +124,7 @@ stored AS (
     JOIN accepted ON accepted.id = result.id
 ),
 called AS (
-    SELECT pg_notify(wait.channel, left(string_agg(wait.ticket::text, ' '), 7999))
+    SELECT CASE WHEN pg_notification_queue_usage() < 0.9 THEN pg_notify(wait.channel, left(string_agg(wait.ticket::text, ' '), 7999)) END
     FROM unnest(%(result_keys)s::text[]) AS result (key)
     JOIN pgqueue.waits AS wait ON wait.key = result.key
     GROUP BY wait.channel
@@ -169,7 +169,7 @@ delayed AS (
     WHERE new.due_at > present.instant
 ),
 told AS (
-    SELECT pg_notify(%(channel)s, '')
+    SELECT CASE WHEN pg_notification_queue_usage() < 0.9 THEN pg_notify(%(channel)s, '') END
     WHERE EXISTS (
         SELECT
         FROM unnest(%(registers)s::text[]) AS register (name)

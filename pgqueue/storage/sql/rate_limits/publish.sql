@@ -16,6 +16,6 @@ added AS (
     FROM present
     WHERE NOT EXISTS (SELECT FROM pgqueue.rate_limits WHERE key = %(key)s::text)
 )
-SELECT count(pg_notify(wait.channel, wait.ticket::text))
+SELECT count(CASE WHEN pg_notification_queue_usage() < 0.9 THEN pg_notify(wait.channel, wait.ticket::text) END)
 FROM pgqueue.waits AS wait
 WHERE wait.key = %(key)s::text

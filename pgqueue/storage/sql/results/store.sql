@@ -12,6 +12,6 @@ WITH stored AS (
         END,
         %(key)s, %(value)s
 )
-SELECT count(pg_notify(wait.channel, wait.ticket::text)) AS told
+SELECT count(CASE WHEN pg_notification_queue_usage() < 0.9 THEN pg_notify(wait.channel, wait.ticket::text) END) AS told
 FROM pgqueue.waits AS wait
 WHERE wait.key = %(key)s
