@@ -65,6 +65,7 @@ def count(broker: PostgresBroker) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # to count every allocation takes long, on a busy machine a minute
 def test_a_hundred_thousand_messages_are_one_statement(
     postgres_broker: PostgresBroker, note: AnyActor, hooks: Hooks, statements: list[str]
 ) -> None:
