@@ -59,11 +59,13 @@ def figure(output: str, name: str) -> int:
     return int(found[1].replace(",", ""))
 
 
+@pytest.mark.timeout(180)
 class TestRun:
     def test_the_whole_demo_on_a_server_of_its_own(
         self, project: Project, environment: dict[str, str | None]
     ) -> None:
-        code, output = project.run("demo", "--messages", "150", env=environment)
+        demo = project.start("demo", "--messages", "150", env=environment)
+        code, output = demo.wait(timeout_s=120), demo.output
         assert code == 0, output
         assert "A PostgreSQL server of the demo's own is running" in output
         assert "150 messages sent in one transaction, as a group with a callback" in output
@@ -84,7 +86,7 @@ class TestRun:
             sys.exit(main(["demo", "--json", "--messages", "60", "--url", {url!r}]))
         """
         with Process.script(source, env=environment) as program:
-            assert program.wait(timeout_s=50) == 0, (tmp_path / "course").read_text()
+            assert program.wait(timeout_s=120) == 0, (tmp_path / "course").read_text()
             outcome = json.loads(program.output)
         assert "60 messages sent in one transaction" in (tmp_path / "course").read_text()
         assert outcome["exactly_once"] is True
@@ -120,7 +122,8 @@ class TestInterruption:
         sent: signal.Signals,
         moment: str,
     ) -> None:
-        demo = project.start("demo", "--url", url, env=environment)
+        # So many that it can't be over before a test that waits for its turn has sent the signal.
+        demo = project.start("demo", "--messages", "1200", "--url", url, env=environment)
         demo.wait_for(moment, within_s=40)
         demo.send(sent)
         expected = 130 if sent is signal.SIGINT else 128 + sent

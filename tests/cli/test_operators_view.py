@@ -248,6 +248,8 @@ class TestRealProcesses:
     ) -> None:
         postgres_broker.enqueue(message_of("mail"))
         queue.owner()
+        # However long the command takes to start, the worker has not been silent for long.
+        queue.conn.execute("UPDATE pgqueue.workers SET seen_at = now() + interval '1 minute'")
         code, shown = self.on_terminal(environment, "top", "--count", "2", "--interval", "0.1")
         assert code == 0
         assert "1 worker with 2 threads, 0 messages a second" in shown

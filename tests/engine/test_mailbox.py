@@ -37,6 +37,7 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a waiting thread look so seldom by itself that only a notification is in time."""
     monkeypatch.setattr(module, "FIRST_LOOK_S", 60.0)
     monkeypatch.setattr(module, "LAST_LOOK_S", 60.0)
+    monkeypatch.setattr(module, "UNTOLD_LOOK_S", 60.0)
 
 
 def store(queue: Queue, key: str) -> None:

@@ -9,7 +9,7 @@ __all__ = ["eventually"]
 T = TypeVar("T")
 
 
-def eventually(check: Callable[[], T], *, within_s: float = 5.0) -> T:
+def eventually(check: Callable[[], T], *, within_s: float = 30.0) -> T:
     """Repeat ``check`` until it stops failing its assertion; return what it returns."""
     deadline = time.monotonic() + within_s
     while True:

@@ -108,7 +108,7 @@ class Process:
         """Wait for the end; return the exit code, negative for the signal that ended it."""
         return self._popen.wait(timeout_s)
 
-    def wait_for(self, text: str, *, within_s: float = 15.0) -> str:
+    def wait_for(self, text: str, *, within_s: float = 30.0) -> str:
         """Wait until the output holds ``text``; return the output. Fails early if the program ends first."""
 
         def look() -> str:

@@ -68,7 +68,7 @@ def wait_for_workers(process: Process, count: int) -> None:
         assert process.running(), process.output
         assert len(worker_pids(process)) >= count, process.output
 
-    eventually(look, within_s=15.0)
+    eventually(look, within_s=30.0)
 
 
 def worker_pids(process: Process) -> list[int]:
