@@ -11,7 +11,7 @@ from ..errors import PgQueueError
 from ..logging import own_logger
 from ..operations import overview
 from ..operations.overview import Overview
-from ..storage import queues
+from ..storage import health, queues
 from ..storage.database import Database
 
 __all__ = ["History", "Look"]
@@ -27,11 +27,13 @@ class Look:
     Attributes:
       at_s: By this machine's clock, since 1970.
       sent: How many messages had been made ready until then, retries and due ones included.
+      wal: How far the server's log had come, in bytes.
     """
 
     at_s: float
     sent: int
     state: Overview
+    wal: int | None = None
 
     def depth(self, kind: str, queue_name: str | None = None) -> int:
         """How many messages were ``ready``, ``running``, ``scheduled``, ``parked`` or ``dead``."""
@@ -87,7 +89,8 @@ class History:
         state = overview.look(self._database)
         with self._database.bounded() as conn:
             sent = queues.sent(conn, self._database.statements)
-        look = Look(time.time(), sent, state)
+            wal = health.wal_bytes(conn, self._database.statements)
+        look = Look(time.time(), sent, state, wal)
         with self._lock:
             if not self._looks or look.at_s - self._looks[-1].at_s >= INTERVAL_S / 2:
                 self._looks.append(look)

@@ -89,6 +89,15 @@ def clock(instant: datetime) -> str:
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def volume(value: float | None) -> str:
+    """Bytes as people read them, few ones too."""
+    if value is None:
+        return NOTHING
+    if value < 1_000:
+        return f"{value:.0f} bytes"
+    return f"{value / 1024:,.1f} kB" if value < 10 * 1024**2 else size(int(value))
+
+
 def moment(instant: datetime) -> str:
     """An instant in UTC, to the millisecond."""
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}.{instant.microsecond // 1000:03}"
@@ -108,5 +117,5 @@ def one_line(text: str | None, length: int = 200) -> str:
 
 FILTERS = {
     "clock": clock, "moment": moment, "ms": ms, "number": number, "one_line": one_line, "passed": passed,
-    "pretty": pretty, "rate": rate, "share": share, "size": size, "since": since, "span": span,
+    "pretty": pretty, "rate": rate, "share": share, "since": since, "size": size, "span": span, "volume": volume,
 }  # fmt: skip

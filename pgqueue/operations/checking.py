@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import PgQueueError, ReleaseOutdated, SchemaOutdated
+from ..errors import PgQueueError, ReleaseOutdated, SchemaOutdated, StatementTimedOut
 from ..maintenance import rotator
 from ..maintenance.lookout import FULL_CONNECTIONS, FULL_NOTIFY, OLD_IDLE_S, is_old
 from ..storage import health, pauses, queues, retention, slots
 from ..storage.database import REQUIRED_REVISION, Connection, Database
 from ..storage.revision import check_revision, current_revision
 from .crew import SILENT_S, Crew, crew_of
+from .waiting import told
 from .wording import more, span
 
 Verdict = Literal["ok", "warning", "failure"]
@@ -30,6 +31,9 @@ OUTLIVED_S, CLOCK_S = 300, 5.0
 
 #: So many slots are never exceeded.
 MOST_SLOTS = rotator.MAX_SLOTS
+
+#: Seconds that a look may take once another has had no answer.
+IMPATIENT_S = 1.0
 
 #: How far things are counted.
 MOST_COUNTED = 10_000
@@ -61,17 +65,29 @@ def check(database: Database) -> Iterator[Check]:
     yield schema
     if schema.verdict == "failure":
         return
-    for look in _LOOKS:
-        with database.bounded() as conn:
-            yield from look(conn, database)
+    yield from _look_at_all(database)
     if not server.sees_all:
         yield Check(
             "rights",
             "warning",
-            "transactions of other roles can't be seen",
+            "transactions and queries of other roles can't be seen",
             "GRANT pg_read_all_stats TO the role",
         )
     yield from _settings(server)
+
+
+def _look_at_all(database: Database) -> Iterator[Check]:
+    """Each look by itself: one that has no answer, for somebody holds a lock, hides nothing of the others."""
+    patience_s: float | None = None
+    for look in _LOOKS:
+        try:
+            with database.bounded(patience_s) as conn:
+                checks = list(look(conn, database))
+        except StatementTimedOut as error:
+            patience_s = IMPATIENT_S
+            what = look.__name__.strip("_").replace("_", " ")
+            checks = [Check("unanswered", "failure", f"{what}: {error}", "see lock waits, and what holds it")]
+        yield from checks
 
 
 def _version(server: health.Server) -> Check:
@@ -233,6 +249,16 @@ def _retention(conn: Connection, database: Database) -> Iterator[Check]:
         yield Check("retention", "ok", "what has outlived its time is gone")
 
 
+def _lock_waits(conn: Connection, database: Database) -> Iterator[Check]:
+    waits = [told(wait) for wait in health.lock_waits(conn, database.statements)]
+    long = next((wait for wait in waits if wait.long), None)
+    if long is not None:
+        yield Check("lock waits", "warning", long.found, long.remedy)
+    else:
+        brief = "for more than a moment " if waits else ""
+        yield Check("lock waits", "ok", f"no session waits {brief}for a lock on our tables")
+
+
 def _disk(conn: Connection, database: Database) -> Iterator[Check]:
     full = health.disk_is_full(conn, database.statements)
     if full is None:
@@ -316,6 +342,7 @@ def _state(server: health.Server) -> Iterator[Check]:
 
 
 _LOOKS: tuple[Callable[[Connection, Database], Iterator[Check]], ...] = (
+    _lock_waits,
     _workers,
     _listeners,
     _acks,

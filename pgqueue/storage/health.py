@@ -84,6 +84,31 @@ class Unsettled:
     held_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class LockWait:
+    """A session that waits for a lock on a table of ours, and one that holds it.
+
+    Attributes:
+      mode: The lock that it wants; ``ShareLock`` for the end of a transaction that has locked a row.
+      query: What it runs; what other roles run is seen by members of pg_read_all_stats only.
+      blocker_pid: 0: a prepared transaction.
+      blocker_state: As pg_stat_activity has it; None: it can't be seen.
+      blocker_s: For how long its transaction has been open.
+    """
+
+    pid: int
+    table_name: str
+    mode: str
+    waited_s: float | None
+    who: str
+    query: str | None
+    blocker_pid: int
+    blocker_who: str
+    blocker_state: str | None
+    blocker_query: str | None
+    blocker_s: float | None
+
+
 def server(conn: Connection, statements: Statements) -> Server:
     """The server in a few figures."""
     with conn.cursor(row_factory=class_row(Server)) as cursor:
@@ -145,6 +170,18 @@ def disk_is_full(conn: Connection, statements: Statements) -> str | None:
     except errors.DiskFull as error:
         return str(error).splitlines()[0]
     return None
+
+
+def lock_waits(conn: Connection, statements: Statements) -> list[LockWait]:
+    """Who waits for whom on our tables, the longest wait first."""
+    with conn.cursor(row_factory=class_row(LockWait)) as cursor:
+        return cursor.execute(statements["health/lock_waits"]).fetchall()
+
+
+def wal_bytes(conn: Connection, statements: Statements) -> int | None:
+    """How far the server's log has come, in bytes."""
+    row = conn.execute(statements["health/wal"]).fetchone()
+    return row[0] if row else None
 
 
 def try_watch(conn: Connection, statements: Statements) -> bool:

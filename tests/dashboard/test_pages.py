@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pgqueue.dashboard.pages import PAGES
-from tests.support.queue import Queue
+from pgqueue.dashboard.site import Site
+from pgqueue.dashboard.words import volume
+from pgqueue.storage.health import LockWait
+from tests.support.queue import Queue, done
 
 from .conftest import Full, Visitor, bury, encoded
 
@@ -213,6 +217,52 @@ def test_health_says_the_doctors_checks_the_worst_first(visitor: Visitor, full: 
     paused = next(check for check in checks if check["name"] == "pauses")
     assert (paused["verdict"], paused["remedy"]) == ("warning", "pgqueue queues resume NAME")
     assert all(check["about"] for check in checks)
+
+
+def test_health_tells_of_waits_and_of_the_log(
+    visitor: Visitor, queue: Queue, sites: list[Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgqueue.dashboard.history.INTERVAL_S", 3_600)
+    queue.send(*["x"] * 150)
+    shown = visitor.json("/health")
+    assert (shown["lock_waits"], shown["log"]["written"]) == ([], None)
+    assert "Look again in some seconds" in visitor.get("/health").text
+    monkeypatch.setattr("pgqueue.dashboard.history.INTERVAL_S", 0.0)
+    first = sites[0].history.looks()[0]
+    sites[0].history._looks[0] = replace(first, at_s=first.at_s - 60.0)
+    assert "too few messages have ended" in visitor.get("/health").text
+    queue.settle([done(message) for message in queue.claimed(queue.owner(), limit=150)], closes=True)
+    cost = visitor.json("/health")["log"]
+    assert (cost["ended"], cost["written"] > 0) == (150, True)
+    assert cost["each"] == cost["written"] / 150
+    assert "a message:" in visitor.get("/health").text
+    wait = LockWait(
+        7, "ready_0", "RowShareLock", 9.0, "app", "SELECT <1>", 8, "other", "active", "VACUUM", 3.0
+    )
+    monkeypatch.setattr("pgqueue.storage.health.lock_waits", lambda *_: [wait])
+    (told,) = visitor.json("/health")["lock_waits"]
+    assert (told["pid"], told["blocker_pid"], "pg_cancel_backend(8)" in told["remedy"]) == (7, 8, True)
+    page = visitor.get("/health").text
+    assert "SELECT &lt;1&gt;" in page
+    assert page.index('id="lock-waits"') < page.index("badge warning")
+
+
+def test_health_answers_while_somebody_holds_a_table(
+    visitor: Visitor, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgqueue.storage.database.STATEMENT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("pgqueue.operations.checking.IMPATIENT_S", 0.2)
+    with queue.connect() as holder, holder.transaction():
+        holder.execute("LOCK TABLE pgqueue.dead_letters IN ACCESS EXCLUSIVE MODE")
+        shown = visitor.json("/health")
+    assert "unanswered" in {each["name"] for each in shown["checks"] if each["verdict"] == "failure"}
+    assert "pauses" in {each["name"] for each in shown["checks"]}
+    assert shown["log"] is None
+
+
+def test_bytes_are_written_as_people_read_them() -> None:
+    found = [volume(each) for each in (None, 7.4, 2_048, 5_000_000, 50 * 1024**2)]
+    assert found == ["\N{EN DASH}", "7 bytes", "2.0 kB", "4,882.8 kB", "50 MB"]
 
 
 NONSENSE = [

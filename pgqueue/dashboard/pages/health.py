@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
+from ...operations import pace
 from ...operations.checking import check
+from ...operations.waiting import told
+from ...operations.wal import LEAST_S, log_cost
+from ...storage import health
 from ..endpoint import Answer, Visit
+from ..words import plain
+
+#: Seconds of which the log is looked at, at most.
+LOG_S = 300.0
 
 _WORST = ("failure", "warning", "ok")
 
@@ -25,6 +35,8 @@ ABOUT = {
     "idle transactions": "A session that sleeps in a transaction holds its locks and its snapshot.",
     "notifications": "Workers are woken by notifications; once their queue is full, commits fail.",
     "connections": "Each worker process needs three.",
+    "lock waits": "Who waits for whom on our tables; our own statements wait for 50 ms where they lock a table.",
+    "unanswered": "What could not be looked at: mostly because somebody holds a lock.",
     "disk": "Whether the server can write files.",
     "writable": "Whether the server takes writes; a standby does not.",
     "clock": "Whether this machine and the server agree on the time.",
@@ -38,7 +50,12 @@ def page(visit: Visit) -> Answer:
     checks = sorted(check(visit.site.database), key=lambda each: _WORST.index(each.verdict))
     counts = {verdict: sum(each.verdict == verdict for each in checks) for verdict in _WORST}
     down = any(each.name == "reachable" and each.verdict == "failure" for each in checks)
+    # Without a database, or tables of ours, there is nothing more to look at.
+    failed = {each.name for each in checks if each.verdict == "failure"}
+    fit = not failed & {"reachable", "schema"}
     return Answer("health.html", {
+        "log": _log(visit) if fit and "unanswered" not in failed else None,
+        "lock_waits": _waits(visit) if fit else [],
         "checks": [
             {
                 "name": each.name, "verdict": each.verdict, "found": each.found,
@@ -48,3 +65,31 @@ def page(visit: Visit) -> Answer:
         ],
         "counts": counts,
     }, 503 if down else 200)  # fmt: skip
+
+
+def _waits(visit: Visit) -> list[dict[str, object]]:
+    """Who waits for whom, with what would end it."""
+    with visit.site.database.bounded() as conn:
+        waits = health.lock_waits(conn, visit.site.database.statements)
+    return [{**plain(wait), "found": (one := told(wait)).found, "remedy": one.remedy} for wait in waits]
+
+
+def _log(visit: Visit) -> dict[str, object]:
+    """What the server has written to its log since somebody began to look, within the last minutes."""
+    history = visit.site.history
+    history.look()
+    looks = [look for look in history.looks(since_s=time.time() - LOG_S) if look.wal is not None]
+    seconds = looks[-1].at_s - looks[0].at_s if looks else 0.0
+    written = (looks[-1].wal or 0) - (looks[0].wal or 0) if looks else None
+    ended = 0.0
+    if seconds >= LEAST_S:
+        measured = pace.measure(visit.site.database, window_s=seconds, buckets=1)
+        ended = sum(sum(measured.total(way)) for way in ("done", "failed", "cancelled"))
+    cost = log_cost(seconds=seconds, written=written, ended=ended)
+    return {
+        "seconds": cost.seconds,
+        "written": cost.written,
+        "rate": cost.rate,
+        "ended": cost.ended,
+        "each": cost.each,
+    }
