@@ -7,7 +7,7 @@
     │ ├ DecodeError
     │ ├ BrokerError
     │ │ ├ ActorNotFound · QueueNotFound · BrokerNotConfigured · PermissionDenied · StatementTimedOut
-    │ │ ├ MessageTooLarge
+    │ │ ├ MessageTooLarge · DiskFull
     │ │ └ BrokerConnectionError
     │ │   ├ ConnectionFailed ─ DatabaseUnavailable
     │ │   └ ConnectionClosed
@@ -31,7 +31,7 @@ from typing import Any
 
 __all__ = [
     "ActorNotFound", "BrokerConnectionError", "BrokerError", "BrokerNotConfigured", "ConnectionClosed",
-    "ConnectionFailed", "DatabaseUnavailable", "DecodeError", "DramatiqError", "EmbeddedServerError",
+    "ConnectionFailed", "DatabaseUnavailable", "DecodeError", "DiskFull", "DramatiqError", "EmbeddedServerError",
     "LeaseLost", "MessageTooLarge", "MiddlewareError", "MissingExtra", "NestedTransactions",
     "NoCurrentTransaction", "NoTransaction", "NotATarget", "PermissionDenied", "PgQueueError",
     "QueueJoinTimeout", "QueueNotFound", "RateLimitExceeded", "ReleaseOutdated", "ResultError",
@@ -118,6 +118,21 @@ class StatementTimedOut(BrokerError):
         super().__init__(
             f"The database took longer than {timeout_s:g} s to answer and was stopped. It is overloaded, or somebody "
             "holds a lock or an old snapshot: `pgqueue doctor` says who."
+        )
+
+
+class DiskFull(BrokerError):
+    """The server has no room on its disk for what was to be written; nothing was sent.
+
+    Parameters:
+      where: The database, for people.
+      found: What the server says.
+    """
+
+    def __init__(self, where: str, found: str) -> None:
+        super().__init__(
+            f"The disk of {where} is full: {found}. Nothing of this call was written. Free space there or make it "
+            "larger; workers go on by themselves then."
         )
 
 

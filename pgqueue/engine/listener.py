@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from psycopg import OperationalError
+
+from ..errors import PgQueueError
 from ..faults import Fault
 from ..logging import own_logger
 from ..maintenance.duty import Duty
@@ -154,9 +157,10 @@ class Listener(threading.Thread):
             in_s = AFTER_FAILURE_S
             if conn.closed or is_lost(error) or duty is self._presence:
                 raise
-            logger.exception(
-                "%s failed; next try in %.0f s.", type(duty).__name__, in_s, fault=Fault.DUTY_FAILED
-            )
+            logger.error(
+                "%s failed; next try in %.0f s: %s", type(duty).__name__, in_s, error, exc_info=_mystery(error),
+                fault=Fault.DUTY_FAILED,
+            )  # fmt: skip
         finally:
             self._due_at[duty] = min(self._due_at[duty], time.monotonic() + in_s)
 
@@ -195,4 +199,12 @@ class Listener(threading.Thread):
                 "The listener lost its connection and connects again: %s", error, fault=Fault.CONNECTION_LOST
             )
         else:
-            logger.error("The listener failed and starts again.", exc_info=error, fault=Fault.LISTENER_FAILED)
+            logger.error(
+                "The listener failed and starts again: %s", error, exc_info=_mystery(error),
+                fault=Fault.LISTENER_FAILED,
+            )  # fmt: skip
+
+
+def _mystery(error: BaseException) -> BaseException | None:
+    """An error that its traceback explains, unlike trouble of the server's: a full disk, a timeout."""
+    return None if isinstance(error, OperationalError | PgQueueError) else error

@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -56,6 +57,7 @@ class Load:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._send, daemon=True)
         self.failures = 0
+        self.refusals: Counter[str] = Counter()
         self.error: BaseException | None = None
 
     def send(self, messages: list[Message[Any]]) -> None:
@@ -63,8 +65,9 @@ class Load:
         ids = [one.message_id for one in messages]
         try:
             self._broker.enqueue_many(messages)
-        except BrokerError:
+        except BrokerError as error:
             self.failures += 1
+            self.refusals[type(error).__name__] += 1
             self._ledger.write("unsure", *ids)
         else:
             self._ledger.write("sent", *ids)

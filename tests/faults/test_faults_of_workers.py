@@ -238,3 +238,22 @@ def test_a_worker_tells_of(scene: Scene, told: Told, fault: Fault) -> None:
     told.expect(fault)
     if end is not None:
         end()
+
+
+def test_a_full_disk_is_one_line_of_a_duty_without_a_traceback(
+    scene: Scene, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.queue.conn.execute(
+        """
+        CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN RAISE disk_full USING MESSAGE = 'no room, says the test'; END $$;
+        CREATE TRIGGER fail BEFORE INSERT OR UPDATE ON pgqueue.worker_states
+            FOR EACH STATEMENT EXECUTE FUNCTION public.fail();
+        """,
+        prepare=False,
+    )
+    scene.work()
+    told.expect(Fault.DUTY_FAILED)
+    lines = [line for line in caplog.records if "no room, says the test" in line.getMessage()]
+    assert lines
+    assert not any(line.exc_info for line in lines)

@@ -5,7 +5,7 @@ import pytest
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
-from pgqueue.errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated
+from pgqueue.errors import DatabaseUnavailable, DiskFull, PermissionDenied, SchemaOutdated
 from pgqueue.storage.database import Database, is_lost, translated
 from pgqueue.storage.urls import redacted
 
@@ -73,4 +73,16 @@ def test_plans_are_not_compiled_on_any_of_our_connections(database_url: str) -> 
     database = Database(database_url)
     with database.connection() as pooled, database.connect(application_name="own") as own:
         assert [conn.execute("SHOW jit").fetchone() for conn in (pooled, own)] == [("off",), ("off",)]
+    database.close()
+
+
+def test_a_full_disk_is_told_of_with_what_the_server_says(database_url: str) -> None:
+    database = Database(database_url)
+    with (
+        pytest.raises(
+            DiskFull, match=r"is full: no room for 5\. Nothing of this call was written\. Free space"
+        ),
+        database.connection() as conn,
+    ):
+        conn.execute("DO $$ BEGIN RAISE disk_full USING MESSAGE = 'no room for 5'; END $$")
     database.close()
