@@ -82,7 +82,7 @@ class AsyncDatabase:
         async with await AnsweringAsyncConnection.connect(url, autocommit=True, **options) as first:
             pid, _ = await meet_async(first, self._database.statements)
             self._database.found_pooled(is_pooled=self._database.is_pooled(first, pid))
-        pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+        pool: AsyncConnectionPool[Any] = _MortalPool(
             url,
             connection_class=AnsweringAsyncConnection,
             check=self._check,
@@ -117,6 +117,32 @@ class AsyncDatabase:
             pools = [*self._pools.values()]
             self._pools.clear()
         return pools
+
+
+class _Cancelled(BaseException):
+    """A cancellation, by a name that the driver's pool does not know."""
+
+
+class _MortalPool(AsyncConnectionPool[Any]):
+    """The driver's, except that a worker ends that is cancelled while it connects, as at the end of `asyncio.run`.
+
+    The driver takes that for one more connection that failed, and the loop would wait for its worker for ever.
+    """
+
+    @classmethod
+    async def worker(cls, q: Any) -> None:
+        """Do what comes through the queue."""
+        try:
+            await super().worker(q)
+        except _Cancelled:
+            raise asyncio.CancelledError from None
+
+    async def _connect(self, timeout: float | None = None) -> AsyncConnection:
+        try:
+            made: AsyncConnection = await super()._connect(timeout)
+        except asyncio.CancelledError:
+            raise _Cancelled from None
+        return made
 
 
 class _LoopPool:
