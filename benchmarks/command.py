@@ -15,6 +15,7 @@ import psycopg
 from rich.console import Console
 
 from pgqueue import __version__
+from pgqueue.errors import MissingExtra
 
 from . import (
     against,
@@ -104,8 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     try:
         report, about = _measured(arguments)
-    except NoRelease as error:
-        print(f"pgqueue bench: {error}.", file=sys.stderr)
+    except (NoRelease, MissingExtra) as error:
+        print(f"pgqueue bench: {error}", file=sys.stderr)
         return 2
     if arguments.json:
         _print_json(report, about)
@@ -152,10 +153,10 @@ def _measure(bench: Bench, asked: Sequence[str]) -> Report:
         try:
             with console.status(f"measuring {name} …"):
                 part = MEASUREMENTS[name](bench)
-        except NoRelease as error:
-            if bench.against or name in asked:
+        except (NoRelease, MissingExtra) as error:
+            if name in asked or (bench.against and isinstance(error, NoRelease)):
                 raise
-            console.print(f"Left out {name}: {error}.", soft_wrap=True)
+            console.print(f"Left out {name}: {error}", soft_wrap=True)
             continue
         whole.figures.extend(part.figures)
         whole.plots.extend(part.plots)

@@ -8,6 +8,7 @@ file that needs no database.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import logging
 import socket
@@ -20,10 +21,9 @@ from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import psycopg
-import uvicorn
 
 from pgqueue import cli
-from pgqueue.dashboard import asgi
+from pgqueue.errors import MissingExtra
 from pgqueue.storage import lanes
 from pgqueue.storage.database import Database
 
@@ -102,7 +102,13 @@ COMMANDS = (
 
 
 def measure(bench: Bench) -> Report:
-    """With 100,000 messages that wait, or 5,000,000 with ``--full``; scheduled, ended and dead ones beside them."""
+    """With 100,000 messages that wait, or 5,000,000 with ``--full``; scheduled, ended and dead ones beside them.
+
+    Raises:
+      MissingExtra: The dashboard's libraries are not installed.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("uvicorn", "jinja2")):
+        raise MissingExtra("dashboard", "Measuring the dashboard")
     ready = bench.large(100_000, 5_000_000, least=1_000)
     with fresh_schema(bench.url) as schema:
         numbers = _fill(bench.url, schema, ready)
@@ -152,6 +158,11 @@ def _ids(url: str) -> dict[str, str]:
 @contextmanager
 def _served(url: str, schema: str) -> Iterator[str]:
     """A dashboard on a port of this machine."""
+    # Here, for the other measurements do without the extra.
+    import uvicorn  # noqa: PLC0415
+
+    from pgqueue.dashboard import asgi  # noqa: PLC0415
+
     app = asgi(url, schema=schema, read_only=False, role=lambda _: "operator")
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
