@@ -31,6 +31,9 @@ if not os.environ.get("CI"):
 # A shell that runs us in the background has us ignore Ctrl-C, and all that tests start with us.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same of nohup and the closing of a terminal.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # ── The run ───────────────────────────────────────────────────────────────────────────────────────

@@ -198,6 +198,7 @@ READERS = {
     "operations/checking.py": "the difference itself is what is looked for",
     "integrations/django/_task_records.py": "Django's own times of a task, for people",
     "dashboard/history.py": "one process",
+    "dashboard/pages/health.py": "one process",
     "dashboard/pages/overview.py": "one process",
     "dashboard/pages/queues.py": "one process",
 }

@@ -18,6 +18,11 @@ __all__ = ["Attempt", "Moment", "attempts_of", "time_line_of"]
 _ENDS = {"d": "done", "f": "failed", "c": "cancelled"}
 _KINDS = {"r": "retried", "f": "failed", "l": "worker lost"}
 
+#: What comes first of what happened in the same millisecond; ends come last.
+_RANKS = {
+    what: rank for rank, what in enumerate(("enqueued", "due", "put aside", "ready", "claimed", "begun"))
+}
+
 #: How far apart, in seconds, the database may have noted the two halves of one end: the dead letter has the time at
 #: which the transaction began, the outcome that of the statement.
 SAME_S = 2.0
@@ -143,7 +148,8 @@ def _noted(found: Found) -> Iterator[Attempt]:
 
 def time_line_of(found: Found) -> list[Moment]:
     """What is known to have happened to a message, and when it is due."""
-    ordered = sorted({*_of_ends(found), *_of_attempts(found), *_of_rows(found), *_of_letters(found)})
+    known = {*_of_ends(found), *_of_attempts(found), *_of_rows(found), *_of_letters(found)}
+    ordered = sorted(known, key=lambda moment: (moment[0], _RANKS.get(moment[1], len(_RANKS)), moment[1]))
     return [
         Moment(at, what, (at - ordered[number - 1][0]).total_seconds() if number else None)
         for number, (at, what) in enumerate(ordered)

@@ -122,8 +122,7 @@ class TestInterruption:
         sent: signal.Signals,
         moment: str,
     ) -> None:
-        # So many that it can't be over before a test that waits for its turn has sent the signal.
-        demo = project.start("demo", "--messages", "1200", "--url", url, env=environment)
+        demo = project.start("demo", "--url", url, env=environment)
         demo.wait_for(moment, within_s=40)
         demo.send(sent)
         expected = 130 if sent is signal.SIGINT else 128 + sent

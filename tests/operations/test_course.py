@@ -1,0 +1,30 @@
+"""The course of a message, from what is kept of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pgqueue.operations.course import time_line_of
+from pgqueue.operations.explaining import Found
+from pgqueue.storage.attempts import FailedAttempt
+from pgqueue.storage.whereabouts import End
+
+NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("status", "end"), [("d", "done"), ("f", "failed")])
+def test_what_took_no_millisecond_is_told_in_the_order_in_which_it_happened(status: str, end: str) -> None:
+    ended = End(
+        status, NOON, 0, 0, attempts=0, error=None, queue_name="default", priority=0, actor_name="work",
+        foreign_id=None,
+    )  # fmt: skip
+    retried = FailedAttempt(
+        failed_at=NOON - timedelta(seconds=1), key="one", kind="r", actor_name="work", wait_ms=0, run_ms=0,
+        error="ValueError: bad", traceback=None, retries=0, worker="here:1",
+    )  # fmt: skip
+    found = Found("one", live=[], ends=[ended], letters=[], crew=[], pauses=[], attempts=[retried])
+    assert [moment.what for moment in time_line_of(found)] == [
+        "ready", "begun", "failed, to be retried", "ready", "begun", end,
+    ]  # fmt: skip
