@@ -14,6 +14,7 @@ from pgqueue.dashboard import application
 from pgqueue.dashboard.guard import TOKEN_COOKIE
 from pgqueue.dashboard.site import Site
 from pgqueue.message import Message
+from tests.support.dashboards import sites_made
 from tests.support.queue import Queue, done, open_queue
 from tests.support.serving import served
 
@@ -48,18 +49,8 @@ VisitorOf = Callable[..., Visitor]
 @pytest.fixture
 def sites(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Site]]:
     """The dashboards that the test makes; they let go of the database before it is dropped."""
-    made: list[Site] = []
-
-    class Kept(Site):
-        def __init__(self, settings: Any) -> None:
-            super().__init__(settings)
-            made.append(self)
-
-    monkeypatch.setattr(application, "Site", Kept)
-    yield made
-    for site in made:
-        site.history.close()
-        site.database.close()
+    with sites_made(monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture

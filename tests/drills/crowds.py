@@ -1,18 +1,16 @@
 """Crowds: threads that send batches, each in a transaction of an application, and roll some of them back."""
 
 import random
-import threading
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 
 import pgqueue
-from pgqueue.brokers.postgres import PostgresBroker
 
 from .ledger import Ledger
 from .load import message
+from .senders import Senders
 
 __all__ = ["Crowd"]
 
@@ -23,7 +21,7 @@ MOST, OPEN_S = 400, 0.8
 BACKLOG = 40_000
 
 
-class Crowd:
+class Crowd(Senders):
     """Sends so many messages that are committed; whoever leaves the block waits for that.
 
     Attributes:
@@ -31,25 +29,16 @@ class Crowd:
     """
 
     def __init__(self, url: str, ledger: Ledger, dice: random.Random, *, senders: int, total: int) -> None:
-        self._url, self._ledger = url, ledger
-        self._broker = PostgresBroker(url)
+        super().__init__(url, dice, number=senders)
+        self._ledger = ledger
         self._left = total
-        self._lock = threading.Lock()
         self.rolled_back = 0
-        self.errors: list[BaseException] = []
-        self._threads = [
-            threading.Thread(target=self._run, args=(random.Random(dice.random()),), daemon=True)  # noqa: S311
-            for _ in range(senders)
-        ]
 
-    def _run(self, dice: random.Random) -> None:
-        try:
-            with psycopg.connect(self._url) as conn:
-                while size := self._take(dice):
-                    self._send(conn, dice, size)
-                    self._wait_for_room()
-        except BaseException as error:  # noqa: BLE001  # told at the end
-            self.errors.append(error)
+    def _send_all(self, dice: random.Random) -> None:
+        with psycopg.connect(self._url) as conn:
+            while size := self._take(dice):
+                self._send(conn, dice, size)
+                self._wait_for_room()
 
     def _take(self, dice: random.Random) -> int:
         with self._lock:
@@ -76,17 +65,3 @@ class Crowd:
     def _wait_for_room(self) -> None:
         while sum(self._broker.get_queue_message_counts("default")) > BACKLOG:
             time.sleep(0.2)
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for thread in self._threads:
-            thread.join()
-        self._broker.close()
-        if self.errors and error is None:
-            raise self.errors[0]

@@ -5,19 +5,16 @@ Between two sends there are a few milliseconds, so that the workers have mostly 
 
 import asyncio
 import random
-import threading
 import time
 from collections import Counter
-from types import TracebackType
-from typing import Self
 
 import psycopg
 
 import pgqueue
-from pgqueue.brokers.postgres import PostgresBroker
 
 from .ledger import Ledger
 from .load import message
+from .senders import Senders
 
 __all__ = ["KINDS", "Producers"]
 
@@ -28,7 +25,7 @@ KINDS = ("autocommit", "async", "transaction", "slow transaction", "rolled back"
 PAUSE_S = 0.03
 
 
-class Producers:
+class Producers(Senders):
     """Each sends ``each`` messages and ends; whoever leaves the block waits for that.
 
     Attributes:
@@ -36,17 +33,10 @@ class Producers:
     """
 
     def __init__(self, url: str, ledger: Ledger, dice: random.Random, *, number: int, each: int) -> None:
-        self._url = url
+        super().__init__(url, dice, number=number)
         self._ledger = ledger
         self._each = each
-        self._broker = PostgresBroker(url)
         self.sent: Counter[str] = Counter()
-        self.errors: list[BaseException] = []
-        self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._run, args=(random.Random(dice.random()),), daemon=True)  # noqa: S311
-            for _ in range(number)
-        ]
 
     def over_within(self, seconds: float) -> bool:
         """Wait so long at the most; answer whether all have sent everything."""
@@ -55,17 +45,14 @@ class Producers:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _run(self, dice: random.Random) -> None:
-        try:
-            with psycopg.connect(self._url) as conn, asyncio.Runner() as loop:
-                for number in range(self._each):
-                    kind = dice.choice(KINDS)
-                    self._send(kind, number, conn, loop, dice)
-                    with self._lock:
-                        self.sent[kind] += 1
-                    time.sleep(dice.uniform(0, PAUSE_S))
-        except BaseException as error:  # noqa: BLE001  # told at the end
-            self.errors.append(error)
+    def _send_all(self, dice: random.Random) -> None:
+        with psycopg.connect(self._url) as conn, asyncio.Runner() as loop:
+            for number in range(self._each):
+                kind = dice.choice(KINDS)
+                self._send(kind, number, conn, loop, dice)
+                with self._lock:
+                    self.sent[kind] += 1
+                time.sleep(dice.uniform(0, PAUSE_S))
 
     def _send(
         self,
@@ -90,17 +77,3 @@ class Producers:
                 return
             conn.commit()
         self._ledger.write("sent", one.message_id)
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for thread in self._threads:
-            thread.join()
-        self._broker.close()
-        if self.errors and error is None:
-            raise self.errors[0]

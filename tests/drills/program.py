@@ -141,8 +141,7 @@ def windowed(number: int) -> None:
     """Pass a rate limit, or not, and write it down."""
     limiter = WindowRateLimiter(LimiterBackend(broker=broker), "drill", limit=WINDOW_LIMIT, window=WINDOW_S)
     with limiter.acquire(raise_on_failure=False) as passed:
-        if passed:
-            _ledger.write("passed")
+        _ledger.write("passed" if passed else "refused")
 
 
 @pgqueue.actor(queue_name="spare", max_retries=0)

@@ -58,7 +58,8 @@ def test_clocks_off_by_ten_minutes(
     )  # fmt: skip
     assert min(late) >= 0.0
     assert max(late) < LATE_S
-    assert passed == WINDOW_LIMIT
+    # On a machine so busy that fewer ask than may pass, all of them do.
+    assert passed == WINDOW_LIMIT or (passed < WINDOW_LIMIT and not subjects(ledger, "refused"))
     assert not set(found.runs) & subjects(ledger, "too old")
     assert "was declared lost" not in output
 

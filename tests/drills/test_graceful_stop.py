@@ -27,6 +27,9 @@ WHERE workers.pid = %s AND message.slot = lease.slot AND part.id <> ALL (lease.d
 #: Seconds after a worker's end within which others begin what it handed back.
 AT_ONCE_S = 2.0
 
+#: As many more workers are stopped if those before had begun all that they held, as they may on a busy machine.
+MORE_STOPS = 6
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
@@ -37,7 +40,11 @@ def test_graceful_stops_under_load(
     waits: list[float] = []
     with Fleet(database_url, ledger) as fleet:
         fleet.start(2)
-        for _ in range(scale(2, 20)):
+        stops, stopped = scale(2, 20), 0
+        for number in range(stops + MORE_STOPS):
+            if number >= stops and waits:
+                break
+            stopped += 1
             with Load(database_url, ledger, dice, rate=100) as load:
                 load.send([message("slow", number) for number in range(100)])
                 time.sleep(dice.uniform(0.1, 0.5))
@@ -47,7 +54,7 @@ def test_graceful_stops_under_load(
         assert [fleet.stop(worker) for worker in list(fleet.workers)] == [0, 0], fleet.output
     verdicts = examine(database_url, ledger)
     slowest = round(max(waits, default=0.0), 2)
-    report(verdicts, stops=scale(2, 20), handed_back=len(waits), slowest_to_start_again_s=slowest)
+    report(verdicts, stops=stopped, handed_back=len(waits), slowest_to_start_again_s=slowest)
     assert verdicts.figures["charged"] == 0
     assert waits
     assert slowest < AT_ONCE_S

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,6 +133,20 @@ def test_memory_and_state_are_told_and_small_changes_of_memory_are_not(
     standing.replace(Orders(process="stop"))
     assert told() == ("stopping", held[0])
 
+    held[0] = 0  # the system does not tell
+    standing.replace(Orders())
+    assert told() == ("working", None)
+
 
 def test_a_process_knows_how_much_memory_it_holds() -> None:
     assert 10 * 1024**2 < resident_bytes() < 100 * 1024**3
+
+
+def test_where_the_system_does_not_tell_it_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: object) -> str:
+        raise FileNotFoundError("/proc/self/statm")
+
+    monkeypatch.setattr(Path, "read_text", nothing)
+    assert 10 * 1024**2 < resident_bytes() < 100 * 1024**3
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert resident_bytes() == 0

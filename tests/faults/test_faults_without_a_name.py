@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from pgqueue.supervisor.posts import Nursery, Post
 from tests.support.eventually import eventually
 from tests.support.processes import Process
 from tests.support.project import Project, worker_pids
+from tests.support.queue import Queue
 
 from .conftest import Scene, Told
 
@@ -31,6 +33,16 @@ REFUSING = """
     CREATE TRIGGER refuse BEFORE INSERT ON pgqueue.outcomes FOR EACH ROW EXECUTE FUNCTION public.refuse();
 """
 MENDED = "DROP FUNCTION public.refuse() CASCADE"
+
+
+@contextmanager
+def refusing(queue: Queue, code: str) -> Iterator[None]:
+    """Have the server refuse; at the end not any more, for a worker that can't write its acks does not stop either."""
+    queue.conn.execute(REFUSING.format(code).encode(), prepare=False)
+    try:
+        yield
+    finally:
+        queue.conn.execute(MENDED.encode(), prepare=False)
 
 
 def test_a_message_that_fails_and_dies(scene: Scene, told: Told) -> None:
@@ -60,12 +72,11 @@ def test_acks_are_kept_until_the_server_takes_them(scene: Scene, told: Told, nam
     @pgqueue.actor
     def work() -> None: ...
 
-    scene.queue.conn.execute(REFUSING.format(code).encode(), prepare=False)
-    message = work.send()
-    scene.work()
-    told.expect_line(name)
-    told.expect(Fault.ACK_DELAYED)
-    scene.queue.conn.execute(MENDED.encode(), prepare=False)
+    with refusing(scene.queue, code):
+        message = work.send()
+        scene.work()
+        told.expect_line(name)
+        told.expect(Fault.ACK_DELAYED)
 
     def look() -> None:
         assert message.status() is MessageStatus.DONE

@@ -16,9 +16,9 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 from django.urls import include, path
 
-from pgqueue.dashboard import application
 from pgqueue.dashboard.django import urls
 from pgqueue.dashboard.site import Site
+from tests.support.dashboards import sites_made
 from tests.support.mounting import everything_works_below
 from tests.support.serving import served
 
@@ -30,18 +30,8 @@ CSRF = "django.middleware.csrf.CsrfViewMiddleware"
 @pytest.fixture
 def sites(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Site]]:
     """The dashboards that the test makes; they let go of the database before it is dropped."""
-    made: list[Site] = []
-
-    class Kept(Site):
-        def __init__(self, settings: Any) -> None:
-            super().__init__(settings)
-            made.append(self)
-
-    monkeypatch.setattr(application, "Site", Kept)
-    yield made
-    for site in made:
-        site.history.close()
-        site.database.close()
+    with sites_made(monkeypatch) as made:
+        yield made
 
 
 class Urls:
