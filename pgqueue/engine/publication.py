@@ -28,7 +28,7 @@ class Publication(Duty):
       queues: Tells which queues are consumed.
       actors: Tells which actors are declared.
       standing: The orders that it obeys.
-      memory: Tells how many bytes of memory it holds.
+      memory: Tells how many bytes of memory it holds; 0 where the system doesn't tell.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Publication(Duty):
             if present != self._said or self._differs(held):
                 workers.publish(
                     conn, self.statements, owner=owner, queues=queues, actors=actors, running_ms=running_ms,
-                    state=self._standing.state, memory_bytes=held,
+                    state=self._standing.state, memory_bytes=held or None,
                 )  # fmt: skip
                 self._said, self._said_bytes = present, held
         return Again(INTERVAL_S)
