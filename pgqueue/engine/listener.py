@@ -27,7 +27,9 @@ AFTER_FAILURE_S = 1.0
 
 #: No duty takes longer than `statement_timeout`, or waits longer for somebody's lock. To compile the statement that
 #: takes back a lost worker's messages would take the server six seconds.
-_SETTINGS = {
+SETTINGS = {
+    # Plans that were made while nothing was scheduled stay when a million messages are.
+    "enable_seqscan": "off",
     "jit": "off",
     "statement_timeout": "10s",
     "lock_timeout": "5s",
@@ -119,7 +121,7 @@ class Listener(threading.Thread):
     def _serve(self, backoff: Backoff) -> None:
         with (
             translated(self._database),
-            self._database.connect(application_name="pgqueue listener", settings=_SETTINGS) as conn,
+            self._database.connect(application_name="pgqueue listener", settings=SETTINGS) as conn,
         ):
             self._begin(conn)
             backoff.reset()

@@ -34,13 +34,18 @@ class Consumer:
     Parameters:
       slot: After how many messages the next slot is opened.
       send: Sends a batch; by default to one queue with one priority.
+      plans: The plan_cache_mode, if not that of workers.
     """
 
-    def __init__(self, queue: Queue, *, slot: int, send: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self, queue: Queue, *, slot: int, send: Callable[[int], None] | None = None, plans: str | None = None
+    ) -> None:
         self.queue = queue
         self.costs: list[float] = []
         self._send = send or (lambda number: queue.send(*[b"x" * 200] * number))
-        self._conn, self._acks = queue.connect(**FETCHER), queue.connect(**ACKER)
+        planned = {} if plans is None else {"plan_cache_mode": plans}
+        self._conn = queue.connect(**{**FETCHER, **planned})
+        self._acks = queue.connect(**{**ACKER, **planned})
         self._rotator, self._positions = Rotator(queue.statements, max_messages=slot), Positions()
         self._owner = queue.owner()
 

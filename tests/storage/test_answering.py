@@ -161,9 +161,9 @@ def test_after_a_silence_only_the_doubtful_are_looked_at_and_keep_their_patience
 
 
 def test_no_statement_of_a_workers_may_take_as_long_as_silence_is_borne(database_url: str) -> None:
-    for settings in (acker.SETTINGS, fetcher.SETTINGS, listener._SETTINGS):
+    for settings in (acker.SETTINGS, fetcher.SETTINGS, listener.SETTINGS):
         assert float(settings["statement_timeout"].removesuffix("s")) < ANSWER_S
-    assert float(listener._SETTINGS["lock_timeout"].removesuffix("s")) < ANSWER_S
+    assert float(listener.SETTINGS["lock_timeout"].removesuffix("s")) < ANSWER_S
 
 
 def test_every_connection_has_time_outs_unless_the_url_has_others(database_url: str) -> None:

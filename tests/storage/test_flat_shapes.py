@@ -92,8 +92,12 @@ def test_scheduled_messages_make_neither_claims_nor_promotion_dearer(queue: Queu
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "lanes",
-    [[(f"queue{number}", 0) for number in range(200)], [("default", number) for number in range(20)]],
-    ids=["queues", "priorities"],
+    [
+        [(f"queue{number}", 0) for number in range(200)],
+        [("default", number) for number in range(20)],
+        [(f"queue{number}", level) for number in range(200) for level in range(20)],
+    ],
+    ids=["queues", "priorities", "queues times priorities"],
 )
 def test_claims_from_many_lanes_stay_flat_under_a_held_snapshot(
     queue: Queue, lanes: list[tuple[str, int]]
@@ -112,3 +116,24 @@ def test_claims_from_many_lanes_stay_flat_under_a_held_snapshot(
     check_flat(consumer.costs)
     # A lane that holds nothing new costs a probe of the index in each slot that is not emptied yet.
     assert consumer.costs[-1] <= 6 + 3 * 3 * len(lanes) / CLAIM
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("plans", ["auto", "force_custom_plan", "force_generic_plan"])
+def test_claims_stay_flat_whatever_the_statistics_say(queue: Queue, plans: str) -> None:
+    """With none, with those of empty tables, with those of full ones that were emptied since, one after the other."""
+    total = large(100_000, otherwise=2_000)
+    consumer = Consumer(queue, slot=large(60_000, otherwise=1_000), plans=plans)
+    consumer.consume(total)
+    consumer.rotate()
+    queue.conn.execute("ANALYZE")
+    consumer.consume(total)
+    fill(queue, FILL)
+    queue.conn.execute("ANALYZE")
+    while claimed := consumer.claim():
+        consumer.settle(claimed)
+    consumer.rotate()
+    consumer.consume(total)
+
+    check_flat(consumer.costs)
