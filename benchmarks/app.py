@@ -63,6 +63,8 @@ def make_broker(url: str, schema: str, *, results: bool, queues: int = 1) -> Pos
         stamps.append((stamp, began, time.monotonic()))
         return stamp if results else None
 
+    pgqueue.actor(broker=broker, actor_name="quiet", queue_name="quiet")(timed.fn)
+
     @pgqueue.actor(broker=broker)
     def short(milliseconds: float) -> None:
         time.sleep(milliseconds / 1000)

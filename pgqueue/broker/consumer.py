@@ -73,6 +73,13 @@ class Consumer:
         """Return what surrounds the actor's call; it gives what is to be called at the call's end, as a part of it."""
         return _NOTHING
 
+    def order(self, message: MessageProxy, actor: Actor[..., Any]) -> tuple[int, str]:  # noqa: ARG002
+        """Return what orders a fetched message among others: its priority, lower first, and whose turn it takes.
+
+        Of equal priority, those of one name come in the order of arrival, and names take turns.
+        """
+        return actor.priority, ""
+
     @property
     def forgotten(self) -> int:
         """How often this consumer has forgotten everything that it had handed out, as when its queue was flushed."""

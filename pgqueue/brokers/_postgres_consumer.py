@@ -112,6 +112,15 @@ class PostgresConsumer(Consumer):
 
     # -- the course of a message
 
+    def order(self, message: MessageProxy, actor: Actor[..., Any]) -> tuple[int, str]:
+        """Go by the priority that the message has in the database; its queues take turns, as they do in a claim."""
+        options = message.options
+        if type(priority := options.get("priority")) is int:
+            return priority, message.queue_name
+        if type(priority := options.get("broker_priority")) is int:
+            return -priority, message.queue_name
+        return actor.priority, message.queue_name
+
     def started(self, message: MessageProxy) -> None:
         """Note what this thread runs, for whoever finds the process dead.
 

@@ -73,6 +73,7 @@ class Fetcher:
         self._catalog = self._rewind = self._swept = self._swept_xmax = -1
         self._forget_at = 0.0
         self._turn = 0
+        self._busy: set[int] = set()
 
     def subscribe(self, queue_name: str) -> None:
         """Claim from one more queue."""
@@ -228,6 +229,7 @@ class Fetcher:
     def _take_in(self, claim: Claim, spans: list[Span], limit: int) -> None:
         full = len(claim.messages) >= limit
         self._positions.advance(spans, claim.snapshot, stopped_at=claim.last if full else None)
+        self._busy = {span.lane for span in spans[claim.last[0] :]} if full and claim.last else set()
         if not full:
             # The head that was read *before* this claim's snapshot: a later one may count rows that it did not see.
             self._swept = self._seen.head
@@ -273,13 +275,17 @@ class Fetcher:
             self._forget_at = time.monotonic() + FORGET_S * uniform(0.7, 1.3)  # noqa: S311  (spreads load)
 
     def _lanes_in_order(self) -> list[int]:
-        """Lanes by priority; those of equal priority take turns at being first, so that none starves another."""
+        """Lanes by priority; those of equal priority take turns at being first, so that none starves another.
+
+        Those of which the last claim saw the end come before the others: they have little, and it is in each claim so;
+        a flood in another queue has the rest of that.
+        """
         self._turn += 1
         ordered: list[int] = []
         for _, equals in groupby(sorted(self._open_lanes(), key=_urgency), key=_urgency):
             ids = [lane.id for lane in equals]
             start = self._turn % len(ids)
-            ordered += ids[start:] + ids[:start]
+            ordered += sorted(ids[start:] + ids[:start], key=self._busy.__contains__)
         return ordered
 
 

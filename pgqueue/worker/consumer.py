@@ -163,7 +163,10 @@ class ConsumerThread(Thread):
         except ActorNotFound as error:
             self._reject(message, error)
         else:
-            self.work_queue.add(message, priority=actor.priority, fetched_by=self)
+            priority, turn_of = actor.priority, ""
+            if (consumer := self.consumer) is not None:
+                priority, turn_of = consumer.order(message, actor)
+            self.work_queue.add(message, priority=priority, turn_of=turn_of, fetched_by=self)
 
     def _reject(self, message: MessageProxy, error: ActorNotFound) -> None:
         self.logger.error(

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["WorkItem", "WorkQueue"]
 
-#: The actor's priority, the number of the arrival, the message, and the thread that fetched it.
+#: The priority, the turn and the number of the arrival in one, the message, and the thread that fetched it.
 WorkItem: TypeAlias = "tuple[int, int, MessageProxy, ConsumerThread]"
+
+#: Bits of the number of an arrival, below those of the turn: one number is compared sooner than two.
+_BITS = 48
+_ARRIVAL = (1 << _BITS) - 1
 
 
 class WorkQueue(PriorityQueue[Any]):
-    """Fetched messages: lower priority first, and among equals in the order in which they arrived.
+    """Fetched messages: lower priority first, among equals a turn for each queue, in each in the order of arrival.
 
     A `queue.PriorityQueue` in all that can be looked at (``qsize``, ``unfinished_tasks``, ``join``), with another way
     of waking threads. Its condition variable wakes one thread for every message, which for short messages costs more
@@ -39,12 +43,25 @@ class WorkQueue(PriorityQueue[Any]):
         self._idle: deque[Lock] = deque()
         #: Whether a woken thread is on its way to the queue.
         self._waking = False
+        #: The turn that is on, and of each queue that of the last message that came.
+        self._turn = 0
+        self._turns: dict[str, int] = {}
 
-    def add(self, message: MessageProxy, *, priority: int, fetched_by: ConsumerThread) -> None:
-        """Add a message that was fetched."""
+    def add(
+        self, message: MessageProxy, *, priority: int, fetched_by: ConsumerThread, turn_of: str = ""
+    ) -> None:
+        """Add a message that was fetched.
+
+        A message comes a turn after the one before it ``turn_of`` the same, and if there is none, with the turn that is
+        on: so a queue does not wait for all that was fetched of another.
+        """
         with self.mutex:
+            turn = self._turns.get(turn_of, 0) + 1
+            if turn < self._turn:  # noqa: PLR1730  # max() takes as long as all the rest
+                turn = self._turn
+            self._turns[turn_of] = turn
             # The number of the arrival is unique, so that messages are never compared.
-            heappush(self.queue, (priority, next(self._arrivals), message, fetched_by))
+            heappush(self.queue, (priority, turn << _BITS | next(self._arrivals), message, fetched_by))
             self.unfinished_tasks += 1
             if self._idle and not self._waking:
                 self._wake_one()
@@ -69,6 +86,7 @@ class WorkQueue(PriorityQueue[Any]):
         with self.mutex:
             if self.queue:
                 item: WorkItem = heappop(self.queue)
+                self._turn = item[1] >> _BITS
                 if self.queue and self._idle and not self._waking:
                     self._wake_one()
                 return item
@@ -94,7 +112,7 @@ class WorkQueue(PriorityQueue[Any]):
     def take_all(self) -> list[WorkItem]:
         """Take every item out and count it as finished; they come in the order of their arrival."""
         with self.mutex:
-            items: list[WorkItem] = sorted(self.queue, key=lambda item: item[1])
+            items: list[WorkItem] = sorted(self.queue, key=lambda item: item[1] & _ARRIVAL)
             self.queue.clear()
             self.unfinished_tasks -= len(items)
             if self.unfinished_tasks == 0:

@@ -137,6 +137,38 @@ def test_lanes_of_equal_priority_take_turns(queue: Queue, fetcher: Fetcher) -> N
     assert set(payloads(fetcher, 4) + payloads(fetcher, 4)) == {"default", "other"}
 
 
+def test_what_a_quiet_queue_has_is_in_each_claim_beside_floods(queue: Queue, fetcher: Fetcher) -> None:
+    floods = [f"flood {number}" for number in range(3)]
+    for name in ["quiet", *floods]:
+        fetcher.subscribe(name)
+        queue.send("first", queue_name=name)
+    assert len(drained(fetcher)) == 4
+    for name in floods:
+        queue.send(*[name] * 100, queue_name=name)
+    fetched = payloads(fetcher, 10)
+    for _ in range(20):
+        queue.send("quiet", queue_name="quiet")
+        fetched += (found := payloads(fetcher, 10))
+        assert found[0] == "quiet"
+        assert len(found) == 10
+    # And the floods take turns at the rest.
+    assert min(fetched.count(name) for name in floods) >= 30
+
+
+def test_two_queues_that_are_less_than_a_claim_each_leave_room_for_a_third(
+    queue: Queue, fetcher: Fetcher
+) -> None:
+    for name in ("one", "two", "flood"):
+        fetcher.subscribe(name)
+    queue.send(*["flood"] * 100, queue_name="flood")
+    fetched = []
+    for _ in range(20):
+        for name in ("one", "two"):
+            queue.send(*[name] * 6, queue_name=name)
+        fetched += payloads(fetcher, 10)
+    assert min(fetched.count(name) for name in ("one", "two", "flood")) >= 20
+
+
 def test_a_lower_priority_value_goes_first_in_all_queues(queue: Queue, fetcher: Fetcher) -> None:
     fetcher.subscribe("other")
     queue.send("c", "d", priority=5)

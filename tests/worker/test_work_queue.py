@@ -31,6 +31,40 @@ def test_items_come_by_priority_and_then_in_the_order_of_arrival(priorities: lis
     assert taken == sorted(range(len(priorities)), key=lambda number: priorities[number])
 
 
+@given(st.lists(st.one_of(st.none(), st.sampled_from(["a", "b", "c"])), max_size=60))
+def test_each_queue_is_in_order_and_none_waits_for_what_was_fetched_of_others(
+    steps: list[str | None],
+) -> None:
+    """None takes one; a name adds one of that queue. Of two that wait, each has its turn before the other's second."""
+    queue = WorkQueue()
+    waiting: dict[str, list[int]] = {name: [] for name in "abc"}
+    passed_over: dict[str, dict[str, int]] = {name: {} for name in "abc"}
+    for number, step in enumerate(steps):
+        if step is not None:
+            if not waiting[step]:
+                passed_over[step] = {}
+            waiting[step].append(number)
+            queue.add(cast(Any, (step, number)), priority=0, fetched_by=FETCHED_BY, turn_of=step)
+        elif any(waiting.values()):
+            name, taken = cast(Any, queue.get_nowait()[2])
+            assert taken == waiting[name].pop(0)
+            for other in "abc":
+                if other != name and waiting[other]:
+                    times = passed_over[other][name] = passed_over[other].get(name, 0) + 1
+                    assert times <= 2
+            passed_over[name] = {}
+
+
+def test_a_message_of_a_quiet_queue_comes_before_what_waits_of_a_flood() -> None:
+    queue = WorkQueue()
+    for number in range(300):
+        queue.add(cast(Any, number), priority=0, fetched_by=FETCHED_BY, turn_of="flood")
+    for _ in range(100):
+        queue.get_nowait()
+    queue.add(cast(Any, "quiet"), priority=0, fetched_by=FETCHED_BY, turn_of="quiet")
+    assert "quiet" in [queue.get_nowait()[2] for _ in range(2)]
+
+
 def test_messages_are_never_compared() -> None:
     queue = WorkQueue()
     for _ in range(3):

@@ -1,0 +1,122 @@
+"""How soon a turn comes beside others: urgent messages, a quiet queue beside a flood, short jobs beside long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pgqueue.brokers.postgres import PostgresBroker
+
+from .app import make_broker
+from .figures import Figure, Report, Target, at_most, percentile
+from .server import Bench, fresh_schema
+from .workers import Workers
+
+__all__ = ["measure"]
+
+#: Seconds between two messages whose wait is measured.
+PAUSE_S = 0.02
+
+#: How many of them there are, and how many messages of a millisecond wait or come beside.
+SAMPLES, BACKLOG = 200, 30_000
+
+#: Of eight threads, so many are kept busy by jobs of ten seconds.
+LONG, LONG_MS = 4, 10_000
+
+
+def measure(bench: Bench) -> Report:
+    """Each beside the same messages with nothing else to do."""
+    report = Report()
+    figures = report.figures
+    alone = _waits(bench, "timed")
+    urgent = _waits(bench, "timed", backlog=bench.count(BACKLOG), priority=-10)
+    quiet = _waits(bench, "quiet")
+    flooded = _waits(bench, "quiet", backlog=bench.count(BACKLOG), flood=True)
+    beside_long = _waits(bench, "timed", long_jobs=LONG)
+    for percent in (50, 99):
+        last = percent == 99
+        figures += [
+            _figure(
+                f"fairness.urgent.p{percent}", f"send to start of urgent messages that overtake a backlog, p{percent}",
+                urgent, alone, percent, at_most(100.0, 20.0) if last else Target(),
+            ),
+            _figure(
+                f"fairness.flood.p{percent}", f"send to start in a quiet queue beside a flood in another, p{percent}",
+                flooded, quiet, percent, Target(2.0, 1.2, more_is_better=False) if last else Target(),
+            ),
+            _figure(
+                f"fairness.long.p{percent}", f"send to start of short jobs beside {LONG} of ten seconds, p{percent}",
+                beside_long, alone, percent, at_most(20.0, 10.0) if last else Target(),
+            ),
+        ]  # fmt: skip
+    return report
+
+
+def _figure(
+    name: str, what: str, waits: list[float], alone: list[float], percent: int, target: Target
+) -> Figure:
+    return Figure(
+        name, what, percentile(waits, percent), "ms", percentile(alone, percent), f"nothing else to do, p{percent}",
+        target,
+    )  # fmt: skip
+
+
+def _waits(
+    bench: Bench,
+    actor_name: str,
+    *,
+    backlog: int = 0,
+    flood: bool = False,
+    long_jobs: int = 0,
+    **options: Any,
+) -> list[float]:
+    """Milliseconds from send to start of one message after the other, on a process of eight threads."""
+    with (
+        fresh_schema(bench.url) as schema,
+        Workers(bench.url, schema, threads=bench.threads) as workers,
+        _broker(bench.url, schema) as broker,
+    ):
+        short, measured = broker.get_actor("short"), broker.get_actor(actor_name)
+        if backlog and not flood:
+            short.send_many([(1.0,)] * backlog)
+        short.send_many([(float(LONG_MS),)] * long_jobs)
+        workers.go()
+        measured.send_with_options(args=(0.0,), **options)
+        time.sleep(1.0)  # everything is connected, and the worker asks once a second
+        ending = threading.Event()
+        flooder = threading.Thread(target=_flood, args=(broker, backlog, ending), daemon=True)
+        if flood:
+            flooder.start()
+            time.sleep(0.5)
+        for _ in range(bench.count(SAMPLES)):
+            measured.send_with_options(args=(time.monotonic(),), **options)
+            time.sleep(PAUSE_S)
+        time.sleep(0.5)
+        ending.set()
+        if flood:
+            flooder.join()
+        broker.flush_all()
+        stamps = workers.stop()
+    return [(begin - stamp) * 1000 for stamp, begin, _ in stamps if stamp]
+
+
+@contextmanager
+def _broker(url: str, schema: str) -> Iterator[PostgresBroker]:
+    broker = make_broker(url, schema, results=False)
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+def _flood(broker: PostgresBroker, total: int, ending: threading.Event) -> None:
+    """Send a thousand at once, again and again, more than can be run."""
+    short = broker.get_actor("short")
+    for _ in range(total // 1_000):
+        if ending.is_set():
+            return
+        short.send_many([(1.0,)] * 1_000)
+        time.sleep(0.05)
