@@ -10,6 +10,7 @@ from pgqueue.errors import NoCurrentTransaction
 
 from ...conftest import WorkerFor
 from ...support.effects import Effects
+from ...support.eventually import eventually
 from .test_bodies import run
 
 
@@ -29,6 +30,12 @@ def test_it_is_called_after_the_commit_in_order(
         seen.append("body")
 
     run(postgres_broker, worker_for, body)
+
+    def check() -> None:
+        # They are called after the commit, at which the queue is empty.
+        assert len(seen) == 3
+
+    eventually(check)
     assert seen[0] == "body"
     assert seen[2] == "after one that failed"
     assert "had committed failed" in caplog.text
