@@ -10,8 +10,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Tests mostly wait, for processes and servers, so there may be more of them at a time than cores.
 JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
-# Everything that takes minutes: histories and counts that `make test` runs in a short version.
-LONG := tests/drills tests/storage tests/rate_limits
+# Everything that takes minutes: histories and counts that `make test` runs in a short version; or what ARGS names of it.
+LONG = $(if $(filter tests/%,$(ARGS)),,tests/drills tests/storage tests/rate_limits)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test drills check pyright bench bench-peers docs schema dev format clean

@@ -48,24 +48,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in long]
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Append what a drill found to the file that PGQUEUE_DRILL_REPORT names, at once: all of them may take hours."""
+    file = os.environ.get("PGQUEUE_DRILL_REPORT")
+    if file and "PYTEST_XDIST_WORKER" not in os.environ:
+        with Path(file).open("a") as out:
+            out.writelines(f"{line}\n" for line in found_by_drill(report))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the drills found; append it to the file that PGQUEUE_DRILL_REPORT names."""
+    """Print what the drills found."""
     reports = [
-        str(value)
+        line
         for outcome in ("passed", "failed")
         for report in terminalreporter.getreports(outcome)
-        for name, value in report.user_properties
-        if name == "drill" and report.when == "call"
+        for line in found_by_drill(report)
     ]
     if reports:
         terminalreporter.section("drills")
     for line in map(json.loads, reports):
         terminalreporter.write_line(str(line.pop("drill")), bold=True)
         terminalreporter.write_line("  " + ", ".join(f"{name} {value}" for name, value in line.items()))
-    file = os.environ.get("PGQUEUE_DRILL_REPORT")
-    if file and reports:
-        with Path(file).open("a") as out:
-            out.writelines(f"{line}\n" for line in reports)
+
+
+def found_by_drill(report: pytest.TestReport) -> list[str]:
+    """The lines of JSON that a test has left with its report."""
+    return [str(value) for name, value in report.user_properties if name == "drill" and report.when == "call"]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -38,13 +38,6 @@ class Producers(Senders):
         self._each = each
         self.sent: Counter[str] = Counter()
 
-    def over_within(self, seconds: float) -> bool:
-        """Wait so long at the most; answer whether all have sent everything."""
-        until = time.monotonic() + seconds
-        for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
-
     def _send_all(self, dice: random.Random) -> None:
         with psycopg.connect(self._url) as conn, asyncio.Runner() as loop:
             for number in range(self._each):

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -36,6 +37,13 @@ class Senders:
     def _send_all(self, dice: random.Random) -> None:
         """What one thread does."""
         raise NotImplementedError
+
+    def over_within(self, seconds: float) -> bool:
+        """Wait so long at the most; answer whether all have sent everything."""
+        until = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def __enter__(self) -> Self:
         for thread in self._threads:

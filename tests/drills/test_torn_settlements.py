@@ -1,12 +1,14 @@
-"""Settlements torn between any two of their steps, by the death of the process and by that of the connection."""
+"""Settlements torn between any two of their steps: the process dies, the connection does, an answer never comes."""
 
 import random
+from collections.abc import Callable
 
 import psycopg
 import pytest
 
 from tests.support.processes import Process
 
+from .checks import Verdicts
 from .conftest import Scale
 from .torn_checks import SCENARIOS, TABLES
 
@@ -18,15 +20,15 @@ LEAST = {"plain": 3, "transactional": 6}
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize("how", ["kill", "terminate"])
+@pytest.mark.parametrize("how", ["kill", "terminate", "unanswered"])
 def test_a_settlement_is_whole_or_not_there(
-    database_url: str, dice: random.Random, scale: Scale, how: str, scenario: str
+    database_url: str, dice: random.Random, scale: Scale, report: Callable[..., None], how: str, scenario: str
 ) -> None:
     """Never an ack without its follow-ups, never a follow-up without the ack, never either of them twice.
 
-    The short version tears at every eighth step, from a first that is random.
+    The short version tears at every sixteenth step, from a first that is random.
     """
-    stride = scale(8, 1)
+    stride = scale(16, 1)
     arguments = [how, scenario, str(dice.randrange(stride)), str(stride)]
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute(TABLES.encode())
@@ -34,3 +36,4 @@ def test_a_settlement_is_whole_or_not_there(
         assert program.wait(timeout_s=280) == 0, program.output
         steps = int(program.output.strip().splitlines()[-1])
     assert steps >= LEAST[scenario.split(maxsplit=1)[0]], program.output
+    report(Verdicts(), steps=steps, torn_at_each=scale.full)

@@ -2,7 +2,8 @@
 
 A step is a round trip to the server on a connection that settles: the acker's, that of a transactional body, or one of
 the broker's pool. For n = FIRST, FIRST + STRIDE, … a child sends one message, runs it, and just before the n-th step
-after the body has begun it is killed, or its connection is. Then the database is looked at: either all of the message's
+after the body has begun it is killed, or its connection is, or the connection just after, so that the server has taken
+the step and nobody was told. Then the database is looked at: either all of the message's
 end is there or nothing. A child that nothing happens to finishes what is left, and the database is looked at again. It
 ends with the first child that finishes before its n-th step. The last line written is how many steps there were.
 """
@@ -44,11 +45,11 @@ PATIENCE_S = 30.0
 
 
 class Tear:
-    """Does ``what`` to the connection that is about to take the n-th step after `arm`."""
+    """Does to the connection that takes the n-th step after it was armed what ``how`` says, one of `HOW`."""
 
-    def __init__(self, n: int, what: Callable[["psycopg.Connection[Any]"], None]) -> None:
+    def __init__(self, n: int, how: str) -> None:
         self._n = n
-        self._what = what
+        self._before, self._after = HOW[how]
         self._wait = psycopg.Connection.wait
         self.armed = self.torn = False
         psycopg.Connection.wait = self._counting()  # type: ignore[method-assign]
@@ -57,17 +58,23 @@ class Tear:
         def wait(
             conn: "psycopg.Connection[Any]", gen: Generator[Any, Any, Any], *args: Any, **more: Any
         ) -> Any:
-            if self.armed and conn.info.parameter_status("application_name") in SETTLING:
-                self._step(conn)
-            return self._wait(conn, gen, *args, **more)
+            if not self._comes(conn):
+                return self._wait(conn, gen, *args, **more)
+            self._before(conn)
+            answer = self._wait(conn, gen, *args, **more)
+            self._after(conn)
+            return answer
 
         return wait
 
-    def _step(self, conn: "psycopg.Connection[Any]") -> None:
+    def _comes(self, conn: "psycopg.Connection[Any]") -> bool:
+        """Count a step; answer whether it is the one."""
+        if not self.armed or conn.info.parameter_status("application_name") not in SETTLING:
+            return False
         self._n -= 1
         if self._n == -1:
             self.armed, self.torn = False, True
-            self._what(conn)
+        return self.torn
 
 
 def kill(_: object) -> None:
@@ -79,6 +86,25 @@ def terminate(conn: "psycopg.Connection[Any]") -> None:
     """Have the server end a connection; return when it has."""
     with psycopg.connect(URL, autocommit=True, application_name="drill") as other:
         other.execute("SELECT pg_terminate_backend(%s, 10000)", (conn.info.backend_pid,))
+
+
+def leave_unanswered(conn: "psycopg.Connection[Any]") -> None:
+    """Have the server end a connection whose answer has come, and forget that."""
+    terminate(conn)
+    conn.close()
+    raise psycopg.OperationalError("the connection has ended before the answer came")
+
+
+def leave(_: object) -> None:
+    """Do nothing."""
+
+
+#: What happens just before a step, and just after.
+HOW: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {
+    "kill": (kill, leave),
+    "terminate": (terminate, leave),
+    "unanswered": (leave, leave_unanswered),
+}
 
 
 class Program:
@@ -137,7 +163,7 @@ class Program:
 
 def child(n: int, how: str, scenario: str, tag: str) -> int:
     """Run a scenario, or what is left of one if there is no ``how``."""
-    tear = Tear(n, kill if how == "kill" else terminate) if how else None
+    tear = Tear(n, how) if how else None
     program = Program(tear)
     worker = Worker(program.broker, worker_threads=1, worker_timeout=50)
     if how:
