@@ -49,7 +49,9 @@ class AgeLimit(Middleware):
             return
         age = server_millis() - made_at(message.message_timestamp, message.options)
         if age >= max_age:
-            self.logger.warning("Message %r is older than its age limit of %d ms.", message, max_age)
+            self.logger.warning(
+                "Message %r is older than its age limit of %d ms.", message.message_id, max_age
+            )
             message.too_old = f"it was {age:,.0f} ms old, and may be {max_age:,.0f} ms old at most"
             message.fail()
             raise SkipMessage("Message age limit exceeded")

@@ -164,14 +164,14 @@ class Retries(Middleware):
             return
         actors = broker.get_actor(message.actor_name).options
         if is_expected(exception, message.options.get("throws") or actors.get("throws")):
-            self.logger.info("Aborting message %r.", message)
+            self.logger.info("Aborting message %r.", message.message_id)
             message.fail()
             return
         retries = message.options.get("retries", 0)
         decision = self._decide(retries, exception, message.options, actors)
         _note_attempt(message.options, retries, exception)
         if isinstance(decision, TryAgain):
-            self.logger.info("Retrying message %r in %d milliseconds.", message, decision.delay_ms)
+            self.logger.info("Retrying message %r in %d milliseconds.", message.message_id, decision.delay_ms)
             broker.enqueue(message, delay=decision.delay_ms)
         else:
             self._give_up(broker, message, {"retries": retries, "max_retries": decision.max_retries})
@@ -191,7 +191,7 @@ class Retries(Middleware):
         )
 
     def _give_up(self, broker: Broker, message: MessageProxy, history: dict[str, int | None]) -> None:
-        self.logger.warning("Retries exceeded for message %r.", message)
+        self.logger.warning("Retries exceeded for message %r.", message.message_id)
         message.fail()
         callback = message.options.get("on_retry_exhausted") or broker.get_actor(
             message.actor_name

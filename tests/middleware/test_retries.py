@@ -250,12 +250,15 @@ def test_the_actors_retry_when_comes_before_the_middlewares(stub_broker: StubBro
 
 def test_retries_are_logged(stub_broker: StubBroker, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        failed(stub_broker)
-        failed(stub_broker, max_retries=0)
+        retried, _ = failed(stub_broker)
+        buried, _ = failed(stub_broker, max_retries=0)
     assert [(record.levelname, record.msg) for record in caplog.records] == [
         ("INFO", "Retrying message %r in %d milliseconds."),
         ("WARNING", "Retries exceeded for message %r."),
     ]
+    # Its id, not all of it: arguments may be secret, and its options hold the traceback.
+    assert f"Retrying message '{retried.message_id}' in" in caplog.text
+    assert f"Retries exceeded for message '{buried.message_id}'." in caplog.text
 
 
 def test_a_retry_that_cannot_be_enqueued_is_not_lost(

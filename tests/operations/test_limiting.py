@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from pgqueue.storage import queue_limits
 from pgqueue.worker import Worker
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
+from tests.support.meter import Meter
 from tests.support.queue import Queue
 
 #: Waits until nobody else claims for the queue.
@@ -26,26 +26,6 @@ CLAIMING = (
 
 def _assert(fact: bool) -> None:
     assert fact
-
-
-class Meter:
-    """How many run at once now, and did at most."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.now = self.most = self.ended = 0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        with self._lock:
-            self.now += 1
-            self.most = max(self.most, self.now)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.now -= 1
-                self.ended += 1
 
 
 @pytest.fixture
