@@ -14,7 +14,7 @@ JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 LONG = $(if $(filter tests/%,$(ARGS)),,tests/drills tests/storage tests/rate_limits)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test drills check pyright bench bench-peers docs schema dev format clean
+.PHONY: help demo test drills check pyright bench bench-peers docs pictures schema dev format clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,7 +47,11 @@ bench-peers: $(READY) ## Measure other queues for Python beside pgqueue (argumen
 docs: $(READY) ## Build the documentation into site/; a link that leads nowhere is an error
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "The site is in site/: open site/index.html"
+	@echo "The site is in site/: open site/index.html; its search needs a server: python3 -m http.server -d site 8000"
+
+pictures: $(READY) ## Take the pictures of docs/images anew; needs Chromium and six minutes
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pillow
+	@$(BIN)/python -m tests.dashboard.pictures
 
 schema: $(READY) ## Write migrations/schema.sql anew from the revisions
 	@$(BIN)/python -m tests.support.snapshot

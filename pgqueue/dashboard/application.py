@@ -150,7 +150,7 @@ def application(settings: Settings) -> ASGIApp:
     site = Site(settings)
     routes: list[Route | Mount] = [Mount("/static", StaticFiles(directory=STATIC), name="static")]
     for path, page in pages.PAGES.items():
-        handler = endpoint(site, page)
+        handler = endpoint(site, page, fit=path != "/health")
         names = [path] if path == "/" else [path, f"{path}.json"]
         names += ["/overview.json"] if path == "/" else []
         routes += [Route(name, handler, methods=["GET"]) for name in names]

@@ -127,18 +127,24 @@ Page = Callable[[Visit], Answer | Done]
 Handler = Callable[["Request"], Awaitable[Response]]
 
 
-def endpoint(site: Site, page: Page, *, acts: bool = False) -> Handler:
-    """The handler of a page, or of an action, which only operators may call and no other site may forge."""
+def endpoint(site: Site, page: Page, *, acts: bool = False, fit: bool = True) -> Handler:
+    """The handler of a page, or of an action, which only operators may call and no other site may forge.
+
+    Parameters:
+      fit: Whether it needs a schema that this release works on.
+    """
 
     async def handle(request: Request) -> Response:
         form = await _form(request) if acts else {}
         visit = Visit(site, request, form or {})
-        return await run_in_threadpool(_answer, visit, page, form, acts=acts)
+        return await run_in_threadpool(_answer, visit, page, form, acts=acts, fit=fit)
 
     return handle
 
 
-def _answer(visit: Visit, page: Page, form: dict[str, list[str]] | None, *, acts: bool) -> Response:
+def _answer(
+    visit: Visit, page: Page, form: dict[str, list[str]] | None, *, acts: bool, fit: bool
+) -> Response:
     try:
         if form is None:
             return _problem(
@@ -146,6 +152,8 @@ def _answer(visit: Visit, page: Page, form: dict[str, list[str]] | None, *, acts
             )
         if acts and (refusal := _refusal(visit)) is not None:
             return refusal
+        if fit:
+            visit.site.check_schema()
         answer = page(visit)
     except PgQueueError as error:
         return _problem(visit, 503 if _is_down(error) else 400, str(error))

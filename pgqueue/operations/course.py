@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from ..clock import made_at
 from ..errors import DecodeError
 from ..message import Message
 from ..storage.attempts import FailedAttempt
 from ..storage.dead_letters import DeadLetter
-from ..storage.whereabouts import End
+from ..storage.whereabouts import End, LiveRow
 from .explaining import Found
 
 __all__ = ["Attempt", "Moment", "attempts_of", "time_line_of"]
@@ -149,6 +150,7 @@ def _noted(found: Found) -> Iterator[Attempt]:
 def time_line_of(found: Found) -> list[Moment]:
     """What is known to have happened to a message, and when it is due."""
     known = {*_of_ends(found), *_of_attempts(found), *_of_rows(found), *_of_letters(found)}
+    known |= set(_made(found, known))
     ordered = sorted(known, key=lambda moment: (moment[0], _RANKS.get(moment[1], len(_RANKS)), moment[1]))
     return [
         Moment(at, what, (at - ordered[number - 1][0]).total_seconds() if number else None)
@@ -183,7 +185,7 @@ def _of_attempts(found: Found) -> Iterator[tuple[datetime, str]]:
 def _of_rows(found: Found) -> Iterator[tuple[datetime, str]]:
     for row in found.live:
         is_due = row.state == "scheduled" and row.enqueued_at == row.since
-        yield row.enqueued_at, "due" if is_due else "enqueued"
+        yield row.enqueued_at, "due" if is_due else _arrival(found, row.enqueued_at)
         if row.state in {"running", "parked"}:
             yield row.since, "claimed" if row.state == "running" else "put aside"
         if row.state == "running":
@@ -200,6 +202,28 @@ def _of_letters(found: Found) -> Iterator[tuple[datetime, str]]:
     failed += [each.failed_at for each in found.attempts if each.kind != "r"]
     for letter in found.letters:
         if letter.enqueued_at is not None:
-            yield letter.enqueued_at, "enqueued"
+            yield letter.enqueued_at, _arrival(found, letter.enqueued_at)
         if not any(abs((letter.died_at - at).total_seconds()) < SAME_S for at in failed):
             yield letter.died_at, "dead letter"
+
+
+def _arrival(found: Found, at: datetime) -> str:
+    """What a message's arrival in its queue was: it was sent, or due again after an attempt that failed."""
+    before = [(each.failed_at, each.kind) for each in found.attempts if each.failed_at <= at]
+    before += [(end.finished_at, end.status) for end in found.ends if end.finished_at <= at]
+    return "due" if before and max(before)[1] == "r" else "enqueued"
+
+
+def _made(found: Found, known: set[tuple[datetime, str]]) -> Iterator[tuple[datetime, str]]:
+    """When a message was made of which no row tells when it was sent first, as after a retry."""
+    rows: list[LiveRow | DeadLetter] = [*found.live, *found.letters]
+    if not rows or any(what == "enqueued" for _, what in known):
+        return
+    try:
+        message = Message.decode(rows[0].payload)
+        made = datetime.fromtimestamp(made_at(message.message_timestamp, message.options) / 1000, UTC)
+    except (DecodeError, OverflowError, ValueError):
+        return
+    first = min(at for at, _ in known)
+    if (made - first).total_seconds() < SAME_S:  # what is calculated from milliseconds may be some too early
+        yield min(made, first), "enqueued"

@@ -19,7 +19,7 @@ class DeadLetter:
       id: The letter's own number.
       foreign_id: The message id where it is not a UUID.
       attempts: How many workers were lost while they ran it.
-      reason: ``failed``, ``undecodable``, ``poison``, ``unknown actor`` or ``unrecordable``.
+      reason: ``failed``, ``undecodable``, ``poison``, ``unknown actor``, ``unrecordable`` or ``too old``.
     """
 
     id: int

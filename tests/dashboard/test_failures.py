@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from pgqueue import schema
 from pgqueue.dashboard.history import History
 from pgqueue.dashboard.pages import PAGES
 from pgqueue.operations import pace
@@ -43,6 +44,31 @@ def test_a_database_without_our_schema_says_what_to_run(
     assert answer.status_code == 503
     assert "pgqueue migrate" in answer.text
     assert "pgqueue migrate" in visitor.get("/health").text
+
+
+@pytest.mark.parametrize("revision", ["pgqueue_0001", "pgqueue_0005", "pgqueue_0008"])
+def test_a_schema_that_is_too_old_says_what_to_run_on_every_page(
+    visitor_of: VisitorOf, empty_database_url: str, revision: str
+) -> None:
+    schema.upgrade(empty_database_url, revision=revision)
+    visitor = visitor_of(empty_database_url)
+    for path in sorted(PAGES):
+        answer = visitor.get(path, params={"id": "1"} if path == "/message" else {})
+        assert (answer.status_code, "pgqueue migrate" in answer.text) == (
+            200 if path == "/health" else 503,
+            True,
+        ), path
+        assert revision in answer.text
+    assert visitor.act("/queues", kind="queue", name="x", action="pause").status_code == 503
+
+
+def test_a_schema_of_a_later_release_is_named_and_its_way_out(visitor_of: VisitorOf, queue: Queue) -> None:
+    queue.conn.execute("UPDATE pgqueue.alembic_version SET version_num = 'pgqueue_9999_needs_9998'")
+    visitor = visitor_of()
+    for path, status in {"/": 503, "/queues": 503, "/message?id=1": 503, "/health": 200}.items():
+        answer = visitor.get(path)
+        assert (answer.status_code, "pgqueue_9999_needs_9998" in answer.text) == (status, True), path
+        assert "Traceback" not in answer.text
 
 
 def test_a_statement_that_takes_too_long_is_said(

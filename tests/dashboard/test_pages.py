@@ -92,6 +92,18 @@ def test_filters_live_in_the_address(visitor: Visitor, full: Full) -> None:
         assert ("No message matches." in page) == (not ids)
 
 
+def test_every_state_that_is_listed_is_marked(visitor: Visitor) -> None:
+    for query, marked in {
+        "": ["can still run"],
+        "state=done": ["done"],
+        "state=done&state=failed": ["done", "failed"],
+        "state=live&state=done": ["can still run", "done"],
+        "state=queued": ["queued"],
+    }.items():
+        page = visitor.get(f"/messages?{query}").text
+        assert re.findall(r'aria-current="true">([^<]+)<', page) == marked
+
+
 def test_pages_of_a_list_lead_from_one_to_the_next(visitor: Visitor, queue: Queue) -> None:
     queue.send(*["x"] * 5)
     found: list[str] = []

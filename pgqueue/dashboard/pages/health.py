@@ -33,7 +33,7 @@ ABOUT = {
     "slots": "Messages lie in a ring of slots, each of which is emptied at once when all of it is done.",
     "snapshots": "A transaction that stays open keeps dead rows from being cleaned away, in all tables.",
     "idle transactions": "A session that sleeps in a transaction holds its locks and its snapshot.",
-    "notifications": "Workers are woken by notifications; once their queue is full, commits fail.",
+    "notifications": "Workers are woken by notifications; if their queue is full they look each second.",
     "connections": "Each worker process needs three.",
     "lock waits": "Who waits for whom on our tables; our own statements wait for 50 ms where they lock a table.",
     "unanswered": "What could not be looked at: mostly because somebody holds a lock.",

@@ -66,11 +66,12 @@ def _tabs(visit: Visit, parameters: dict[str, object], chosen: tuple[str, ...]) 
     others = {name: value for name, value in _filled(parameters).items() if name != "state"}
     alive = {name: value for name, value in others.items() if name != "error"}
     tabs = [("can still run", None, LIVE), *((state, state, (state,)) for state in STATES)]
+    rest = set(chosen) - set(LIVE) if set(LIVE) <= set(chosen) else set(chosen)
     return [
         {
             "label": label,
             "href": visit.link("/messages", **(alive if states[0] in LIVE else others), state=state),
-            "chosen": states == chosen,
+            "chosen": set(states) <= (set(chosen) if state is None else rest),
         }
         for label, state, states in tabs
     ]

@@ -5,6 +5,10 @@
   const body = document.body;
   const base = body.dataset.base;
 
+  // On a phone the pages' names go on beyond the edge: show where one is.
+  const here = document.querySelector(".top nav [aria-current]");
+  if (here) here.parentElement.scrollLeft = here.offsetLeft + here.offsetWidth - here.parentElement.clientWidth + 24;
+
   // ── Theme ────────────────────────────────────────────────────────────────────────────────────
   const root = document.documentElement;
   const isDark = () => root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -48,10 +52,11 @@
           label, stroke: color(name), width: 1.75, fill: color(name + "-soft"), points: { show: points.x.length < 2 },
           value: (_, value) => value == null ? "" : short(value),
         }))],
+      hooks: { ready: [(plot) => plot.setLegend({ idx: points.x.length - 1 })] },
     };
     element.replaceChildren();
     plots[kind] = new uPlot(options, columns(kind, points), element);
-    latest(kind, element, points);
+    element.dataset.points = points.x.length;
   }
 
   // Where nobody points at a moment the legend says the last one.
