@@ -37,6 +37,13 @@ def mixture(dice: random.Random, size: int) -> list[Message[Any]]:
 class Load:
     """Sends about ``rate`` messages a second, as ``draw`` draws them, while it is entered.
 
+    Parameters:
+      most_waiting: While more of them wait, none is sent: for a drill that asks how soon something is run, which is
+        no question of the workers if they are fewer than the load needs.
+
+    Attributes:
+      held_back: How often that was so.
+
     What a send that failed has written is unknown: its messages may run and need not.
     """
 
@@ -48,12 +55,15 @@ class Load:
         *,
         rate: int,
         draw: Callable[[random.Random, int], list[Message[Any]]] = mixture,
+        most_waiting: int | None = None,
     ) -> None:
         self._broker = PostgresBroker(url)
         self._ledger = ledger
         self._dice = dice
         self._rate = rate
         self._draw = draw
+        self._most_waiting = most_waiting
+        self.held_back = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._send, daemon=True)
         self.failures = 0
@@ -76,11 +86,19 @@ class Load:
         try:
             next_at = time.monotonic()
             while not self._stopping.wait(max(0.0, next_at - time.monotonic())):
+                if self._are_too_many():
+                    self.held_back += 1
+                    next_at = time.monotonic() + 0.1
+                    continue
                 size = self._dice.choice([1, 1, 5, 20, 60])
                 next_at = max(next_at, time.monotonic() - 1.0) + size / self._rate
                 self.send(self._draw(self._dice, size))
         except BaseException as error:  # noqa: BLE001  # told at the end
             self.error = error
+
+    def _are_too_many(self) -> bool:
+        most = self._most_waiting
+        return most is not None and sum(self._broker.get_queue_message_counts("default")) > most
 
     def __enter__(self) -> Self:
         self._thread.start()

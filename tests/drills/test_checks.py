@@ -1,12 +1,16 @@
 """The checks find what they are there for: a drill that can't fail proves nothing."""
 
+import random
 from uuid import uuid4
 
 import psycopg
 import pytest
 
+from tests.support.eventually import eventually
+
 from .checks import BROKEN, RECOVERY_S, Verdicts, examine
 from .ledger import Ledger
+from .load import Load
 
 ONE, OTHER = str(uuid4()), str(uuid4())
 
@@ -144,3 +148,15 @@ def test_a_charge_for_what_never_started_is_told(database_url: str, ledger: Ledg
     with pytest.raises(AssertionError, match="had never started"):
         examine(database_url, ledger)
     assert found(examine(database_url, ledger, charged_by_guess=True)) == {}
+
+
+def test_a_load_that_outruns_the_workers_is_held_back(
+    database_url: str, ledger: Ledger, dice: random.Random
+) -> None:
+    def held_back() -> None:
+        assert load.held_back > 2
+
+    with Load(database_url, ledger, dice, rate=10_000, most_waiting=20) as load:
+        eventually(held_back, within_s=30.0)
+    # The last that were sent in one go came on top.
+    assert 20 < sum(entry.kind == "sent" for entry in ledger.read()) <= 20 + 60
