@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pkgutil
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from pgqueue.cli import COMMANDS, _command_parser, make_argument_parser
 from tests.conftest import WorkerFor
 from tests.support.processes import ROOT
 
-from .pages import commands_in, page, run_python, sections
+from .pages import blocks_of, commands_in, page, run_python, sections
 
 INDEX, REFERENCE = page("index.md"), page("reference.md")
 SITE: dict[str, Any] = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
@@ -31,13 +33,32 @@ def pages(entries: list[Any]) -> list[str]:
 
 
 @pytest.mark.usefixtures("postgres_broker")
-def test_the_first_page_runs(
-    database_url: str, worker_for: WorkerFor, monkeypatch: pytest.MonkeyPatch
+def test_the_first_page_runs_with_its_program_in_a_file(
+    tmp_path: Path,
+    database_url: str,
+    worker_for: WorkerFor,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("PGQUEUE_URL", database_url)
-    blocks = [block for blocks in sections(INDEX).values() for block in blocks if block.language == "python"]
-    names = run_python(blocks, path=INDEX, start_workers=lambda: worker_for(pgqueue.get_broker()))
-    assert names["greeted"] == ["Ada"]
+    program, *typed = (
+        block for blocks in sections(INDEX).values() for block in blocks if block.language == "python"
+    )
+    (tmp_path / "app.py").write_text(program.text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "app", raising=False)
+    try:
+        run_python(typed, path=INDEX, start_workers=lambda: worker_for(pgqueue.get_broker()))
+    finally:
+        sys.modules.pop("app", None)
+    assert capsys.readouterr().out == "Hello, Ada!\n"
+
+
+def test_the_first_page_says_which_server_both_terminals_use() -> None:
+    shell = [block.text for block in blocks_of(INDEX, "Five minutes", "sh")]
+    assert any(
+        text.startswith("export PGQUEUE_URL=embedded:") and "pgqueue dev app" in text for text in shell
+    )
 
 
 @pytest.mark.parametrize("words", list(commands_in(INDEX)), ids=" ".join)
