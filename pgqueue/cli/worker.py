@@ -13,7 +13,7 @@ from ..supervisor.log_pipe import LogSink, configure_logging
 from ..supervisor.pidfile import PidFile, PidFileError
 from ..supervisor.reload import reexecute
 from ..supervisor.settings import Settings
-from ..supervisor.signals import SUPERVISOR_SIGNALS
+from ..supervisor.signals import SUPERVISOR_SIGNALS, ignore_requests
 from ..supervisor.supervisor import Ending, Supervisor
 
 __all__ = ["add_arguments", "positive", "run"]
@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             pid_file.release()
     if reloading:
         _reload(settings)
+    ignore_requests()
     return ending.code
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Self
 
-__all__ = ["SUPERVISOR_SIGNALS", "SignalPipe", "StopRequest", "blocked", "on_term", "unblock"]
+__all__ = ["SUPERVISOR_SIGNALS", "SignalPipe", "StopRequest", "blocked", "ignore_requests", "on_term", "unblock"]
 
 #: Signals that ask a program to do something.
 REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -69,6 +69,16 @@ class SignalPipe:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def ignore_requests() -> None:
+    """Let no signal that asks for an end change how this process ends, for it is about to.
+
+    Python puts the signals' defaults back before it is through: an echo that comes then would kill the process, and
+    its exit code would say so.
+    """
+    for number in REQUESTS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def on_term(stop: Callable[[], None]) -> None:

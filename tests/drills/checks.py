@@ -6,7 +6,7 @@ phantom: a run of a message that was never committed, or one after its ack was d
 stuck: still somewhere in the queue at the end, or rerun later than 15 s after its worker was killed.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,7 @@ class Facts:
     sent: set[str] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
     requeued: set[str] = field(default_factory=set)
+    begun: Counter[str] = field(default_factory=Counter)
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     losses: list[Entry] = field(default_factory=list)
     crashes: list[float] = field(default_factory=list)
@@ -64,6 +65,8 @@ class Facts:
             case "sent" | "unsure" | "may be requeued" as kind:
                 ids = {"sent": self.sent, "unsure": self.unsure, "may be requeued": self.requeued}
                 ids[kind].add(entry.subject)
+            case "begins":
+                self.begun[entry.subject] += 1
             case "start":
                 self._start(entry)
             case "end":
@@ -181,7 +184,7 @@ def examine(url: str, ledger: Ledger, *, charged_by_guess: bool = False) -> Verd
     assert all(len(servers) == 1 for servers in facts.servers.values()), facts.servers
     recoveries = _recoveries(facts, verdicts)
     guessed = sum(
-        attempts > max(0, len(facts.runs[id_]) - 1)
+        attempts > max(0, max(facts.begun[id_], len(facts.runs[id_])) - 1)
         for id_, ended in outcomes.items()
         for _, attempts, _ in ended
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pgqueue
 from pgqueue.broker import Broker, MessageProxy
-from pgqueue.brokers._postgres_consumer import ClaimedProxy
+from pgqueue.brokers._postgres_consumer import ClaimedProxy, PostgresConsumer
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine import presence
 from pgqueue.engine.fetcher import Fetcher
@@ -79,6 +79,17 @@ def _impatient() -> None:
         presence.INTERVAL_S = reaper.INTERVAL_S = reaper.SILENT_S / 6
 
 
+def _tell_what_begins(ledger: Ledger) -> None:
+    """Write down what a thread begins with before the engine notes it: a kill may come between that and the start."""
+    started = PostgresConsumer.started
+
+    def tell(self: PostgresConsumer, message: MessageProxy) -> None:
+        ledger.write("begins", message.message_id)
+        started(self, message)
+
+    PostgresConsumer.started = tell  # type: ignore[method-assign]
+
+
 def _tell_where(ledger: Ledger) -> None:
     """Write down on which server each name claims, for a drill with several."""
     claim, told = Fetcher._claim, set[tuple[UUID, str]]()
@@ -98,6 +109,7 @@ def _made() -> PostgresBroker:
     made.add_middleware(CurrentMessage())
     made.add_middleware(Results(backend=PostgresBackend(broker=made)))
     made.add_middleware(Bookkeeper(_ledger))
+    _tell_what_begins(_ledger)
     if "DRILL_SERVERS" in os.environ:
         _tell_where(_ledger)
     return made

@@ -150,6 +150,18 @@ def test_a_charge_for_what_never_started_is_told(database_url: str, ledger: Ledg
     assert found(examine(database_url, ledger, charged_by_guess=True)) == {}
 
 
+def test_a_charge_for_what_was_killed_just_before_it_started_is_right(
+    database_url: str, ledger: Ledger
+) -> None:
+    ledger.write("sent", ONE)
+    ledger.write("begins", ONE, pid=1)
+    ledger.write("killed", pid=1)
+    ledger.write("begins", ONE, pid=2)
+    run(ledger, ONE, pid=2)
+    finish(database_url, ONE, attempts=1)
+    assert found(examine(database_url, ledger)) == {}
+
+
 def test_a_load_that_outruns_the_workers_is_held_back(
     database_url: str, ledger: Ledger, dice: random.Random
 ) -> None:

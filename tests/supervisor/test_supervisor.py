@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,15 @@ class TestStopping:
         for _ in range(5):
             program.send(signal.SIGTERM)
         assert program.wait() == 0
+
+    def test_signals_until_the_last_moment_change_nothing_about_the_end(self, project: Project) -> None:
+        """Python puts the signals' defaults back before the process is gone."""
+        project.stub()
+        program = project.start_workers()
+        while program.running():
+            program.send(signal.SIGTERM)
+            time.sleep(0.001)
+        assert program.wait() == 0, program.output
 
     def test_a_term_to_the_whole_group_cuts_nothing_short(self, project: Project) -> None:
         """As from systemd, `timeout` and `kill -- -PID`: each child gets one directly and one from the main process."""
