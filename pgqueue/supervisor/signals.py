@@ -9,7 +9,15 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Self
 
-__all__ = ["SUPERVISOR_SIGNALS", "SignalPipe", "StopRequest", "blocked", "ignore_requests", "on_term", "unblock"]
+__all__ = [
+    "SUPERVISOR_SIGNALS",
+    "SignalPipe",
+    "StopRequest",
+    "blocked",
+    "ignore_requests",
+    "on_term",
+    "unblock",
+]
 
 #: Signals that ask a program to do something.
 REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

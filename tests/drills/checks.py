@@ -65,9 +65,7 @@ class Facts:
             case "sent" | "unsure" | "may be requeued" as kind:
                 ids = {"sent": self.sent, "unsure": self.unsure, "may be requeued": self.requeued}
                 ids[kind].add(entry.subject)
-            case "begins":
-                self.begun[entry.subject] += 1
-            case "start":
+            case "begins" | "start":
                 self._start(entry)
             case "end":
                 self._end(entry)
@@ -98,6 +96,9 @@ class Facts:
         return not leads
 
     def _start(self, entry: Entry) -> None:
+        if entry.kind == "begins":
+            self.begun[entry.subject] += 1
+            return
         run = Run(entry.pid, entry.at, entry.claimed_at, entry.token)
         if any(loss.pid == entry.pid and loss.kind == "killed" for loss in self.losses):
             # A kill is written down just before it: what the process still began has been cut at once.
