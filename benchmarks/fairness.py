@@ -90,17 +90,22 @@ def _waits(
         flooder = threading.Thread(target=_flood, args=(broker, backlog, ending), daemon=True)
         if flood:
             flooder.start()
-            time.sleep(0.5)
+            time.sleep(0.5)  # more has come than can be run
         for _ in range(bench.count(SAMPLES)):
             measured.send_with_options(args=(time.monotonic(),), **options)
             time.sleep(PAUSE_S)
-        time.sleep(0.5)
+        time.sleep(2.0)  # the last has begun
         ending.set()
         if flood:
             flooder.join()
         broker.flush_all()
         stamps = workers.stop()
-    return [(begin - stamp) * 1000 for stamp, begin, _ in stamps if stamp]
+    waits = [(begin - stamp) * 1000 for stamp, begin, _ in stamps if stamp]
+    if len(waits) != bench.count(SAMPLES):
+        raise RuntimeError(
+            f"only {len(waits)} of {bench.count(SAMPLES)} messages had begun after two seconds"
+        )
+    return waits
 
 
 @contextmanager
@@ -119,4 +124,4 @@ def _flood(broker: PostgresBroker, total: int, ending: threading.Event) -> None:
         if ending.is_set():
             return
         short.send_many([(1.0,)] * 1_000)
-        time.sleep(0.05)
+        time.sleep(0.05)  # 20,000 a second at most
