@@ -8,6 +8,7 @@ from queue import Queue
 from threading import Lock
 from typing import Any
 
+from .._locks import enter
 from ..broker import Consumer, MessageProxy, Withheld
 from ..common import q_name
 from ..errors import DecodeError
@@ -82,10 +83,13 @@ class StubConsumer(Consumer):
         except DecodeError as error:
             self._reject_undecodable(data, error)
             return None
-        with self.queue.mutex:
+        enter(self.queue.mutex)
+        try:
             self._held.setdefault(message.message_id, []).append(data)
             self._held_count += 1
             return StubProxy(message, forgotten=self._forgotten)
+        finally:
+            self.queue.mutex.release()
 
     def ack(self, message: MessageProxy) -> None:
         """Forget a message."""
@@ -149,7 +153,8 @@ class StubConsumer(Consumer):
 
     def _take(self) -> bytes | None:
         """Take the first message out of the queue, after a wait if need be."""
-        with self.queue.mutex:
+        enter(self.queue.mutex)
+        try:
             if not self.queue.queue:
                 self.queue.not_empty.wait(self.timeout / 1000)
                 if not self.queue.queue:
@@ -160,6 +165,8 @@ class StubConsumer(Consumer):
                 return None
             data: bytes = self.queue.queue.popleft()
             return data
+        finally:
+            self.queue.mutex.release()
 
     def _wait_for_places(self) -> bool:
         """Wait until half of the prefetch is free, but not for long, then until anything is."""
@@ -194,7 +201,8 @@ class StubConsumer(Consumer):
 
     def _settle(self, message: MessageProxy, *, letter: MessageProxy | None = None) -> None:
         queue = self.queue
-        with queue.mutex:
+        enter(queue.mutex)
+        try:
             if self._release(message) is None:
                 self.logger.warning("Message %s is not (or no longer) held by this consumer.", message)
                 return
@@ -205,6 +213,8 @@ class StubConsumer(Consumer):
             queue.unfinished_tasks = max(0, queue.unfinished_tasks - 1)
             if queue.unfinished_tasks == 0:
                 queue.all_tasks_done.notify_all()
+        finally:
+            queue.mutex.release()
 
     def _release(self, message: MessageProxy) -> bytes | None:
         copies = self._held.get(message.message_id)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from threading import Lock, get_ident
 from typing import Any, Literal
 
+from .._locks import enter
 from ..storage.messages import keys_of
 from ..threading import Cancelled, raise_thread_exception
 
@@ -41,10 +42,13 @@ class Running:
     def end(self) -> None:
         """Note that the calling thread runs nothing."""
         thread_id = get_ident()
-        with self._lock:
+        enter(self._lock)
+        try:
             self._runs.pop(thread_id, None)
             if self._interrupted:
                 self._interrupted.discard(thread_id)
+        finally:
+            self._lock.release()
 
     def cancel(self, keys: Collection[str]) -> dict[str, Literal["accepted", "refused"]]:
         """Interrupt the messages of these keys, now or when they are begun; answer for those that run.

@@ -6,6 +6,7 @@ import warnings
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any
 
+from pgqueue._locks import enter
 from pgqueue.logging import OwnLogger, own_logger
 from pgqueue.threading import (
     Interrupt,
@@ -104,14 +105,20 @@ class RunningThreads:
 
     def add_notification(self) -> None:
         """Remember the calling thread."""
-        with self._lock:
+        enter(self._lock)
+        try:
             self.notifications = {*self.notifications, get_ident()}
+        finally:
+            self._lock.release()
 
     def remove_notification(self) -> None:
         """Forget the calling thread."""
         if self.notifications:
-            with self._lock:
+            enter(self._lock)
+            try:
                 self.notifications = set(self.notifications) - {get_ident()}
+            finally:
+                self._lock.release()
 
     def shutdown(self) -> None:
         """Raise `Shutdown` once in every thread that is remembered."""

@@ -13,6 +13,7 @@ from threading import Lock, Thread, get_ident
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
+from pgqueue._locks import enter
 from pgqueue.faults import Fault
 from pgqueue.logging import OwnLogger, own_logger
 from pgqueue.threading import (
@@ -153,8 +154,11 @@ class ThreadTimers:
 
     def remove_timeout(self, thread_id: int) -> None:
         """Let a thread off."""
-        with self._lock:
+        enter(self._lock)
+        try:
             self.deadlines.pop(thread_id, None)
+        finally:
+            self._lock.release()
 
     def _handle_deadlines(self) -> None:
         """Raise the exception, once, in every thread that is past its deadline."""

@@ -9,6 +9,7 @@ from queue import Empty
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .._locks import enter
 from .._queue import PriorityQueue
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class WorkQueue(PriorityQueue[Any]):
         A message comes a turn after the one before it ``turn_of`` the same, and if there is none, with the turn that is
         on: so a queue does not wait for all that was fetched of another.
         """
-        with self.mutex:
+        enter(self.mutex)
+        try:
             turn = self._turns.get(turn_of, 0) + 1
             if turn < self._turn:  # noqa: PLR1730  # max() takes as long as all the rest
                 turn = self._turn
@@ -65,6 +67,8 @@ class WorkQueue(PriorityQueue[Any]):
             self.unfinished_tasks += 1
             if self._idle and not self._waking:
                 self._wake_one()
+        finally:
+            self.mutex.release()
 
     def put(self, item: WorkItem, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002  # the signature of queue.Queue
         """Add an item; never blocks, for the queue has no limit."""
@@ -83,7 +87,8 @@ class WorkQueue(PriorityQueue[Any]):
         Raises:
           queue.Empty: Nothing came in time, or `wake_all` was called.
         """
-        with self.mutex:
+        enter(self.mutex)
+        try:
             if self.queue:
                 item: WorkItem = heappop(self.queue)
                 self._turn = item[1] >> _BITS
@@ -95,19 +100,25 @@ class WorkQueue(PriorityQueue[Any]):
             waiter = Lock()
             waiter.acquire()
             self._idle.append(waiter)
+        finally:
+            self.mutex.release()
         try:
             waiter.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
         finally:
-            with self.mutex:
-                self._stop_waiting(waiter)
+            enter(self.mutex)
+            self._stop_waiting(waiter)
+            self.mutex.release()
         return self.get(block=False)
 
     def task_done(self) -> None:
         """Count an item that was taken as finished."""
-        with self.mutex:
+        enter(self.mutex)
+        try:
             self.unfinished_tasks -= 1
             if self.unfinished_tasks == 0:
                 self.all_tasks_done.notify_all()
+        finally:
+            self.mutex.release()
 
     def take_all(self) -> list[WorkItem]:
         """Take every item out and count it as finished; they come in the order of their arrival."""
