@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from typing import Any, cast
 
 import pytest
 
 from pgqueue import _locks
-from pgqueue._locks import enter
+from pgqueue._locks import Entered, enter
 from pgqueue.broker import MessageProxy
 from pgqueue.message import Message
 from pgqueue.worker.consumer import ConsumerThread
@@ -61,6 +62,25 @@ def test_whoever_enters_has_the_lock_once_it_is_released() -> None:
     assert entered.wait(30)
     thread.join()
     assert lock.locked()
+
+
+def test_it_is_entered_by_one_at_a_time() -> None:
+    lock, counted, number = Entered(), 0, 2_000
+
+    def count() -> None:
+        nonlocal counted
+        for _ in range(number):
+            with lock:
+                before = counted
+                time.sleep(0)
+                counted = before + 1
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert counted == 4 * number
 
 
 @with_python_s_lock

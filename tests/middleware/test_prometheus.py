@@ -105,6 +105,23 @@ def test_messages_in_progress_are_a_gauge(
     assert scrape(port)[of("messages_inprogress")] == 0
 
 
+def test_one_thread_counts_at_a_time(
+    stub_broker: StubBroker, worker_for: WorkerFor, middleware: Prometheus
+) -> None:
+    begun = threading.Event()
+
+    @pgqueue.actor(broker=stub_broker)
+    def work() -> None:
+        begun.set()
+
+    worker_for(stub_broker)
+    assert middleware._metrics is not None
+    with middleware._metrics.together:
+        work.send()
+        assert not begun.wait(0.1)
+    assert begun.wait(30)
+
+
 def test_delayed_messages_are_of_their_queue_until_they_leave(
     stub_broker: StubBroker, middleware: Prometheus, port: int
 ) -> None:

@@ -28,6 +28,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from pgqueue._locks import Entered
 from pgqueue.common import dq_name, getenv_int, q_name
 from pgqueue.faults import Fault, watch
 from pgqueue.logging import own_logger
@@ -78,6 +79,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        #: Held around what is counted for each message: the library's locks, of which one is that of all metrics, are
+        #: then free for whoever has it.
+        self.together = Entered()
 
         def counter(name: str, documentation: str) -> Counter:
             return Counter(name, documentation, LABELS, registry=registry)
@@ -170,7 +174,8 @@ class Prometheus(Middleware):
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Count a message in progress, and start its clock."""
         if self._metrics is not None:
-            self._metrics.of(message).in_progress.inc()
+            with self._metrics.together:
+                self._metrics.of(message).in_progress.inc()
             self._started[get_ident()] = time.monotonic()
 
     def after_process_message(
@@ -184,15 +189,17 @@ class Prometheus(Middleware):
         """Count a processed message and stop its clock."""
         if self._metrics is None:
             return
-        series = self._metrics.of(message)
-        series.total.inc()
-        if exception is not None:
-            series.errors.inc()
         started = self._started.pop(get_ident(), None)
-        if started is not None:
+        took_ms = None if started is None else (time.monotonic() - started) * 1000
+        with self._metrics.together:
+            series = self._metrics.of(message)
+            series.total.inc()
+            if exception is not None:
+                series.errors.inc()
             # Without it, a hook before ours has failed the message.
-            series.in_progress.dec()
-            series.duration.observe((time.monotonic() - started) * 1000)
+            if took_ms is not None:
+                series.in_progress.dec()
+                series.duration.observe(took_ms)
 
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
         """Count a skipped message like any other."""
