@@ -18,18 +18,11 @@ from pgqueue.rate_limits.backends import PostgresBackend
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
 from tests.support.meter import Meter
-from tests.support.pgbouncer import pgbouncer
 
 pytestmark = pytest.mark.slow
 
 #: Ten years in milliseconds: no interval ends while a test runs.
 LONG = 10 * 365 * 86_400_000
-
-
-@pytest.fixture
-def pooled_url(database_url: str) -> Iterator[str]:
-    with pgbouncer(database_url) as url:
-        yield url
 
 
 @pytest.fixture

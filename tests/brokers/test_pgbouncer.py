@@ -28,12 +28,6 @@ WHERE source = 'session' AND name NOT IN ('application_name', 'client_encoding')
 
 
 @pytest.fixture
-def pooled_url(database_url: str) -> Iterator[str]:
-    with pgbouncer(database_url) as url:
-        yield url
-
-
-@pytest.fixture
 def producers(pooled_url: str) -> Iterator[PostgresBroker]:
     broker = PostgresBroker(pooled_url)
     broker.add_middleware(Results(backend=PostgresBackend(broker=broker), store_results=True))
