@@ -45,6 +45,7 @@ class Facts:
     sent: set[str] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
     requeued: set[str] = field(default_factory=set)
+    forgone: dict[str, float] = field(default_factory=dict)
     begun: Counter[str] = field(default_factory=Counter)
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     losses: list[Entry] = field(default_factory=list)
@@ -65,6 +66,9 @@ class Facts:
             case "sent" | "unsure" | "may be requeued" as kind:
                 ids = {"sent": self.sent, "unsure": self.unsure, "may be requeued": self.requeued}
                 ids[kind].add(entry.subject)
+            case "forgone":
+                self.sent.discard(entry.subject)
+                self.forgone[entry.subject] = entry.at
             case "begins" | "start":
                 self._start(entry)
             case "end":
@@ -74,10 +78,14 @@ class Facts:
                 self._cut(lambda run: run.pid == entry.pid, entry.at)
             case "crash":
                 self.crashes.append(entry.at)
-            case "promoted":
-                self.promotions.append(entry)
-            case "claims":
-                self.servers[entry.subject].add(entry.token)
+            case "promoted" | "claims":
+                self._place(entry)
+
+    def _place(self, entry: Entry) -> None:
+        if entry.kind == "promoted":
+            self.promotions.append(entry)
+        else:
+            self.servers[entry.subject].add(entry.token)
 
     def servers_of(self, run: Run) -> set[str]:
         """The servers on which a run can have been claimed: one, if nothing is wrong."""
@@ -230,8 +238,14 @@ def _left(conn: "psycopg.Connection[Any]") -> set[str]:
 def _look_for_phantoms(
     facts: Facts, outcomes: dict[str, list[tuple[str, int, float]]], verdicts: Verdicts
 ) -> None:
-    known = facts.sent | facts.unsure | facts.requeued
+    known = facts.sent | facts.unsure | facts.requeued | facts.forgone.keys()
     verdicts.phantom |= {id_ for id_ in facts.runs if id_ not in known}
+    # What a crash was allowed to take is not to come back.
+    verdicts.phantom |= {
+        id_
+        for id_, at in facts.forgone.items()
+        if id_ in outcomes or any(run.claimed_at > at for run in facts.runs[id_])
+    }
     # What an operator requeues begins anew after its end.
     once = {id_: ended for id_, ended in outcomes.items() if id_ not in facts.requeued}
     verdicts.phantom |= {id_ for id_, ended in once.items() if len(ended) > 1}

@@ -1,6 +1,7 @@
 """The checks find what they are there for: a drill that can't fail proves nothing."""
 
 import random
+import time
 from uuid import uuid4
 
 import psycopg
@@ -9,8 +10,10 @@ import pytest
 from tests.support.eventually import eventually
 
 from .checks import BROKEN, RECOVERY_S, Verdicts, examine
+from .horizon import give_up
 from .ledger import Ledger
 from .load import Load
+from .test_lowered_durability import Losses
 
 ONE, OTHER = str(uuid4()), str(uuid4())
 
@@ -160,6 +163,29 @@ def test_a_charge_for_what_was_killed_just_before_it_started_is_right(
     run(ledger, ONE, pid=2)
     finish(database_url, ONE, attempts=1)
     assert found(examine(database_url, ledger)) == {}
+
+
+def test_what_a_crash_was_allowed_to_take_is_not_lost_and_does_not_come_back(
+    database_url: str, ledger: Ledger
+) -> None:
+    ledger.write("sent", ONE, OTHER)
+    for message_id in (ONE, OTHER):
+        run(ledger, message_id)
+    finish(database_url, OTHER)
+    assert give_up(database_url, ledger).keys() == {ONE}
+    assert give_up(database_url, ledger) == {}
+    assert found(examine(database_url, ledger)) == {}
+    ledger.write("start", ONE, pid=2, claimed_at=time.time())
+    assert found(examine(database_url, ledger)) == {"phantom": {ONE}}
+
+
+def test_what_was_safe_must_not_be_gone() -> None:
+    losses = Losses()
+    losses.add({ONE: 11.0}, at=12.0, safe_until=10.0)
+    assert losses.lost == 1
+    assert max(losses.oldest_s) == 1.0
+    with pytest.raises(AssertionError, match=ONE):
+        losses.add({ONE: 9.0}, at=12.0, safe_until=10.0)
 
 
 def test_a_load_that_outruns_the_workers_is_held_back(

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -40,8 +40,9 @@ _KEPT = '"$@" & server=$!; cat > /dev/null; kill -QUIT $server; kill -CONT $serv
 class Node:
     """One server: its data and its socket in a directory of its own."""
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, settings: Mapping[str, str] | None = None) -> None:
         self.name = name
+        self._settings = {**_SETTINGS, **(settings or {})}
         self.directory = directory / name
         self.data = self.directory / "data"
         self.directory.mkdir(mode=0o700)
@@ -69,7 +70,11 @@ class Node:
 
     def start(self) -> None:
         """Run, and wait until connections are taken."""
-        settings = {**_SETTINGS, "cluster_name": self.name, "unix_socket_directories": str(self.directory)}
+        settings = {
+            **self._settings,
+            "cluster_name": self.name,
+            "unix_socket_directories": str(self.directory),
+        }
         command = [self._programs.program("postgres"), "-D", str(self.data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
@@ -90,9 +95,15 @@ class Node:
             shell.stdin.close()
             shell.wait(30.0)
 
+    def kill(self) -> None:
+        """End all of its processes at the same moment; what they had not written is gone."""
+        os.kill(self._pid(), signal.SIGSTOP)  # lest it starts another one
+        self.send(signal.SIGKILL)
+        self.stop()
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the server and all its processes."""
-        pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        pid = self._pid()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for each in [pid, *map(int, children)]:
             with suppress(ProcessLookupError):
@@ -109,6 +120,9 @@ class Node:
     def log(self) -> str:
         """What it has said."""
         return (self.directory / "log").read_text()
+
+    def _pid(self) -> int:
+        return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
 
     def _take_connections(self) -> None:
         try:
@@ -127,12 +141,16 @@ class Node:
 class Pair:
     """A server and one that follows it synchronously: a commit is not confirmed before both have it.
 
+    Parameters:
+      synchronous: Without it a commit is confirmed as soon as the first has it.
+
     Attributes:
       primary: The one that leads.
       standby: The one that follows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, synchronous: bool = True) -> None:
+        self._names = "*" if synchronous else ""
         self._directory = Path(tempfile.mkdtemp(prefix="pgqueue-pair-", dir=quick_directory()))
         account = Account.for_directory(self._directory)
         account.own(self._directory)
@@ -146,15 +164,17 @@ class Pair:
         return f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
 
     def follow(self) -> None:
-        """Have the standby begin anew as a copy of the primary; from then on commits wait for it."""
+        """Have the standby begin anew as a copy of the primary; from then on commits wait for it, if they are to."""
         self.standby.stop()
         self.standby.copy(self.primary)
         self.standby.start()
-        self.primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
-        eventually(self._is_synchronous, within_s=30.0)
+        self.primary.execute(
+            f"ALTER SYSTEM SET synchronous_standby_names = '{self._names}'", "SELECT pg_reload_conf()"
+        )
+        eventually(self._follows, within_s=30.0)
 
     def promote(self) -> None:
-        """Have the standby take over while the old primary lives: that one's commits wait for ever from now on."""
+        """Have the standby take over: the commits of an old primary that lives wait for ever, if they were to wait."""
         self.standby.execute(
             "ALTER SYSTEM SET synchronous_standby_names = ''",
             "SELECT pg_reload_conf()",
@@ -162,9 +182,14 @@ class Pair:
         )
         self.primary, self.standby = self.standby, self.primary
 
-    def _is_synchronous(self) -> None:
+    def fall_behind(self) -> None:
+        """Have the primary send nothing more to the standby, which does not know of it."""
+        ((pid,),) = self.primary.execute("SELECT pid FROM pg_stat_replication WHERE state = 'streaming'")
+        os.kill(int(str(pid)), signal.SIGSTOP)
+
+    def _follows(self) -> None:
         found = self.primary.execute("SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'")
-        assert found == [("sync",)], found
+        assert found == [("sync" if self._names else "async",)], found
 
     def __enter__(self) -> Self:
         try:
