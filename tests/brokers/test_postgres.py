@@ -368,7 +368,13 @@ class TestConnections:
 
         monkeypatch.setattr(Database, "connect", look)
         broker = PostgresBroker(f"{database_url}{'&' if '?' in database_url else '?'}options=-c%20jit%3Don")
-        worker_for(broker).stop()
+        worker = worker_for(broker)
+
+        def all_have_connected() -> None:
+            assert len(found) >= 3
+
+        eventually(all_have_connected)
+        worker.stop()
         broker.close()
         assert found == dict.fromkeys(("pgqueue listener", "pgqueue acker", "pgqueue fetcher"), ("off",))
 

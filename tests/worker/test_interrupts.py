@@ -199,6 +199,7 @@ def test_a_storm_of_interrupts_loses_no_message_and_kills_no_thread(
         done.add(number)
 
     worker = worker_for(stub_broker, worker_threads=2)
+    eventually(lambda: _assert(all(isinstance(it._shield, InterruptShield) for it in worker.workers)))
     for number in range(1000):
         work.send(number)
     deadline = time.monotonic() + 10
