@@ -57,7 +57,7 @@ def test_pgqueue_runs_each_of_200_messages_once_also_where_a_worker_is_killed(
         "--messages",
         "200",
         "--rounds",
-        "2",
+        "1",
         "--recovery",
         "90",
         "--url",
@@ -72,7 +72,7 @@ def test_pgqueue_runs_each_of_200_messages_once_also_where_a_worker_is_killed(
     assert queue["checks"] == dict.fromkeys(("drain", "latency", "held"), "each once")
     assert queue["exactly_once"]
     assert queue["messages"] == 200
-    assert queue["rounds"] in {1, 2}  # a round that takes long is enough
+    assert queue["rounds"] == 1
     assert None not in (queue["latency_p50_ms"], queue["latency_p99_ms"], queue["recovery_s"])
     for figure in ("send", "send_many", "drain", "held"):
         assert queue[figure] > 0, figure
