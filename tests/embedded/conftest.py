@@ -21,7 +21,7 @@ def place() -> Iterator[Path]:
     """An empty place of the test's own; servers in it have ended when it is removed."""
     directory = Path(tempfile.mkdtemp(prefix="pgq-", dir=quick_directory())).resolve()
     yield directory
-    for locks in directory.glob("*/locks"):
+    for locks in directory.glob("**/locks"):
         wait_for_the_end(locks.parent)
     shutil.rmtree(directory)
 
