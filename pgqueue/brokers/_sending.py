@@ -18,7 +18,7 @@ from ._outgoing import Encoded, announcement
 
 if TYPE_CHECKING:
     from ..engine.actor_transaction import ActorTransaction
-    from ..engine.catalog import Catalog
+    from ..engine.catalog import Catalog, Lanes
     from ..storage.async_database import AsyncDatabase
     from ..storage.database import Database
     from ..transactions import AsyncTarget, Target
@@ -52,10 +52,10 @@ class Sender:
         began = time.monotonic()
         for attempt in range(ATTEMPTS):
             try:
-                rows = self.rows(encoded, delay)
+                lanes = self._catalog.lanes_of(_wanted(encoded))
                 # The commit of the last attempt may have been all that its connection did.
-                if attempt == 0 or not self._was_sent(rows[-1], began):
-                    self.write_rows(rows, announce=announcement(delay))
+                if attempt == 0 or not self._was_sent(_rows(lanes, encoded[-1:], delay)[0], began):
+                    self.write(encoded, delay, lanes)
             except BrokerConnectionError as error:
                 time.sleep(pause_after(error, attempt, what="Not sent"))
             except SchemaOutdated:
@@ -69,9 +69,10 @@ class Sender:
         began = time.monotonic()
         for attempt in range(ATTEMPTS):
             try:
-                rows = await self.rows_async(encoded, delay)
-                if attempt == 0 or not await self._was_sent_async(rows[-1], began):
-                    await self.write_rows_async(rows, announce=announcement(delay))
+                lanes = await self._catalog.lanes_of_async(_wanted(encoded))
+                last = _rows(lanes, encoded[-1:], delay)[0]
+                if attempt == 0 or not await self._was_sent_async(last, began):
+                    await self.write_async(encoded, delay, lanes)
             except BrokerConnectionError as error:
                 await asyncio.sleep(pause_after(error, attempt, what="Not sent"))
             except SchemaOutdated:
@@ -80,10 +81,13 @@ class Sender:
             else:
                 return
 
-    def write_rows(self, rows: Sequence[NewMessage], *, announce: str | None) -> None:
-        """Write messages in one transaction."""
-        calls = self._calls(rows, announce)
+    def write(self, encoded: Sequence[Encoded], delay: int | None, lanes: Lanes) -> None:
+        """Write messages in one transaction; into other lanes, if a server has taken over that has others."""
+        calls = self._calls(_rows(lanes, encoded, delay), announcement(delay))
         with self._database.connection(answer_within_s=ANSWER_S) as conn:
+            if not self._catalog.is_of_this_server(lanes):
+                lanes = self._catalog.learn(conn, _wanted(encoded))
+                calls = self._calls(_rows(lanes, encoded, delay), announcement(delay))
             if len(calls) == 1:
                 run(conn, self._database.statements, calls[0])
                 return
@@ -91,10 +95,13 @@ class Sender:
                 for call in calls:
                     run(conn, self._database.statements, call)
 
-    async def write_rows_async(self, rows: Sequence[NewMessage], *, announce: str | None) -> None:
+    async def write_async(self, encoded: Sequence[Encoded], delay: int | None, lanes: Lanes) -> None:
         """The same, for a coroutine."""
-        calls = self._calls(rows, announce)
+        calls = self._calls(_rows(lanes, encoded, delay), announcement(delay))
         async with self._async_database.connection(answer_within_s=ANSWER_S) as conn:
+            if not self._catalog.is_of_this_server(lanes):
+                lanes = await self._catalog.learn_async(conn, _wanted(encoded))
+                calls = self._calls(_rows(lanes, encoded, delay), announcement(delay))
             if len(calls) == 1:
                 await run_async(conn, self._database.statements, calls[0])
                 return
@@ -144,11 +151,11 @@ class Sender:
 
     def rows(self, encoded: Sequence[Encoded], delay: int | None) -> list[NewMessage]:
         """What is written of encoded messages; their lanes are made if they are new."""
-        return _rows(self._catalog.lanes_of({one.lane for one in encoded}), encoded, delay)
+        return _rows(self._catalog.lanes_of(_wanted(encoded)), encoded, delay)
 
     async def rows_async(self, encoded: Sequence[Encoded], delay: int | None) -> list[NewMessage]:
         """The same, for a coroutine."""
-        return _rows(await self._catalog.lanes_of_async({one.lane for one in encoded}), encoded, delay)
+        return _rows(await self._catalog.lanes_of_async(_wanted(encoded)), encoded, delay)
 
     def _calls(self, rows: Sequence[NewMessage], announce: str | None) -> list[Call]:
         """The statements for a transaction that commits at once: they look for idle workers themselves."""
@@ -194,12 +201,14 @@ class Sender:
             return await perform_async(conn, self._database.statements, asked)
 
 
-def _rows(
-    lanes: dict[tuple[str, int], int], encoded: Sequence[Encoded], delay: int | None
-) -> list[NewMessage]:
+def _wanted(encoded: Sequence[Encoded]) -> set[tuple[str, int]]:
+    return {one.lane for one in encoded}
+
+
+def _rows(lanes: Lanes, encoded: Sequence[Encoded], delay: int | None) -> list[NewMessage]:
     return [
         NewMessage(
-            lanes[one.lane], one.lane[0], one.message_id, one.actor_name, one.dated(),
+            lanes.ids[one.lane], one.lane[0], one.message_id, one.actor_name, one.dated(),
             delay_ms=delay, eta_ms=one.eta_ms if delay is None else None,
         )
         for one in encoded

@@ -1,12 +1,13 @@
 """What a sender knows of its database: the lanes, made when they are first used, and where it is."""
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from ..storage import lanes
-from ..storage.async_database import AsyncDatabase
+from ..storage.async_database import AsyncConnection, AsyncDatabase
 from ..storage.calls import Procedure, perform, perform_async
-from ..storage.database import Database
+from ..storage.database import Connection, Database
 from ..storage.revision import check_revision, find_place, find_revision
 
 #: More priorities than this in one queue are a mistake: each is a lane that every claim looks into.
@@ -14,6 +15,14 @@ MAX_PRIORITIES = 1_000
 
 #: A queue and a priority.
 Pair = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Lanes by queue and priority, as a server knows them: one that took over from it may never have heard of some."""
+
+    ids: Mapping[Pair, int]
+    server: str
 
 
 class Catalog:
@@ -26,27 +35,52 @@ class Catalog:
     def __init__(self, database: Database, async_database: AsyncDatabase) -> None:
         self._database = database
         self._async_database = async_database
-        self._ids: dict[Pair, int] = {}
+        self._lanes = Lanes({}, "")
         self._place: str | None = None
         self._lock = threading.Lock()
 
-    def lanes_of(self, wanted: Collection[Pair]) -> dict[Pair, int]:
+    def lanes_of(self, wanted: Collection[Pair]) -> Lanes:
         """The lanes of (queue name, priority) pairs; missing ones are made, in a transaction of their own.
 
         Raises:
           ValueError: A queue would have too many priorities.
         """
-        if any(pair not in self._ids for pair in wanted):
-            with self._lock, self._database.connection() as conn:
-                self._ids = perform(conn, self._database.statements, _learn(wanted))
-        return self._ids
+        if (lanes := self._known(wanted)) is not None:
+            return lanes
+        with self._lock, self._database.connection() as conn:
+            return self.learn(conn, wanted)
 
-    async def lanes_of_async(self, wanted: Collection[Pair]) -> dict[Pair, int]:
+    async def lanes_of_async(self, wanted: Collection[Pair]) -> Lanes:
         """The same, for a coroutine."""
-        if any(pair not in self._ids for pair in wanted):
-            async with self._async_database.connection() as conn:
-                self._ids = await perform_async(conn, self._database.statements, _learn(wanted))
-        return self._ids
+        if (lanes := self._known(wanted)) is not None:
+            return lanes
+        async with self._async_database.connection() as conn:
+            return await self.learn_async(conn, wanted)
+
+    def is_of_this_server(self, lanes: Lanes) -> bool:
+        """Whether lanes are known to the server of a connection that is used now, just as they are.
+
+        Not if another has taken over since they were learned, or that one was started anew.
+        """
+        return lanes.server == self._database.servers.current
+
+    def learn(self, conn: Connection, wanted: Collection[Pair]) -> Lanes:
+        """The lanes as `lanes_of` gives them, read on a connection in autocommit mode."""
+        server = self._database.servers.current
+        lanes = self._lanes = Lanes(perform(conn, self._database.statements, _learn(wanted)), server)
+        return lanes
+
+    async def learn_async(self, conn: AsyncConnection, wanted: Collection[Pair]) -> Lanes:
+        """The same, for a coroutine."""
+        server = self._database.servers.current
+        found = await perform_async(conn, self._database.statements, _learn(wanted))
+        lanes = self._lanes = Lanes(found, server)
+        return lanes
+
+    def _known(self, wanted: Collection[Pair]) -> Lanes | None:
+        lanes = self._lanes
+        has_all = self.is_of_this_server(lanes) and all(pair in lanes.ids for pair in wanted)
+        return lanes if has_all else None
 
     def place(self) -> str:
         """The name of the place where the messages are, as `find_place` tells it of any connection.
@@ -71,7 +105,7 @@ class Catalog:
     def forget(self) -> None:
         """Ask the database again: the schema was made anew, perhaps."""
         with self._lock:
-            self._ids = {}
+            self._lanes = Lanes({}, "")
             self._place = None
 
 

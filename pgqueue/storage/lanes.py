@@ -25,7 +25,7 @@ def add(lanes: Sequence[tuple[str, int]]) -> Procedure[int]:
         "queue_names": Texts([name for name, _ in lanes]),
         "priorities": integers([priority for _, priority in lanes]),
     }
-    ((added,),) = yield Call("lanes/add", parameters)
+    ((added, _),) = yield Call("lanes/add", parameters)
     if added:
         yield catalog_changed()
     return int(added)

@@ -1,15 +1,17 @@
 """Sends to queues that nobody has declared, and over connections that break."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pytest
 
 from pgqueue.brokers import _asking
+from pgqueue.brokers._outgoing import Encoded
 from pgqueue.brokers.postgres import PostgresBroker
+from pgqueue.engine.catalog import Lanes
 from pgqueue.errors import ConnectionClosed, DatabaseUnavailable
 from pgqueue.message import Message
-from pgqueue.storage.messages import NewMessage
 
 
 @pytest.fixture
@@ -21,17 +23,17 @@ def sent(postgres_broker: PostgresBroker) -> Callable[[], int]:
 
 def breaking(monkeypatch: pytest.MonkeyPatch, broker: PostgresBroker, *, after_the_commit: bool) -> None:
     """Let the connection of the next send break, before or after it has committed."""
-    write = broker._sender.write_rows
+    write = broker._sender.write
     breaks = [True]
 
-    def break_once(rows: Sequence[NewMessage], **options: Any) -> None:
+    def break_once(encoded: Sequence[Encoded], delay: int | None, lanes: Lanes) -> None:
         broken = bool(breaks and breaks.pop())
         if after_the_commit or not broken:
-            write(rows, **options)
+            write(encoded, delay, lanes)
         if broken:
             raise DatabaseUnavailable("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(broker._sender, "write_rows", break_once)
+    monkeypatch.setattr(broker._sender, "write", break_once)
 
 
 def some(count: int) -> list[Message[Any]]:
@@ -71,6 +73,60 @@ def test_a_message_that_is_sent_again_on_purpose_is_sent_though_its_connection_b
     breaking(monkeypatch, postgres_broker, after_the_commit=False)
     postgres_broker.enqueue(message)
     assert sent() == 2
+
+
+def test_what_another_server_called_its_queues_is_not_gone_by(
+    postgres_broker: PostgresBroker, sent: Callable[[], int]
+) -> None:
+    """After a failover the numbers of those that were new may be unknown, or another queue's."""
+    postgres_broker.enqueue(some(1)[0])
+    catalog = postgres_broker._catalog
+    catalog._lanes = Lanes({("default", 0): 4_711}, "another")
+    postgres_broker.enqueue(some(1)[0])
+    assert sent() == 2
+
+
+def test_a_send_that_meets_another_server_reads_its_queues_first(
+    postgres_broker: PostgresBroker, sent: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection that is opened to write may be the first to lead there."""
+    postgres_broker.enqueue(some(1)[0])
+    catalog, lanes_of = postgres_broker._catalog, postgres_broker._catalog.lanes_of
+    old = [Lanes({("default", 0): 4_711}, "another")]
+    monkeypatch.setattr(catalog, "lanes_of", lambda wanted: old.pop() if old else lanes_of(wanted))
+    postgres_broker.enqueue(some(1)[0])
+    assert not old
+    assert sent() == 2
+
+
+def test_so_does_that_of_a_coroutine(postgres_broker: PostgresBroker, sent: Callable[[], int]) -> None:
+    async def send_twice() -> None:
+        await postgres_broker.enqueue_many_async(some(1))
+        postgres_broker._catalog._lanes = Lanes({("default", 0): 4_711}, "another")
+        await postgres_broker.enqueue_many_async(some(1))
+        await postgres_broker.close_async()
+
+    asyncio.run(send_twice())
+    assert sent() == 2
+
+
+def test_so_does_that_of_a_coroutine_whose_connection_leads_there(
+    postgres_broker: PostgresBroker, sent: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = [Lanes({("default", 0): 4_711}, "another")]
+    catalog, lanes_of = postgres_broker._catalog, postgres_broker._catalog.lanes_of_async
+
+    async def outdated_at_first(wanted: Collection[tuple[str, int]]) -> Lanes:
+        return old.pop() if old else await lanes_of(wanted)
+
+    async def send() -> None:
+        await postgres_broker.enqueue_many_async(some(1))
+        await postgres_broker.close_async()
+
+    monkeypatch.setattr(catalog, "lanes_of_async", outdated_at_first)
+    asyncio.run(send())
+    assert not old
+    assert sent() == 1
 
 
 def test_a_send_gives_up_after_six_attempts(monkeypatch: pytest.MonkeyPatch) -> None:

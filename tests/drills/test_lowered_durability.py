@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pgqueue import schema
+from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.embedded.account import Account
 from pgqueue.message import Message
 from tests.support.postgres import quick_directory
@@ -22,12 +23,15 @@ from .conftest import Scale
 from .fleet import Fleet
 from .horizon import Horizon, give_up
 from .ledger import Ledger
-from .load import Load, mixture
+from .load import Load, message, mixture
 from .test_crashed_server import wait_until_work_goes_on
 
 #: Seconds between two looks of the server's at what it has not written yet. What is lost was confirmed within three
 #: times that, as its documentation says of wal_writer_delay; and a busy machine lets it look later.
 DELAY_S, LATE_S = 0.2, 3.0
+
+#: So many priorities are new in each round, and one message of so many has one of these.
+PRIORITIES, NEW_EACH = 10, 30
 
 #: In the short version those who have lost their connection are not waited for.
 HASTY = {"DRILL_GRACE_S": "0.5", "DRILL_CALM_S": "0.5", "DRILL_INTERVAL_S": "0.5"}
@@ -70,15 +74,30 @@ class Losses:
 
 
 class Draw:
-    """Draws a mixture, and remembers what is to run twice."""
+    """Draws a mixture, and remembers what is to run twice.
+
+    Now and then one has a priority that no message has had: the first that does makes a lane for it, which may be lost.
+    """
 
     def __init__(self) -> None:
         self.twice: set[str] = set()
+        self._round = 0
+
+    def next_round(self) -> None:
+        """Draw other priorities from now on."""
+        self._round += 1
 
     def __call__(self, dice: random.Random, size: int) -> list[Message[Any]]:
-        drawn = mixture(dice, size)
+        drawn = [
+            one if dice.randrange(NEW_EACH) else self._with_new_priority(one, dice)
+            for one in mixture(dice, size)
+        ]
         self.twice |= {one.message_id for one in drawn if one.actor_name == "flaky"}
         return drawn
+
+    def _with_new_priority(self, one: Message[Any], dice: random.Random) -> Message[Any]:
+        first = 10 + self._round * PRIORITIES
+        return one.copy(options={"priority": dice.randrange(first, first + PRIORITIES)})
 
     def run_again(self, ledger: Ledger) -> int:
         """How many messages ran to their end more often than they were to: their ack was lost."""
@@ -126,6 +145,7 @@ def test_crashes_without_synchronous_commit(
         fleet.start(2)
         with Load(server.url, ledger, dice, rate=300, draw=draw) as load:
             for _ in range(rounds):
+                draw.next_round()
                 crash(server, ledger, dice, losses)
                 losses.recoveries.append(wait_until_work_goes_on(server.url, ledger))
         wait_until_drained(server.url, ledger)
@@ -167,6 +187,7 @@ def test_failovers_to_a_server_that_lags_behind(
         fleet.start(2)
         with Load(pair.url, ledger, dice, rate=300, draw=draw) as load:
             for number in range(rounds):
+                draw.next_round()
                 fail_over(pair, ledger, dice, losses)
                 losses.recoveries.append(wait_until_work_goes_on(pair.primary.url, ledger))
                 if number + 1 < rounds:
@@ -197,3 +218,20 @@ def fail_over(pair: Pair, ledger: Ledger, dice: random.Random, losses: Losses) -
         pair.primary.kill()
     pair.promote()
     losses.add(give_up(pair.primary.url, ledger), at=at, safe_until=horizon.safe_until)
+
+
+@pytest.mark.slow
+def test_a_queue_that_a_failover_has_forgotten_is_made_anew(pair: Pair) -> None:
+    """Or else its messages would wait under a number that nobody knows, or that is another queue's later."""
+    broker = PostgresBroker(pair.url)
+    try:
+        broker.enqueue(message("quick", 0))
+        pair.fall_behind()
+        broker.enqueue(message("quick", 0, queue_name="unheard-of"))
+        pair.primary.kill()
+        pair.promote()
+        assert pair.primary.execute("SELECT FROM pgqueue.lanes WHERE queue_name = 'unheard-of'") == []
+        broker.enqueue(message("quick", 0, queue_name="unheard-of"))
+        assert broker.get_queue_message_counts("unheard-of") == (1, 0, 0)
+    finally:
+        broker.close()

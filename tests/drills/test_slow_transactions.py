@@ -53,7 +53,7 @@ def test_transactions_held_open_after_a_send(
 def send_inside(conn: "psycopg.Connection[object]", url: str, *, count: int) -> list[Message[object]]:
     """Write messages in an application's open transaction."""
     broker = PostgresBroker(url)
-    lane = broker._catalog.lanes_of({("default", 0)})
+    lane = broker._catalog.lanes_of({("default", 0)}).ids
     broker.close()
     made = [message("quick", number) for number in range(count)]
     rows = [
