@@ -99,15 +99,18 @@ def test_it_comes_to_rest_while_others_write_all_the_time(queue: Queue, duty: Pr
     wait_until_due(queue)
     duty.run_once(queue.conn)
     assert queue.ready() == ["one"]
-    naps = []
-    for number in range(10):
+    naps: list[float] = []
+    # On a server that others use, too, what was undecided at the promotion may end later than ours.
+    for number in range(100):
         other = others[number % 3]
         other.execute("COMMIT")
         other.execute("BEGIN")
         other.execute("SELECT pg_current_xact_id()")
         queue.conn.execute("SELECT pg_current_xact_id()")
         naps.append(duty.run_once(queue.conn).in_s)
-    assert naps[5:] == [promoter.NAP_S] * 5
+        if naps[-5:] == [promoter.NAP_S] * 5:
+            break
+    assert naps[-5:] == [promoter.NAP_S] * 5
 
 
 def test_two_promoters_promote_each_message_once(queue: Queue, duty: Promoter) -> None:
