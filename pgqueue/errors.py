@@ -7,7 +7,7 @@
     │ ├ DecodeError
     │ ├ BrokerError
     │ │ ├ ActorNotFound · QueueNotFound · BrokerNotConfigured · PermissionDenied · StatementTimedOut
-    │ │ ├ MessageTooLarge · DiskFull
+    │ │ ├ MessageTooLarge · DiskFull · ServerOutOfMemory
     │ │ └ BrokerConnectionError
     │ │   ├ ConnectionFailed ─ DatabaseUnavailable
     │ │   └ ConnectionClosed
@@ -35,7 +35,7 @@ __all__ = [
     "LeaseLost", "MessageTooLarge", "MiddlewareError", "MissingExtra", "NestedTransactions",
     "NoCurrentTransaction", "NoTransaction", "NotATarget", "PermissionDenied", "PgQueueError",
     "QueueJoinTimeout", "QueueNotFound", "RateLimitExceeded", "ReleaseOutdated", "ResultError",
-    "ResultFailure", "ResultMissing", "ResultTimeout", "Retry", "SchemaOutdated", "SkipMessage",
+    "ResultFailure", "ResultMissing", "ResultTimeout", "Retry", "SchemaOutdated", "ServerOutOfMemory", "SkipMessage",
     "StatementTimedOut", "TargetClosed", "TargetElsewhere", "TargetFailed", "TargetMismatch",
     "TransactionEnded", "TransactionError",
 ]  # fmt: skip
@@ -133,6 +133,22 @@ class DiskFull(BrokerError):
         super().__init__(
             f"The disk of {where} is full: {found}. Nothing of this call was written. Free space there or make it "
             "larger; workers go on by themselves then."
+        )
+
+
+class ServerOutOfMemory(BrokerError):
+    """The server has no memory for what was asked, mostly none for locks; nothing was sent.
+
+    Parameters:
+      where: The database, for people.
+      found: What the server says.
+    """
+
+    def __init__(self, where: str, found: str) -> None:
+        super().__init__(
+            f"The server of {where} has no memory for this: {found}. Nothing of this call was written. Shared memory "
+            "is that of locks: somebody holds thousands (pg_locks says who), or max_locks_per_transaction is too low. "
+            "Workers go on by themselves then."
         )
 
 

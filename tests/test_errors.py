@@ -22,6 +22,7 @@ def test_dramatiqs_name_stands_for_our_root() -> None:
         (errors.BrokerNotConfigured, errors.BrokerError),
         (errors.PermissionDenied, errors.BrokerError),
         (errors.DiskFull, errors.BrokerError),
+        (errors.ServerOutOfMemory, errors.BrokerError),
         (errors.BrokerConnectionError, errors.BrokerError),
         (errors.ConnectionFailed, errors.BrokerConnectionError),
         (errors.ConnectionClosed, errors.BrokerConnectionError),

@@ -12,7 +12,14 @@ from psycopg.pq import Format
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from ..errors import DatabaseUnavailable, DiskFull, PermissionDenied, SchemaOutdated, StatementTimedOut
+from ..errors import (
+    DatabaseUnavailable,
+    DiskFull,
+    PermissionDenied,
+    SchemaOutdated,
+    ServerOutOfMemory,
+    StatementTimedOut,
+)
 from .answering import AnsweringConnection
 from .meeting import meet
 from .refusals import explained, first_line, right_to_grant
@@ -355,6 +362,8 @@ def translated(database: Database | None = None) -> Iterator[None]:
         ) from error
     except errors.DiskFull as error:
         raise DiskFull(_where(database), first_line(error)) from error
+    except errors.OutOfMemory as error:
+        raise ServerOutOfMemory(_where(database), first_line(error)) from error
     except errors.ReadOnlySqlTransaction as error:
         raise DatabaseUnavailable(_READ_ONLY.format(_where(database))) from error
     except _MISSING as error:
