@@ -122,34 +122,11 @@ class StatementTimedOut(BrokerError):
 
 
 class DiskFull(BrokerError):
-    """The server has no room on its disk for what was to be written; nothing was sent.
-
-    Parameters:
-      where: The database, for people.
-      found: What the server says.
-    """
-
-    def __init__(self, where: str, found: str) -> None:
-        super().__init__(
-            f"The disk of {where} is full: {found}. Nothing of this call was written. Free space there or make it "
-            "larger; workers go on by themselves then."
-        )
+    """The server has no room on its disk for what was to be written; nothing was sent."""
 
 
 class ServerOutOfMemory(BrokerError):
-    """The server has no memory for what was asked, mostly none for locks; nothing was sent.
-
-    Parameters:
-      where: The database, for people.
-      found: What the server says.
-    """
-
-    def __init__(self, where: str, found: str) -> None:
-        super().__init__(
-            f"The server of {where} has no memory for this: {found}. Nothing of this call was written. Shared memory "
-            "is that of locks: somebody holds thousands (pg_locks says who), or max_locks_per_transaction is too low. "
-            "Workers go on by themselves then."
-        )
+    """The server has no memory for what was asked, mostly none for locks; nothing was sent."""
 
 
 class MessageTooLarge(BrokerError):

@@ -12,17 +12,10 @@ from psycopg.pq import Format
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from ..errors import (
-    DatabaseUnavailable,
-    DiskFull,
-    PermissionDenied,
-    SchemaOutdated,
-    ServerOutOfMemory,
-    StatementTimedOut,
-)
+from ..errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated, StatementTimedOut
 from .answering import AnsweringConnection
 from .meeting import meet
-from .refusals import explained, first_line, right_to_grant
+from .refusals import exhausted, explained, first_line, right_to_grant
 from .servers import Servers
 from .statements import BY_INDEX, Compiled, Statements
 from .urls import conninfo_of_pool, redacted, settings_of
@@ -360,10 +353,8 @@ def translated(database: Database | None = None) -> Iterator[None]:
         raise PermissionDenied(
             f"The database role may not do this: {first_line(error)}. {right_to_grant(error)}"
         ) from error
-    except errors.DiskFull as error:
-        raise DiskFull(_where(database), first_line(error)) from error
-    except errors.OutOfMemory as error:
-        raise ServerOutOfMemory(_where(database), first_line(error)) from error
+    except (errors.DiskFull, errors.OutOfMemory) as error:
+        raise exhausted(error, _where(database)) from error
     except errors.ReadOnlySqlTransaction as error:
         raise DatabaseUnavailable(_READ_ONLY.format(_where(database))) from error
     except _MISSING as error:

@@ -2,7 +2,9 @@
 
 import psycopg
 
-__all__ = ["explained", "first_line", "right_to_grant"]
+from ..errors import BrokerError, DiskFull, ServerOutOfMemory
+
+__all__ = ["exhausted", "explained", "first_line", "right_to_grant"]
 
 #: How psycopg begins to say that a connection could not be made.
 _NOT_MADE = (
@@ -36,6 +38,24 @@ def explained(error: BaseException) -> str:
     # Of several hosts, each has a line.
     found = str(error)
     return f"{text}. {next(way for words, way in _WAYS_OUT if all(word in found for word in words))}"
+
+
+def exhausted(error: psycopg.errors.DiskFull | psycopg.errors.OutOfMemory, where: str) -> BrokerError:
+    """What is told of a server that has run out of something.
+
+    Parameters:
+      where: The database, for people.
+    """
+    if isinstance(error, psycopg.errors.DiskFull):
+        return DiskFull(
+            f"The disk of {where} is full: {first_line(error)}. Nothing of this call was written. Free space there or "
+            "make it larger; workers go on by themselves then."
+        )
+    return ServerOutOfMemory(
+        f"The server of {where} has no memory for this: {first_line(error)}. Nothing of this call was written. Shared "
+        "memory is that of locks: somebody holds thousands (pg_locks says who), or max_locks_per_transaction is too "
+        "low. Workers go on by themselves then."
+    )
 
 
 def right_to_grant(error: BaseException) -> str:

@@ -106,8 +106,10 @@ class WorkQueue(PriorityQueue[Any]):
             waiter.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
         finally:
             enter(self.mutex)
-            self._stop_waiting(waiter)
-            self.mutex.release()
+            try:
+                self._stop_waiting(waiter)
+            finally:
+                self.mutex.release()
         return self.get(block=False)
 
     def task_done(self) -> None:
