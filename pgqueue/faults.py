@@ -55,6 +55,7 @@ class Fault(StrEnum):
     # ── the server
     NOTIFICATIONS_FULL = "notifications_full"
     CONNECTIONS_SHORT = "connections_short"
+    LOCKS_SHORT = "locks_short"
     OLD_SNAPSHOT = "old_snapshot"
     IDLE_TRANSACTION = "idle_transaction"
 

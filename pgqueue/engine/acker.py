@@ -181,27 +181,28 @@ class Acker(threading.Thread):
             self.on_delayed(min(delays) / 1000)
 
     def _settle_all(self, owner: UUID, group: list[Verdict]) -> None:
-        unsure = False
+        """Write verdicts; those that were not written for now are looked for before they are written again."""
+        look: Callable[[Connection, UUID, list[Verdict]], list[Verdict]] | None = None
+        failed = False
         while group:
             try:
-                conn = self._connected(again=unsure)
-                if unsure:
-                    group, unsure = self._not_committed(conn, owner, group), False
+                conn = self._connected(again=failed)
+                if look is not None:
+                    group, look, failed = look(conn, owner, group), None, False
                     continue
                 accepted = write_verdicts(conn, self._database, owner=owner, verdicts=group)
             except GivenUp:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it is, no ack is dropped
-                if is_about_a_value(error):
+                if look is None and is_about_a_value(error):
                     self._settle_one_by_one(owner, group, error)
                     return
                 self._report_trouble(error)
-                unsure = True
+                look, failed = look or self._not_committed, True
                 continue
             self._backoff.reset()
-            group = self._moved(
-                conn, owner, [verdict for verdict in group if verdict.message.id not in accepted]
-            )
+            group = [verdict for verdict in group if verdict.message.id not in accepted]
+            look = self._moved
 
     def _settle_one_by_one(self, owner: UUID, group: list[Verdict], error: Exception) -> None:
         """Find the verdict that can't be written; its message fails with the reason."""
@@ -220,8 +221,6 @@ class Acker(threading.Thread):
 
     def _moved(self, conn: Connection, owner: UUID, refused: list[Verdict]) -> list[Verdict]:
         """Of the verdicts that were refused, those whose lease only lies in another slot now, or is another."""
-        if not refused:
-            return []
         held = leases.find_leases(conn, self._database.statements, owner=owner)
         moved = []
         for verdict in refused:

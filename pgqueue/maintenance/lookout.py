@@ -17,8 +17,8 @@ OLD_SNAPSHOT_S, OLD_IDLE_S = 300.0, 60.0
 #: Transactions from which a snapshot without an age in seconds (that of a replication slot) is old.
 OLD_SNAPSHOT_XIDS = 1_000_000
 
-#: Shares from which the queue of notifications and the connections are nearly full.
-FULL_NOTIFY, FULL_CONNECTIONS = 0.5, 0.8
+#: Shares from which the queue of notifications, the connections and the table of locks are nearly full.
+FULL_NOTIFY, FULL_CONNECTIONS, FULL_LOCKS = 0.5, 0.8, 0.8
 
 logger = own_logger(__name__)
 
@@ -58,6 +58,12 @@ class Lookout(Duty):
             logger.warning(
                 "%d of the server's %d connections are in use.", server.connections, server.max_connections,
                 fault=Fault.CONNECTIONS_SHORT,
+            )  # fmt: skip
+        locks = health.locks(conn, self.statements)
+        if self._alarm.begins("locks", present=locks.share > FULL_LOCKS):
+            logger.warning(
+                "%d locks are taken of about %d that the server has room for; once there is none left, statements "
+                "fail. See `pgqueue doctor`.", locks.taken, locks.room, fault=Fault.LOCKS_SHORT,
             )  # fmt: skip
 
     def _look_at_snapshots(self, conn: Connection) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import PgQueueError, ReleaseOutdated, SchemaOutdated, StatementTimedOut
+from ..errors import PgQueueError, ReleaseOutdated, SchemaOutdated, ServerOutOfMemory, StatementTimedOut
 from ..maintenance import rotator
-from ..maintenance.lookout import FULL_CONNECTIONS, FULL_NOTIFY, OLD_IDLE_S, is_old
+from ..maintenance.lookout import FULL_CONNECTIONS, FULL_LOCKS, FULL_NOTIFY, OLD_IDLE_S, is_old
 from ..storage import health, pauses, queues, retention, slots
 from ..storage.database import REQUIRED_REVISION, Connection, Database
 from ..storage.revision import check_revision, current_revision
@@ -35,6 +35,9 @@ MOST_SLOTS = rotator.MAX_SLOTS
 #: Seconds that a look may take once another has had no answer.
 IMPATIENT_S = 1.0
 
+#: What gives the server room for more locks.
+_MORE_LOCKS = "raise max_locks_per_transaction, and restart the server"
+
 #: How far things are counted.
 MOST_COUNTED = 10_000
 
@@ -57,7 +60,9 @@ def check(database: Database) -> Iterator[Check]:
             server = health.server(conn, database.statements)
             found = current_revision(conn, database.statements)
     except PgQueueError as error:
-        yield Check("reachable", "failure", str(error), "check the URL, the server and its pg_hba.conf")
+        full = "out of shared memory" in str(error)
+        remedy = _MORE_LOCKS if full else "check the URL, the server and its pg_hba.conf"
+        yield Check("reachable", "failure", str(error), remedy)
         return
     yield Check("reachable", "ok", f"{database.describe()} answers in {span(time.monotonic() - began)}")
     yield _version(server)
@@ -87,6 +92,8 @@ def _look_at_all(database: Database) -> Iterator[Check]:
             patience_s = IMPATIENT_S
             what = look.__name__.strip("_").replace("_", " ")
             checks = [Check("unanswered", "failure", f"{what}: {error}", "see lock waits, and what holds it")]
+        except ServerOutOfMemory as error:
+            checks = [Check("locks", "failure", str(error), _MORE_LOCKS)]
         yield from checks
 
 
@@ -259,6 +266,22 @@ def _lock_waits(conn: Connection, database: Database) -> Iterator[Check]:
         yield Check("lock waits", "ok", f"no session waits {brief}for a lock on our tables")
 
 
+def _locks(conn: Connection, database: Database) -> Iterator[Check]:
+    locks = health.locks(conn, database.statements)
+    found = f"{locks.taken:,} taken of about {locks.room:,} that the server has room for"
+    if locks.share <= FULL_LOCKS:
+        yield Check("locks", "ok", found)
+        return
+    who = "a prepared transaction" if locks.pid is None else f"session {locks.pid}"
+    detail = f" ({locks.detail})" if locks.detail else ""
+    end = "see pg_prepared_xacts" if locks.pid is None else _psql(f"pg_terminate_backend({locks.pid})")
+    yield Check(
+        "locks", "failure" if locks.share >= 1 else "warning",
+        f"{found}; {who} has {locks.most:,} of them{detail}. With no room left statements fail, anybody's",
+        f"{end}, or {_MORE_LOCKS}",
+    )  # fmt: skip
+
+
 def _disk(conn: Connection, database: Database) -> Iterator[Check]:
     full = health.disk_is_full(conn, database.statements)
     if full is None:
@@ -343,6 +366,7 @@ def _state(server: health.Server) -> Iterator[Check]:
 
 _LOOKS: tuple[Callable[[Connection, Database], Iterator[Check]], ...] = (
     _lock_waits,
+    _locks,
     _workers,
     _listeners,
     _acks,

@@ -109,6 +109,27 @@ class LockWait:
     blocker_s: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """The server's table of locks, and who has the most of them.
+
+    Attributes:
+      room: For how many there is room, about: the server's other shared memory may lend some.
+      pid: The session that has the ``most``; None for a prepared transaction, or if there are none.
+    """
+
+    taken: int
+    room: int
+    most: int | None
+    pid: int | None
+    detail: str
+
+    @property
+    def share(self) -> float:
+        """The locks that are taken, as a share of 1."""
+        return self.taken / self.room
+
+
 def server(conn: Connection, statements: Statements) -> Server:
     """The server in a few figures."""
     with conn.cursor(row_factory=class_row(Server)) as cursor:
@@ -170,6 +191,14 @@ def disk_is_full(conn: Connection, statements: Statements) -> str | None:
     except errors.DiskFull as error:
         return str(error).splitlines()[0]
     return None
+
+
+def locks(conn: Connection, statements: Statements) -> Locks:
+    """How full the server's table of locks is."""
+    with conn.cursor(row_factory=class_row(Locks)) as cursor:
+        row = cursor.execute(statements["health/locks"]).fetchone()
+    assert row is not None  # noqa: S101  (a row of VALUES is always answered)
+    return row
 
 
 def lock_waits(conn: Connection, statements: Statements) -> list[LockWait]:

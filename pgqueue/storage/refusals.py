@@ -19,6 +19,10 @@ _WAYS_OUT = (
     (("password",), "Give the right one in the URL, in PGPASSWORD or in ~/.pgpass."),
     (("database", "does not exist"), "Create it with `createdb`, or name another in the URL."),
     (("role", "does not exist"), "Create it with `createuser`, or name another user in the URL."),
+    (
+        ("out of shared memory",),
+        "Its table of locks is full: somebody holds thousands of them, or max_locks_per_transaction is too low.",
+    ),
     (("pg_hba.conf",), "Let the server's pg_hba.conf admit this user from here, or ask for SSL as it wants."),
     ((), "Is the server running there, and is the URL right?"),
 )

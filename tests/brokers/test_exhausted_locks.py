@@ -1,6 +1,8 @@
 """A server whose table of locks somebody else has used up: nothing is lost, and everybody says what it is."""
 
 import logging
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import psycopg
@@ -10,9 +12,13 @@ import pgqueue
 from pgqueue import embedded, schema
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.errors import BrokerError, ServerOutOfMemory
+from pgqueue.operations.checking import check
+from pgqueue.storage import health
+from pgqueue.storage.database import Database
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
 from tests.support.postgres import quick_directory
+from tests.support.processes import Process
 
 pytestmark = pytest.mark.slow
 
@@ -21,20 +27,62 @@ SETTINGS = {"max_connections": "25", "max_locks_per_transaction": "10"}
 
 
 @pytest.fixture
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url() -> Iterator[str]:
     """A server of the test's own that has few locks."""
-    directory = (
-        f"{quick_directory() or tmp_path_factory.mktemp('few')}/pgqueue-few-locks-{id(tmp_path_factory)}"
-    )
-    with embedded.start(directory, temporary=True, durable=False, settings=SETTINGS) as server:
-        schema.upgrade(server.url)
-        yield server.url
+    directory = tempfile.mkdtemp(prefix="pgqueue-few-locks-", dir=quick_directory())
+    try:
+        with embedded.start(f"{directory}/data", temporary=True, durable=False, settings=SETTINGS) as server:
+            schema.upgrade(server.url)
+            yield server.url
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def use_up(conn: psycopg.Connection[object]) -> None:
     """Take locks until there are no more; what was had stays with the session."""
     with pytest.raises(psycopg.errors.OutOfMemory):
         conn.execute("SELECT count(pg_advisory_lock(1000000 + n)) FROM generate_series(1, 100000) n")
+
+
+def test_the_doctor_names_who_has_them(url: str) -> None:
+    database = Database(url)
+    with psycopg.connect(url, autocommit=True, application_name="a hog") as hog:
+        use_up(hog)
+        (first,) = check(database)
+        assert (first.name, first.verdict) == ("reachable", "failure")
+        assert "Its table of locks is full" in first.found
+        assert "max_locks_per_transaction" in (first.remedy or "")
+        # A connection needs a lock or two, and so does looking.
+        hog.execute("SELECT count(pg_advisory_unlock(1000000 + n)) FROM generate_series(1, 40) n")
+        locks = [each for each in check(database) if each.name == "locks"]
+        assert {each.verdict for each in locks} == {"failure"}
+        assert any(f"session {hog.info.backend_pid} has " in each.found and "a hog" in each.found for each in locks)
+    assert [each.verdict for each in check(database) if each.name == "locks"] == ["ok"]
+    database.close()
+
+
+def test_the_doctor_goes_on_where_nothing_can_be_looked_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise psycopg.errors.OutOfMemory("out of shared memory")
+
+    database = Database(url)
+    monkeypatch.setattr(health, "deaths", full)
+    checks = list(check(database))
+    assert [each.verdict for each in checks if each.name == "locks"] == ["ok", "failure"]
+    assert checks[-1].name == "durability"
+    database.close()
+
+
+def test_a_migration_says_so_in_one_line(url: str, programs: list[Process]) -> None:
+    words = ["-m", "pgqueue", "migrate", "--url", url, "--schema", "other"]
+    with psycopg.connect(url, autocommit=True) as hog:
+        use_up(hog)
+        programs.append(Process(words))
+        assert programs[0].wait() == 3, programs[0].output
+        assert "max_locks_per_transaction" in programs[0].output
+        assert "Traceback" not in programs[0].output
+    programs.append(Process(words))
+    assert programs[1].wait() == 0, programs[1].output
 
 
 def test_senders_are_told_workers_go_on_and_nothing_is_lost(

@@ -13,7 +13,7 @@ import pytest
 from pgqueue.engine.acker import Acker, Settled
 from pgqueue.engine.leases import Leases
 from pgqueue.maintenance.rotator import Rotator
-from pgqueue.storage import messages, slots
+from pgqueue.storage import leases as leases_table, messages, slots
 from pgqueue.storage.messages import ClaimedMessage, StoredResult, Verdict
 
 from ..support.eventually import eventually
@@ -34,6 +34,22 @@ def acker(queue: Queue, leases: Leases) -> Iterator[Acker]:
     yield started
     started.stop(5.0)
     assert not started.is_alive()
+
+
+@pytest.fixture(params=[0, 2], ids=["at once", "although looking fails twice"])
+def looks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The looks that the acker takes at the leases; the first ones fail, as where the server is out of locks."""
+    find, looks = leases_table.find_leases, list[int]()
+
+    def fail_first(*args: Any, **kwargs: Any) -> Any:
+        looks.append(len(looks))
+        if len(looks) <= request.param:
+            raise psycopg.errors.OutOfMemory("out of shared memory")
+        return find(*args, **kwargs)
+
+    monkeypatch.setattr(leases_table, "find_leases", fail_first)
+    yield looks
+    assert len(looks) > request.param
 
 
 def claim(queue: Queue, leases: Leases, number: int) -> list[ClaimedMessage]:
@@ -157,6 +173,7 @@ def test_what_cannot_be_recorded_is_a_dead_letter_and_holds_up_nobody(
     assert queue.value("SELECT count(*) FROM pgqueue.leases") == 0
 
 
+@pytest.mark.usefixtures("looks")
 def test_a_refused_verdict_is_told_and_changes_nothing(
     queue: Queue, leases: Leases, acker: Acker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -174,14 +191,18 @@ def test_a_refused_verdict_is_told_and_changes_nothing(
     assert queue.value("SELECT count(*) FROM pgqueue.results") == 0
 
 
-def test_a_lease_that_was_moved_is_followed(queue: Queue, leases: Leases, acker: Acker) -> None:
+def test_a_lease_that_was_moved_is_followed(
+    queue: Queue, leases: Leases, acker: Acker, looks: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
     claimed = claim(queue, leases, 3)
     submit(acker, done(claimed[0]))
     slots.open_slot(queue.conn, queue.statements, slot=1)
     for _ in range(2):
         Rotator(queue.statements, patience_s=-1.0).run_once(queue.conn)
     assert queue.slots() == [1]
+    assert looks == []
     submit(acker, *(done(message) for message in claimed[1:]))
+    assert not any(record.exc_info for record in caplog.records)
     assert outcomes(queue) == [message.id for message in claimed]
     assert queue.value("SELECT count(*) FROM pgqueue.leases") == 0
 

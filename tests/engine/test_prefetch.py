@@ -58,3 +58,19 @@ def test_at_a_steady_rate_about_a_tenth_of_a_second_is_claimed_ahead(rate: int, 
         most = policy.room(0)
     expected = min(max(int(rate * AHEAD_S), 2 * threads), MAX_AHEAD)
     assert most == pytest.approx(min(expected, MAX_CLAIM), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("rate", "full", "claimed"), [(1_000, 75, 25), (2_000, 168, 32), (5_000, 450, 50), (40_000, 2_700, MAX_CLAIM)]
+)
+def test_claims_are_a_hundredth_of_a_second_apart_unless_they_were_small(
+    rate: int, full: int, claimed: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        clock = Clock()
+        patch.setattr(prefetch, "time", clock)
+        policy = AdaptivePrefetch(threads=2)
+        for _ in range(5):
+            clock.now += AHEAD_S
+            policy.settled(int(rate * AHEAD_S))
+    assert (policy.room(full + 1), policy.room(full)) == (0, claimed)

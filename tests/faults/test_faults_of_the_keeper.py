@@ -120,6 +120,7 @@ CAUSES: dict[Fault, Cause] = {
     Fault.RETENTION_BEHIND: read_for_too_long,
     Fault.NOTIFICATIONS_FULL: lambda scene: look_out(scene, "FULL_NOTIFY"),
     Fault.CONNECTIONS_SHORT: lambda scene: look_out(scene, "FULL_CONNECTIONS"),
+    Fault.LOCKS_SHORT: lambda scene: look_out(scene, "FULL_LOCKS"),
     Fault.OLD_SNAPSHOT: lambda scene: look_out(scene, "OLD_SNAPSHOT_S"),
     Fault.IDLE_TRANSACTION: lambda scene: look_out(scene, "OLD_IDLE_S"),
 }

@@ -75,7 +75,12 @@ def test_a_message_that_is_too_old(scene: Scene, told: Told) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("the disk is full", "53100"), ("the server takes no writes", "25006")]
+    ("name", "code"),
+    [
+        ("the disk is full", "53100"),
+        ("the server has no room for locks", "53200"),
+        ("the server takes no writes", "25006"),
+    ],
 )
 def test_acks_are_kept_until_the_server_takes_them(scene: Scene, told: Told, name: str, code: str) -> None:
     @pgqueue.actor

@@ -130,6 +130,7 @@ def test_the_state_of_the_database_is_told(
         assert (values["pgqueue_slots", "open"], values["pgqueue_slots", "free"]) == (1, 7)
         assert (values["pgqueue_paused", "queue"], values["pgqueue_paused", "actor"]) == (1, 0)
         assert 0 < values["pgqueue_connections",] < values["pgqueue_max_connections",]
+        assert 0 <= values["pgqueue_lock_table_ratio",] < 1
         assert values["pgqueue_disk_full",] == values["pgqueue_read_only",] == 0
         assert values["pgqueue_overdue_seconds",] == values["pgqueue_outlived_slices",] == 0
 

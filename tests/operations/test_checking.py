@@ -247,6 +247,37 @@ def test_a_full_disk_is_found_by_writing_to_it(queue: Queue, monkeypatch: pytest
     assert found(queue, "disk").found == "No space left on device"
 
 
+def test_locks_that_a_session_holds_are_counted_and_are_its_own(queue: Queue) -> None:
+    before = health.locks(queue.conn, queue.statements)
+    with queue.connect() as holder:
+        holder.execute("SELECT count(pg_advisory_lock(7000000 + n)) FROM generate_series(1, 500) n")
+        held = health.locks(queue.conn, queue.statements)
+        assert held.taken >= 500
+        assert held.room == before.room > 1_000
+        assert (held.most or 0) >= 500
+    assert found(queue, "locks").verdict == "ok"
+    assert re.fullmatch(r"[\d,]+ taken of about [\d,]+ that the server has room for", found(queue, "locks").found)
+
+
+@pytest.mark.parametrize(
+    ("locks", "verdict", "text", "remedy"),
+    [
+        (health.Locks(850, 1_000, 800, 77, "app, dump: SELECT 1"), "warning",
+         "850 taken of about 1,000 that the server has room for; session 77 has 800 of them (app, dump: SELECT 1). ",
+         'psql -c "SELECT pg_terminate_backend(77)", or raise max_locks_per_transaction'),
+        (health.Locks(1_010, 1_000, 900, None, ""), "failure", "; a prepared transaction has 900 of them. ",
+         "see pg_prepared_xacts, or raise max_locks_per_transaction"),
+    ],
+)  # fmt: skip
+def test_a_table_of_locks_that_fills_up_is_told(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, locks: health.Locks, verdict: str, text: str, remedy: str
+) -> None:
+    monkeypatch.setattr(health, "locks", lambda *_: locks)
+    assert found(queue, "locks").verdict == verdict
+    assert text in found(queue, "locks").found
+    assert (found(queue, "locks").remedy or "").startswith(remedy)
+
+
 WELL = health.Server(
     version=180_000, version_text="18.0", fsync=True, full_page_writes=True, synchronous_commit="on", sees_all=True,
     notify_usage=0.0, connections=10, max_connections=100, read_only=False, clock_s=0.0,

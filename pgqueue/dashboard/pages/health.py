@@ -36,6 +36,7 @@ ABOUT = {
     "notifications": "Workers are woken by notifications; if their queue is full they look each second.",
     "connections": "Each worker process needs three.",
     "lock waits": "Who waits for whom on our tables; our own statements wait for 50 ms where they lock a table.",
+    "locks": "All programs share one table of locks in the server; once it is full, statements fail, anybody's.",
     "unanswered": "What could not be looked at: mostly because somebody holds a lock.",
     "disk": "Whether the server can write files.",
     "writable": "Whether the server takes writes; a standby does not.",
