@@ -56,7 +56,9 @@ def test_the_doctor_names_who_has_them(url: str) -> None:
         hog.execute("SELECT count(pg_advisory_unlock(1000000 + n)) FROM generate_series(1, 40) n")
         locks = [each for each in check(database) if each.name == "locks"]
         assert {each.verdict for each in locks} == {"failure"}
-        assert any(f"session {hog.info.backend_pid} has " in each.found and "a hog" in each.found for each in locks)
+        assert any(
+            f"session {hog.info.backend_pid} has " in each.found and "a hog" in each.found for each in locks
+        )
     assert [each.verdict for each in check(database) if each.name == "locks"] == ["ok"]
     database.close()
 

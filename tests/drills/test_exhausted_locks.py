@@ -87,9 +87,7 @@ def url() -> Iterator[str]:
     """A server of the drill's own that has few locks."""
     directory = Path(tempfile.mkdtemp(prefix="pgqueue-drill-", dir=quick_directory()))
     try:
-        with embedded.start(
-            f"{directory}/data", temporary=True, durable=False, settings=SETTINGS
-        ) as server:
+        with embedded.start(f"{directory}/data", temporary=True, durable=False, settings=SETTINGS) as server:
             schema.upgrade(server.url)
             yield server.url
     finally:

@@ -61,7 +61,8 @@ def test_at_a_steady_rate_about_a_tenth_of_a_second_is_claimed_ahead(rate: int, 
 
 
 @pytest.mark.parametrize(
-    ("rate", "full", "claimed"), [(1_000, 75, 25), (2_000, 168, 32), (5_000, 450, 50), (40_000, 2_700, MAX_CLAIM)]
+    ("rate", "full", "claimed"),
+    [(1_000, 75, 25), (2_000, 168, 32), (5_000, 450, 50), (40_000, 2_700, MAX_CLAIM)],
 )
 def test_claims_are_a_hundredth_of_a_second_apart_unless_they_were_small(
     rate: int, full: int, claimed: int

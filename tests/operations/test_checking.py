@@ -256,7 +256,9 @@ def test_locks_that_a_session_holds_are_counted_and_are_its_own(queue: Queue) ->
         assert held.room == before.room > 1_000
         assert (held.most or 0) >= 500
     assert found(queue, "locks").verdict == "ok"
-    assert re.fullmatch(r"[\d,]+ taken of about [\d,]+ that the server has room for", found(queue, "locks").found)
+    assert re.fullmatch(
+        r"[\d,]+ taken of about [\d,]+ that the server has room for", found(queue, "locks").found
+    )
 
 
 @pytest.mark.parametrize(

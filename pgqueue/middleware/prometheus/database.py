@@ -117,6 +117,8 @@ def _server(conn: Connection, statements: Statements) -> Iterator[Metric]:
         "clock_difference_seconds", "How far this machine's clock is ahead of the server's.",
         time.time() - server.clock_s,
     )  # fmt: skip
-    yield _gauge("lock_table_ratio", "How full the server's table of locks is.", health.locks(conn, statements).share)
+    yield _gauge(
+        "lock_table_ratio", "How full the server's table of locks is.", health.locks(conn, statements).share
+    )
     full = health.disk_is_full(conn, statements)
     yield _gauge("disk_full", "1 if the server can't write files.", full is not None)
