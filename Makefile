@@ -47,7 +47,7 @@ bench-peers: $(READY) ## Measure other queues for Python beside pgqueue (argumen
 docs: $(READY) ## Build the documentation into site/; a link that leads nowhere is an error
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "The site is in site/: open site/index.html; its search needs a server: python3 -m http.server -d site 8000"
+	@echo "The site is in site/: open site/index.html"
 
 pictures: $(READY) ## Take the pictures of docs/images anew; needs Chromium and six minutes
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pillow
