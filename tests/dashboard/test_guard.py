@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -9,6 +13,7 @@ from httpx import Response
 
 from pgqueue.dashboard import asgi, wsgi
 from pgqueue.dashboard.guard import POLICY, TOKEN_COOKIE
+from tests.support.processes import ROOT
 from tests.support.queue import Queue
 
 from .conftest import Full, Visitor, VisitorOf
@@ -79,6 +84,16 @@ class TestForgery:
             headers={"cookie": f"{TOKEN_COOKIE}={word}", "x-csrf-token": word, "accept": "application/json"},
         )
         assert (answer.status_code, answer.json()["changed"], paused(queue)) == (200, True, 1)
+
+    @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here (Debian: apt-get install curl)")
+    def test_the_request_of_the_documentation_is_understood(self, visitor: Visitor, full: Full) -> None:
+        text = (ROOT / "docs" / "dashboard.md").read_text(encoding="utf-8")
+        ((shown, answer),) = re.findall(r"^\$ (curl (?:.*\\\n)*.*)\n(.*)$", text, re.MULTILINE)
+        typed = shown.replace("http://127.0.0.1:8417", str(visitor.base_url).rstrip("/")).replace("\\\n", " ")
+        words = shlex.split(typed.replace("0b7e0d1c-…", "dead"))
+        done = subprocess.run([*words, "--silent"], capture_output=True, text=True, check=True)
+        assert done.stdout == answer.replace("0b7e0d1c-…", "dead")
+        assert full.queue.value("SELECT count(*) FROM pgqueue.dead_letters") == 0
 
     def test_the_cookie_is_for_no_script_and_no_other_site(self, visitor: Visitor) -> None:
         cookie = visitor.get("/").headers["set-cookie"]

@@ -1,7 +1,7 @@
 """The examples in a page of the documentation: found, and run with what the page says of them.
 
-An expression that is followed by ``# → text`` must have that representation. A line ``<!-- workers run -->`` says that
-workers run from the next example of the section on.
+An expression that is followed by ``# → text`` must have that representation. A line that begins with
+``With [workers running]``, or ``<!-- workers run -->``, says that they run from the next example of the section on.
 """
 
 import ast
@@ -16,7 +16,7 @@ from tests.support.processes import ROOT
 
 __all__ = ["Block", "blocks_of", "commands_in", "page", "run_python", "sections"]
 
-WORKERS_RUN = "<!-- workers run -->"
+WORKERS_RUN = ("With [workers running]", "<!-- workers run -->")
 
 EXPECTED = re.compile(r"#.*→ (.*)$")
 
@@ -51,7 +51,7 @@ def sections(path: Path) -> dict[str, list[Block]]:
         elif line.startswith("## "):
             title = line[3:].strip()
             found[title] = []
-        elif line.strip() == WORKERS_RUN:
+        elif line.startswith(WORKERS_RUN):
             workers = True
     return {title: blocks for title, blocks in found.items() if blocks}
 

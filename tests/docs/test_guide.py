@@ -9,7 +9,7 @@ import pytest
 
 import pgqueue
 from pgqueue.cli import COMMANDS, _command_parser, make_argument_parser
-from tests.conftest import WorkerFor
+from tests.conftest import WorkerFor, stop_all
 from tests.support.processes import ROOT
 
 from .pages import blocks_of, commands_in, page, run_python, sections
@@ -41,11 +41,12 @@ def test_the_examples_run(
     path: Path, title: str, database_url: str, worker_for: WorkerFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGQUEUE_URL", database_url)
-    run_python(
+    names = run_python(
         blocks_of(path, title, "python"),
         path=path,
         start_workers=lambda: worker_for(pgqueue.get_broker(), worker_threads=4),
     )
+    stop_all([value for value in names.values() if isinstance(value, pgqueue.Worker)])
 
 
 @pytest.mark.parametrize("words", [words for path in PAGES for words in commands_in(path)], ids=" ".join)

@@ -29,8 +29,7 @@ PAYMENTS = {
 def application(database_url: str) -> Iterator[psycopg.Connection[tuple[int, int]]]:
     """The application's tables, in the queue's database."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE accounts (cents integer)")
-        connection.execute("CREATE TABLE payments (order_id integer PRIMARY KEY, cents integer)")
+        connection.execute(blocks_of(PAGE, "", "sql")[0].text.encode())
         yield connection
 
 

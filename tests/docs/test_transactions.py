@@ -29,7 +29,7 @@ def test_the_examples_run(
 ) -> None:
     monkeypatch.setenv("PGQUEUE_URL", database_url)
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE orders (id int PRIMARY KEY)")
+        connection.execute(blocks_of(PAGE, "", "sql")[0].text.encode())
     run_python(
         blocks_of(PAGE, title, "python"),
         path=PAGE,
