@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +14,9 @@ import yaml
 from pgqueue import cli
 from pgqueue.cli import dashboard, grafana
 from pgqueue.middleware import prometheus
-from tests.support.processes import ROOT
+from tests.support.eventually import eventually
+from tests.support.metrics import free_port, scrape
+from tests.support.processes import ROOT, Process
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
@@ -75,8 +80,56 @@ def test_mounted_files_exist_and_named_volumes_are_declared(name: str) -> None:
 def test_the_url_names_the_server_with_its_user_and_database(name: str) -> None:
     server = SERVICES["postgres"]["environment"]
     user, password, database = (filled_in(server[f"POSTGRES_{key}"]) for key in ("USER", "PASSWORD", "DB"))
-    url = filled_in(SERVICES[name]["environment"]["PGQUEUE_URL"])
-    assert url == f"postgresql://{user}:{password}@postgres/{database}"
+    environment = SERVICES[name]["environment"]
+    assert environment["PGQUEUE_URL"] == f"postgresql://{user}@postgres/{database}"
+    assert filled_in(environment["PGPASSWORD"]) == password
+
+
+def test_the_server_is_healthy_once_it_answers_over_the_network() -> None:
+    """Not before: the one that makes the database listens on its socket only, and ends."""
+    kind, program, *words = SERVICES["postgres"]["healthcheck"]["test"]
+    server = SERVICES["postgres"]["environment"]
+    asked = dict(zip(words[::2], words[1::2], strict=True))
+    assert (kind, program) == ("CMD", "pg_isready")
+    assert asked == {
+        "--host": "127.0.0.1", "--username": server["POSTGRES_USER"], "--dbname": server["POSTGRES_DB"],
+    }  # fmt: skip
+    assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+
+
+@pytest.mark.slow
+def test_the_actor_that_is_run_without_one_of_your_own_is_counted(
+    database_url: str, programs: list[Process], tmp_path: Path
+) -> None:
+    directory = ROOT / mounts("worker")["/app"]
+    port = free_port()
+    environment: dict[str, str | None] = {
+        "PGQUEUE_URL": database_url,
+        "PYTHONPATH": f"{ROOT}:{directory}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "pgqueue_prom_db": str(tmp_path),
+        "pgqueue_prom_host": "127.0.0.1",
+        "pgqueue_prom_port": str(port),
+    }
+    words = [filled_in(word) for word in SERVICES["worker"]["command"]]
+    workers = Process(["-m", "pgqueue", *words, "-p", "1"], env=environment, cwd=directory)
+    programs.append(workers)
+    (line,) = re.findall(r"^#.* python -c '(.*)'$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
+    assert line in (ROOT / "docs" / "operations.md").read_text()
+    sender = Process(["-c", line], env=environment, cwd=directory)
+    programs.append(sender)
+    assert sender.wait() == 0, sender.output
+    workers.wait_for("Hello, Ada!", within_s=30.0)
+
+    def counted() -> None:
+        try:
+            found = scrape(port)
+        except OSError as error:
+            raise AssertionError from error
+        assert found.get('pgqueue_messages_total{actor_name="greet",queue_name="default"}') == 1
+        assert found.get('pgqueue_queue_ready{queue_name="default"}') == 0
+
+    eventually(counted, within_s=30.0)
 
 
 def test_the_dashboard_is_open_to_the_network_with_a_password() -> None:
@@ -115,3 +168,24 @@ def test_the_image_starts_our_command_without_root_and_with_the_dashboard() -> N
     declared = set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
     assert "dashboard" in extras.split(",")
     assert set(extras.split(",")) <= declared
+
+
+def test_what_the_image_is_built_from_is_not_left_out_of_its_context() -> None:
+    """Everything that a wheel is made of is sent to the engine; what a checkout gathers beside it is not."""
+    left_out = [line for line in (ROOT / ".dockerignore").read_text().split() if not line.startswith("#")]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = [
+        *("pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]),
+        *(*wheel["only-include"], *wheel["force-include"]),
+    ]
+    for name in needed:
+        assert (ROOT / name).exists(), name
+        assert not any(fnmatch(name, pattern) for pattern in left_out), name
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().split()}
+    kept = {
+        name
+        for name in ignored
+        if not any(fnmatch(name, pattern.removeprefix("**/")) for pattern in left_out)
+    }
+    assert kept == set()
