@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
 
 from pgqueue.brokers.postgres import PostgresBroker
 
 from .app import make_broker
+from .ending import end_group
 from .figures import Figure, Report, Target, at_most, percentile
-from .server import Bench, fresh_schema
-from .workers import Workers
+from .server import SCHEMA, Bench, fresh_schema
+from .workers import HOME, Workers
 
 __all__ = ["measure"]
 
@@ -22,6 +25,9 @@ PAUSE_S = 0.02
 
 #: How many of them there are, and how many messages of a millisecond wait or come beside.
 SAMPLES, BACKLOG = 200, 30_000
+
+#: So many batches of a flood have been sent before anything is measured: more than is run meanwhile.
+AHEAD = 10
 
 #: Of eight threads, so many are kept busy by jobs of ten seconds.
 LONG, LONG_MS = 4, 10_000
@@ -34,7 +40,8 @@ def measure(bench: Bench) -> Report:
     alone = _waits(bench, "timed")
     urgent = _waits(bench, "timed", backlog=bench.count(BACKLOG), priority=-10)
     quiet = _waits(bench, "quiet")
-    flooded = _waits(bench, "quiet", backlog=bench.count(BACKLOG), flood=True)
+    flooded = _waits(bench, "quiet", flood="here")
+    elsewhere = _waits(bench, "quiet", flood="elsewhere")
     beside_long = _waits(bench, "timed", long_jobs=LONG)
     for percent in (50, 99):
         last = percent == 99
@@ -46,6 +53,11 @@ def measure(bench: Bench) -> Report:
             _figure(
                 f"fairness.flood.p{percent}", f"send to start in a quiet queue beside a flood in another, p{percent}",
                 flooded, quiet, percent, Target(2.0, 1.2, more_is_better=False) if last else Target(),
+            ),
+            Figure(
+                f"fairness.elsewhere.p{percent}",
+                f"the same, against a flood that other workers run in another schema, p{percent}",
+                percentile(flooded, percent), "ms", percentile(elsewhere, percent), f"flood elsewhere, p{percent}",
             ),
             _figure(
                 f"fairness.long.p{percent}", f"send to start of short jobs beside {LONG} of ten seconds, p{percent}",
@@ -69,35 +81,30 @@ def _waits(
     actor_name: str,
     *,
     backlog: int = 0,
-    flood: bool = False,
+    flood: Literal["here", "elsewhere"] | None = None,
     long_jobs: int = 0,
     **options: Any,
 ) -> list[float]:
     """Milliseconds from send to start of one message after the other, on a process of eight threads."""
-    with (
-        fresh_schema(bench.url) as schema,
-        Workers(bench.url, schema, threads=bench.threads) as workers,
-        _broker(bench.url, schema) as broker,
-    ):
+    with ExitStack() as stack:
+        # The gate of the workers lets one fleet through at a time.
+        if flood == "elsewhere":
+            stack.enter_context(_flood(bench.url, stack.enter_context(_busy_elsewhere(bench))))
+        schema = stack.enter_context(fresh_schema(bench.url))
+        workers = stack.enter_context(Workers(bench.url, schema, threads=bench.threads))
+        broker = stack.enter_context(_broker(bench.url, schema))
         short, measured = broker.get_actor("short"), broker.get_actor(actor_name)
-        if backlog and not flood:
-            short.send_many([(1.0,)] * backlog)
+        short.send_many([(1.0,)] * backlog)
         short.send_many([(float(LONG_MS),)] * long_jobs)
         workers.go()
         measured.send_with_options(args=(0.0,), **options)
         time.sleep(1.0)  # everything is connected, and the worker asks once a second
-        ending = threading.Event()
-        flooder = threading.Thread(target=_flood, args=(broker, backlog, ending), daemon=True)
-        if flood:
-            flooder.start()
-            time.sleep(0.5)  # more has come than can be run
+        if flood == "here":
+            stack.enter_context(_flood(bench.url, schema))
         for _ in range(bench.count(SAMPLES)):
             measured.send_with_options(args=(time.monotonic(),), **options)
             time.sleep(PAUSE_S)
         time.sleep(2.0)  # the last has begun
-        ending.set()
-        if flood:
-            flooder.join()
         broker.flush_all()
         stamps = workers.stop()
     waits = [(begin - stamp) * 1000 for stamp, begin, _ in stamps if stamp]
@@ -117,11 +124,33 @@ def _broker(url: str, schema: str) -> Iterator[PostgresBroker]:
         broker.close()
 
 
-def _flood(broker: PostgresBroker, total: int, ending: threading.Event) -> None:
-    """Send a thousand at once, again and again, more than can be run."""
-    short = broker.get_actor("short")
-    for _ in range(total // 1_000):
-        if ending.is_set():
-            return
-        short.send_many([(1.0,)] * 1_000)
-        time.sleep(0.05)  # 20,000 a second at most
+@contextmanager
+def _busy_elsewhere(bench: Bench) -> Iterator[str]:
+    """Workers of their own in a schema of their own, whose name this is."""
+    with (
+        fresh_schema(bench.url, f"{SCHEMA}_elsewhere") as schema,
+        Workers(bench.url, schema, threads=bench.threads) as workers,
+    ):
+        workers.go()
+        yield schema
+        with _broker(bench.url, schema) as broker:
+            broker.flush_all()
+        workers.stop()
+
+
+@contextmanager
+def _flood(url: str, schema: str) -> Iterator[None]:
+    """Have another program send more than can be run; it goes on until this is left, for ten seconds at most."""
+    program = subprocess.Popen(
+        [sys.executable, "-m", f"{__package__}.flood", url, schema],
+        env={**os.environ, "PYTHONPATH": str(HOME)}, cwd=HOME, stdout=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert program.stdout is not None
+        for _ in range(AHEAD):
+            if not program.stdout.readline():
+                raise RuntimeError(f"the flood ended with exit code {program.wait()}")
+        yield
+    finally:
+        end_group(program)
