@@ -16,6 +16,7 @@ from ..storage.snapshot import Snapshot
 from .control import Standing
 from .leases import Leases
 from .limits import Limits
+from .quiet import QuietQueues
 
 #: A claim need not be durable: one that a crash of the server undoes is only claimed again. The plan's shape is
 #: pinned, because the tables' statistics are worth nothing a second after they were taken.
@@ -43,6 +44,9 @@ FORGET_AGAIN_S = 2.0
 #: Seconds to wait for a name to claim under.
 NAME_S = 5.0
 
+#: A way to claim up to so many messages under a name.
+ClaimBy = Callable[[Connection, UUID, int], list[ClaimedMessage]]
+
 logger = own_logger(__name__)
 
 
@@ -67,6 +71,8 @@ class Fetcher:
         self._queue_names = set(queue_names)
         self._positions = Positions()
         self._lanes: list[Lane] = []
+        self._names: dict[int, str] = {}
+        self._quiet = QuietQueues()
         self._slots: list[int] = []
         self._conn: Connection | None = None
         self._seen = Registers(0, 0, 0, 0)
@@ -87,12 +93,17 @@ class Fetcher:
         Raises:
           DatabaseUnavailable: The connection is lost; the next call opens another.
         """
-        try:
-            with translated(self._database):
-                return self._fetch(self._connected(), limit)
-        except BaseException:
-            self.close()
-            raise
+        return self._fetch_by(self._claim, limit)
+
+    def fetch_quiet(self, limit: int) -> list[ClaimedMessage]:
+        """Claim up to ``limit`` messages of queues that had no more at the last claim, if others had.
+
+        Raises:
+          DatabaseUnavailable: The connection is lost; the next call opens another.
+        """
+        if limit <= 0 or not self._busy or not self._quiet.may_have_called():
+            return []
+        return self._fetch_by(self._claim_quiet, limit)
 
     def fetch_limited(self, limit: int) -> list[ClaimedMessage]:
         """Claim up to ``limit`` messages of queues of which only so many run at once, if that is worth a look.
@@ -103,12 +114,7 @@ class Fetcher:
         self._obey()
         if limit <= 0 or not self.limits.due():
             return []
-        try:
-            with translated(self._database):
-                return self._fetch(self._connected(), limit, limited=True)
-        except BaseException:
-            self.close()
-            raise
+        return self._fetch_by(self._claim_limited, limit)
 
     def tell_of_room(self) -> None:
         """Have others look at limited queues in which a place has become free that this process can't use now."""
@@ -172,7 +178,15 @@ class Fetcher:
         """
         return seen.head != self._swept or snapshot.xmax != self._swept_xmax
 
-    def _fetch(self, conn: Connection, limit: int, *, limited: bool = False) -> list[ClaimedMessage]:
+    def _fetch_by(self, claim: ClaimBy, limit: int) -> list[ClaimedMessage]:
+        try:
+            with translated(self._database):
+                return self._fetch(self._connected(), claim, limit)
+        except BaseException:
+            self.close()
+            raise
+
+    def _fetch(self, conn: Connection, claim: ClaimBy, limit: int) -> list[ClaimedMessage]:
         if self._leases.current() is None:
             self._need_name()
         # Another fetcher's broken connection must not retire the name before the claim's messages are noted.
@@ -182,7 +196,7 @@ class Fetcher:
             self._obey()
             self._read_catalog(conn)
             self._forget_in_time()
-            return (self._claim_limited if limited else self._claim)(conn, owner, limit)
+            return claim(conn, owner, limit)
 
     def _claim(self, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:
         spans = self._positions.plan(self._lanes_in_order(), self._slots)
@@ -193,7 +207,25 @@ class Fetcher:
         )
         self._leases.add(claim.messages)
         self._take_in(claim, spans, limit)
+        self._quiet.count((message.lane for message in claim.messages), self._names)
+        if self._busy and self._quiet.due():
+            self._ask_quiet_senders(conn)
         return claim.messages
+
+    def _claim_quiet(self, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:
+        lanes = [lane for lane in self._lanes_in_order() if lane not in self._busy]
+        claimed = self._claim_of(conn, owner, lanes, limit)
+        self._leases.add(claimed)
+        self._quiet.count((message.lane for message in claimed), self._names)
+        return claimed
+
+    def _ask_quiet_senders(self, conn: Connection) -> None:
+        """Leave word as an idle worker does, in the registers of those queues alone that have had little."""
+        busy = {self._names[lane] for lane in self._busy}
+        quiet = self._quiet.take(self._queue_names - self._closed[0] - self._closed[1], busy=busy)
+        cells = sorted({registers.idle_register(name, schema=self._database.schema) for name in quiet})
+        if cells:
+            registers.read(conn, self._database.statements, idle=cells)
 
     def _claim_limited(self, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:
         statements, tell = self._database.statements, False
@@ -203,7 +235,9 @@ class Fetcher:
             for each in locked:
                 wanted = limit - len(taken)
                 room = self.limits.room(conn, statements, each) if wanted else 0
-                found = self._claim_of(conn, owner, each.queue_name, min(wanted, room))
+                name = each.queue_name
+                lanes = [lane.id for lane in sorted(self._lanes, key=_urgency) if lane.queue_name == name]
+                found = self._claim_of(conn, owner, lanes, min(wanted, room), queue_name=name)
                 taken += found
                 tell |= self.limits.claimed(each.queue_name, len(found), wanted=wanted, room=room)
         self._leases.add(taken)
@@ -211,11 +245,11 @@ class Fetcher:
             registers.wake(conn, statements)
         return taken
 
-    def _claim_of(self, conn: Connection, owner: UUID, queue_name: str, limit: int) -> list[ClaimedMessage]:
-        spans = self._positions.plan(
-            [lane.id for lane in sorted(self._lanes, key=_urgency) if lane.queue_name == queue_name],
-            self._slots,
-        )
+    def _claim_of(
+        self, conn: Connection, owner: UUID, lane_ids: list[int], limit: int, *, queue_name: str | None = None
+    ) -> list[ClaimedMessage]:
+        """Claim from some lanes only, after which nothing is known of the others."""
+        spans = self._positions.plan(lane_ids, self._slots)
         if not spans or not limit:
             return []
         claim = messages.claim(
@@ -243,6 +277,8 @@ class Fetcher:
         _, seen = registers.read(conn, statements)
         names = self._queue_names
         self._lanes = [lane for lane in lanes.list_lanes(conn, statements) if lane.queue_name in names]
+        self._names = {lane.id: lane.queue_name for lane in self._lanes}
+        self._busy &= self._names.keys()
         self._slots = [slot.slot for slot in slots.list_slots(conn, statements) if slot.state != "free"]
         self._positions.keep(self._slots)
         # The register shows a rotation before its commit; the table that was just read may not know of it yet.

@@ -52,6 +52,7 @@ class Intake:
         self._lock = threading.Lock()
         self._event = threading.Event()
         self._hungry = True
+        self._told = False
         self._paused = False
         self._nudged = False
         self._changes = session.standing.changes
@@ -84,7 +85,7 @@ class Intake:
     def wake(self) -> None:
         """Something may have become ready."""
         self._polls = 0
-        self._hungry = True
+        self._hungry = self._told = True
         self._fetcher.limits.wake()
         self._event.set()
 
@@ -164,10 +165,19 @@ class Intake:
 
     def _replenish(self) -> bool:
         """Claim if there is room and a reason to; answer whether something was claimed."""
+        if self._paused or not self._has_reason():
+            return False
+        told, self._told = self._told, False
         room = self._room()
-        if room <= 0 or self._paused or not self._has_reason():
+        # With no room, those of quiet queues are claimed; but nothing while a limited queue is to be looked at.
+        more = (
+            self._policy.more(self._in_flight) if told and room <= 0 and not self._fetcher.limits.due() else 0
+        )
+        if room <= 0 and more <= 0:
             return False
         try:
+            if more > 0:
+                return self._take(self._fetcher.fetch_quiet(more)) > 0
             return self._claim(room) if self._hungry else self._ask()
         except Exception as error:  # whatever it is, what runs must be able to end
             wait_s = self._backoff.next_s()

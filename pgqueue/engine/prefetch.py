@@ -28,6 +28,9 @@ class Prefetch(Protocol):
     def room(self, in_flight: int) -> int:
         """How many messages to claim now, while ``in_flight`` are claimed and not settled."""
 
+    def more(self, in_flight: int) -> int:
+        """How many to claim of a quiet queue beside a flood, though there is no room."""
+
     def settled(self, number: int) -> None:
         """Take note that messages were settled."""
 
@@ -42,6 +45,10 @@ class FixedPrefetch:
         """What is missing."""
         return min(self._most - in_flight, MAX_CLAIM)
 
+    def more(self, in_flight: int) -> int:  # noqa: ARG002
+        """None: it is the user's number."""
+        return 0
+
     def settled(self, number: int) -> None:
         """Change nothing."""
 
@@ -50,6 +57,7 @@ class AdaptivePrefetch:
     """As much as was run in the last tenth of a second, at least two messages a thread."""
 
     def __init__(self, threads: int) -> None:
+        self._threads = threads
         self._least = 2 * threads
         self._target = float(self._least)
         self._settled = 0
@@ -62,6 +70,10 @@ class AdaptivePrefetch:
         if missing < max(target * STEP, min(target / 4, SMALL_CLAIM)):
             return 0
         return min(missing, MAX_CLAIM)
+
+    def more(self, in_flight: int) -> int:
+        """One for each thread, unless that has been done too often: these are to be run at once."""
+        return min(self._threads, max(0, round(self._target) + MAX_CLAIM - in_flight))
 
     def settled(self, number: int) -> None:
         """Follow the rate: at once when it rises, by halves when it falls."""

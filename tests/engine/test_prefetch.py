@@ -44,6 +44,9 @@ def test_an_adaptive_prefetch_keeps_its_bounds(
     assert in_flight + max(room, 0) <= max(MAX_AHEAD, in_flight)
     # No thread goes idle while there is work: below one message a thread there is always room.
     assert room > 0 or in_flight >= threads
+    # Beside a flood a message of a quiet queue for each thread, but not without an end.
+    assert 0 <= policy.more(in_flight) <= threads
+    assert policy.more(MAX_AHEAD + MAX_CLAIM) == 0
 
 
 @given(rate=st.integers(1, 10_000), threads=st.integers(1, 16))
