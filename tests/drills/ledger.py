@@ -66,9 +66,14 @@ class Ledger:
         return os.fstat(self._file).st_size
 
     def read(self, *, skip: int = 0) -> Iterator[Entry]:
-        """All entries, in the order of their time, but those in the first bytes that are skipped."""
+        """All entries, in the order of their time, but those in the first bytes that are skipped.
+
+        Of what somebody is writing just now, or was when the bytes were counted, there may be a part of a line.
+        """
         entries = []
-        for line in self.path.read_bytes()[skip:].decode().splitlines():
+        written = self.path.read_bytes()
+        begin = written.find(b"\n", skip - 1) + 1 if skip else 0
+        for line in written[begin : written.rfind(b"\n") + 1].decode().splitlines():
             at, kind, pid, subject, token, claimed_at, attempts = line.split("\t")
             entries.append(Entry(float(at), kind, int(pid), subject, token, float(claimed_at), int(attempts)))
         yield from sorted(entries, key=lambda entry: entry.at)

@@ -198,3 +198,19 @@ def test_a_load_that_outruns_the_workers_is_held_back(
         eventually(held_back, within_s=30.0)
     # The last that were sent in one go came on top.
     assert 20 < sum(entry.kind == "sent" for entry in ledger.read()) <= 20 + 60
+
+
+def test_a_ledger_is_read_while_others_write_into_it(ledger: Ledger) -> None:
+    """Of a long write a part may be there already, when its length is taken or its lines are read."""
+    ledger.write("sent", ONE)
+    whole = ledger.path.read_bytes()
+    with ledger.path.open("ab") as file:
+        file.write(whole[:40])
+        file.flush()
+        torn = ledger.size
+        assert [entry.subject for entry in ledger.read()] == [ONE]
+        assert list(ledger.read(skip=len(whole))) == []
+        file.write(whole[40:] + whole.replace(ONE.encode(), OTHER.encode()))
+        file.flush()
+        assert [entry.subject for entry in ledger.read(skip=torn)] == [OTHER]
+        assert [entry.subject for entry in ledger.read(skip=len(whole))] == [ONE, OTHER]
