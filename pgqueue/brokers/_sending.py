@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from ..errors import BrokerConnectionError, SchemaOutdated
+from ..errors import BrokerConnectionError, DatabaseUnavailable, SchemaOutdated
 from ..storage import messages
 from ..storage.calls import Call, perform_async, run, run_async
 from ..storage.messages import NewMessage
@@ -19,8 +20,8 @@ from ._outgoing import Encoded, announcement
 if TYPE_CHECKING:
     from ..engine.actor_transaction import ActorTransaction
     from ..engine.catalog import Catalog, Lanes
-    from ..storage.async_database import AsyncDatabase
-    from ..storage.database import Database
+    from ..storage.async_database import AsyncConnection, AsyncDatabase
+    from ..storage.database import Connection, Database
     from ..transactions import AsyncTarget, Target
 
 __all__ = ["Sender"]
@@ -30,6 +31,11 @@ ANSWER_S = 15.0
 
 #: The most messages, and bytes of them, of one statement. More are several statements, in one transaction.
 MOST_MESSAGES, MOST_BYTES = 100_000, 128 * 1024 * 1024
+
+_CHANGING = (
+    "Nothing was written: connections to the database lead now to one server and now to another. Let its URL, or the "
+    "pooler, lead to a single one that takes writes; then send again."
+)
 
 
 class Sender:
@@ -83,55 +89,69 @@ class Sender:
 
     def write(self, encoded: Sequence[Encoded], delay: int | None, lanes: Lanes) -> None:
         """Write messages in one transaction; into other lanes, if a server has taken over that has others."""
-        calls = self._calls(_rows(lanes, encoded, delay), announcement(delay))
         with self._database.connection(answer_within_s=ANSWER_S) as conn:
-            if not self._catalog.is_of_this_server(lanes):
-                lanes = self._catalog.learn(conn, _wanted(encoded))
-                calls = self._calls(_rows(lanes, encoded, delay), announcement(delay))
-            if len(calls) == 1:
-                run(conn, self._database.statements, calls[0])
-                return
-            with conn.transaction():
-                for call in calls:
-                    run(conn, self._database.statements, call)
+            if not self._is_written(conn, self._calls(_rows(lanes, encoded, delay), announcement(delay))):
+                rows = _rows(self._catalog.learn(conn, _wanted(encoded)), encoded, delay)
+                if not self._is_written(conn, self._calls(rows, announcement(delay))):
+                    raise DatabaseUnavailable(_CHANGING)
+
+    def _is_written(self, conn: Connection, calls: Sequence[Call]) -> bool:
+        with conn.transaction() if len(calls) > 1 else nullcontext():
+            return all(run(conn, self._database.statements, call) for call in calls)
 
     async def write_async(self, encoded: Sequence[Encoded], delay: int | None, lanes: Lanes) -> None:
         """The same, for a coroutine."""
-        calls = self._calls(_rows(lanes, encoded, delay), announcement(delay))
         async with self._async_database.connection(answer_within_s=ANSWER_S) as conn:
-            if not self._catalog.is_of_this_server(lanes):
-                lanes = await self._catalog.learn_async(conn, _wanted(encoded))
-                calls = self._calls(_rows(lanes, encoded, delay), announcement(delay))
-            if len(calls) == 1:
-                await run_async(conn, self._database.statements, calls[0])
-                return
-            async with conn.transaction():
-                for call in calls:
-                    await run_async(conn, self._database.statements, call)
+            if not await self._is_written_async(
+                conn, self._calls(_rows(lanes, encoded, delay), announcement(delay))
+            ):
+                rows = _rows(await self._catalog.learn_async(conn, _wanted(encoded)), encoded, delay)
+                if not await self._is_written_async(conn, self._calls(rows, announcement(delay))):
+                    raise DatabaseUnavailable(_CHANGING)
+
+    async def _is_written_async(self, conn: AsyncConnection, calls: Sequence[Call]) -> bool:
+        async with conn.transaction() if len(calls) > 1 else nullcontext():
+            return all([await run_async(conn, self._database.statements, call) for call in calls])
 
     # ── in a transaction of the application's ─────────────────────────────────────────────────────
 
     def send_through(self, target: Target, encoded: Sequence[Encoded], delay: int | None) -> None:
-        """Write messages in the transaction of ``target``, which was admitted."""
-        rows = self.rows(encoded, delay)
+        """Write messages in the transaction of ``target``, which was admitted.
+
+        Raises:
+          TargetElsewhere: It is on another server than the broker's connections.
+        """
         try:
-            for call in self._calls_for_later(rows, announcement(delay), quietly=target.is_two_phase()):
-                self.joiner.write(target, call)
+            if not self._is_joined(target, self.rows(encoded, delay), delay):
+                lanes = self._catalog.learn_anew(_wanted(encoded))
+                if not self._is_joined(target, _rows(lanes, encoded, delay), delay):
+                    raise self.joiner.elsewhere(target)
         except SchemaOutdated:
             self.forget()
             raise
+
+    def _is_joined(self, target: Target, rows: Sequence[NewMessage], delay: int | None) -> bool:
+        calls = self._calls_for_later(rows, announcement(delay), quietly=target.is_two_phase())
+        return all(self.joiner.write(target, call) for call in calls)
 
     async def send_through_async(
         self, target: AsyncTarget, encoded: Sequence[Encoded], delay: int | None
     ) -> None:
         """The same, for a coroutine."""
-        rows = await self.rows_async(encoded, delay)
         try:
-            for call in self._calls_for_later(rows, announcement(delay), quietly=target.is_two_phase()):
-                await self.joiner.write_async(target, call)
+            if not await self._is_joined_async(target, await self.rows_async(encoded, delay), delay):
+                lanes = await asyncio.to_thread(self._catalog.learn_anew, _wanted(encoded))
+                if not await self._is_joined_async(target, _rows(lanes, encoded, delay), delay):
+                    raise self.joiner.elsewhere(target)
         except SchemaOutdated:
             self.forget()
             raise
+
+    async def _is_joined_async(
+        self, target: AsyncTarget, rows: Sequence[NewMessage], delay: int | None
+    ) -> bool:
+        calls = self._calls_for_later(rows, announcement(delay), quietly=target.is_two_phase())
+        return all([await self.joiner.write_async(target, call) for call in calls])
 
     # ── in the transaction of a transactional actor ───────────────────────────────────────────────
 
@@ -139,13 +159,25 @@ class Sender:
         self, transaction: ActorTransaction, encoded: Sequence[Encoded], delay: int | None
     ) -> None:
         """Write messages in the transaction of the body that sends them."""
-        transaction.send(self.rows(encoded, delay), announce=announcement(delay))
+        self._send_with_body(transaction, self.rows(encoded, delay), encoded, delay)
 
     async def send_with_body_async(
         self, transaction: ActorTransaction, encoded: Sequence[Encoded], delay: int | None
     ) -> None:
         """The same, for a coroutine; its transaction's connection is one that blocks."""
-        transaction.send(await self.rows_async(encoded, delay), announce=announcement(delay))
+        self._send_with_body(transaction, await self.rows_async(encoded, delay), encoded, delay)
+
+    def _send_with_body(
+        self,
+        transaction: ActorTransaction,
+        rows: Sequence[NewMessage],
+        encoded: Sequence[Encoded],
+        delay: int | None,
+    ) -> None:
+        if not transaction.send(rows, announce=announcement(delay)):
+            rows = _rows(self._catalog.learn_anew(_wanted(encoded)), encoded, delay)
+            if not transaction.send(rows, announce=announcement(delay)):
+                raise DatabaseUnavailable(_CHANGING)
 
     # ── both ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,6 +242,7 @@ def _rows(lanes: Lanes, encoded: Sequence[Encoded], delay: int | None) -> list[N
         NewMessage(
             lanes.ids[one.lane], one.lane[0], one.message_id, one.actor_name, one.dated(),
             delay_ms=delay, eta_ms=one.eta_ms if delay is None else None,
+            priority=one.lane[1], origin=lanes.origin,
         )
         for one in encoded
     ]  # fmt: skip

@@ -142,12 +142,16 @@ class ActorTransaction:
         """Whether the body has not ended yet."""
         return self._in_body
 
-    def send(self, new: Sequence[NewMessage], *, announce: str | None) -> None:
-        """Write messages in the transaction: seen and run if it commits, undone by a savepoint of the body's, too."""
+    def send(self, new: Sequence[NewMessage], *, announce: str | None) -> bool:
+        """Write messages in the transaction: seen and run if it commits, undone by a savepoint of the body's, too.
+
+        Returns:
+          Whether its server has their lanes; else nothing is written.
+        """
         conn, schema = self.connection, self._database.schema
         names = {message.queue_name for message in new}
         self.queue_names |= names
-        for start in range(0, len(new), BATCH):
+        return all(
             messages.enqueue(
                 conn,
                 self._database.statements,
@@ -156,6 +160,8 @@ class ActorTransaction:
                 registers=sorted(idle_register(name, schema=schema) for name in names),
                 announce=announce,
             )
+            for start in range(0, len(new), BATCH)
+        )
 
     # ── for the worker's thread ───────────────────────────────────────────────────────────────────
 

@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from ..storage import lanes
 from ..storage.async_database import AsyncConnection, AsyncDatabase
 from ..storage.calls import Procedure, perform, perform_async
-from ..storage.database import Connection, Database
+from ..storage.database import Connection, Database, translated
 from ..storage.revision import check_revision, find_place, find_revision
 
 #: More priorities than this in one queue are a mistake: each is a lane that every claim looks into.
@@ -19,10 +20,14 @@ Pair = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """Lanes by queue and priority, as a server knows them: one that took over from it may never have heard of some."""
+    """Lanes by queue and priority, as a server knows them: one that took over from it may never have heard of some.
+
+    Attributes:
+      origin: The server and the table in which they have these numbers, as `lanes.find_here` says.
+    """
 
     ids: Mapping[Pair, int]
-    server: str
+    origin: str
 
 
 class Catalog:
@@ -57,30 +62,30 @@ class Catalog:
         async with self._async_database.connection() as conn:
             return await self.learn_async(conn, wanted)
 
-    def is_of_this_server(self, lanes: Lanes) -> bool:
-        """Whether lanes are known to the server of a connection that is used now, just as they are.
-
-        Not if another has taken over since they were learned, or that one was started anew.
-        """
-        return lanes.server == self._database.servers.current
-
     def learn(self, conn: Connection, wanted: Collection[Pair]) -> Lanes:
         """The lanes as `lanes_of` gives them, read on a connection in autocommit mode."""
-        server = self._database.servers.current
-        lanes = self._lanes = Lanes(perform(conn, self._database.statements, _learn(wanted)), server)
-        return lanes
+        found = self._lanes = perform(conn, self._database.statements, learn_lanes(wanted))
+        return found
 
     async def learn_async(self, conn: AsyncConnection, wanted: Collection[Pair]) -> Lanes:
         """The same, for a coroutine."""
-        server = self._database.servers.current
-        found = await perform_async(conn, self._database.statements, _learn(wanted))
-        lanes = self._lanes = Lanes(found, server)
-        return lanes
+        found = self._lanes = await perform_async(conn, self._database.statements, learn_lanes(wanted))
+        return found
+
+    def learn_anew(self, wanted: Collection[Pair]) -> Lanes:
+        """The same, of the server that the URL leads to now: those of the pool may still lead to the one before.
+
+        Raises:
+          DatabaseUnavailable: It can't be reached.
+        """
+        with translated(self._database):
+            conn = self._database.connect(application_name="pgqueue")
+            with closing(conn):
+                return self.learn(conn, wanted)
 
     def _known(self, wanted: Collection[Pair]) -> Lanes | None:
         lanes = self._lanes
-        has_all = self.is_of_this_server(lanes) and all(pair in lanes.ids for pair in wanted)
-        return lanes if has_all else None
+        return lanes if all(pair in lanes.ids for pair in wanted) else None
 
     def place(self) -> str:
         """The name of the place where the messages are, as `find_place` tells it of any connection.
@@ -109,13 +114,14 @@ class Catalog:
             self._place = None
 
 
-def _learn(wanted: Collection[Pair]) -> Procedure[dict[Pair, int]]:
-    known = yield from lanes.find_all()
+def learn_lanes(wanted: Collection[Pair]) -> Procedure[Lanes]:
+    """Read all lanes, and make those of the (queue name, priority) pairs that are missing."""
+    known, origin = yield from lanes.find_here()
     missing = _missing([(lane.queue_name, lane.priority) for lane in known], wanted)
     if missing:
         yield from lanes.add(missing)
-        known = yield from lanes.find_all()
-    return {(lane.queue_name, lane.priority): lane.id for lane in known}
+        known, origin = yield from lanes.find_here()
+    return Lanes({(lane.queue_name, lane.priority): lane.id for lane in known}, origin)
 
 
 def _missing(known: Collection[Pair], wanted: Collection[Pair]) -> list[Pair]:

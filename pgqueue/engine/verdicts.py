@@ -7,12 +7,16 @@ and whoever lets the last one through sends what follows in the same commit.
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from ..storage import messages, rate_limits
+from ..storage.answering import AnsweringConnection
+from ..storage.calls import perform
 from ..storage.database import Connection, Database
-from ..storage.messages import Arrival, Verdict
+from ..storage.messages import Arrival, NewMessage, Verdict
 from ..storage.registers import channel, idle_register
+from .catalog import learn_lanes
 
 
 def write_verdicts(
@@ -29,6 +33,8 @@ def write_verdicts(
       conn: In autocommit mode, or inside the transaction that is to hold the verdicts.
       sent_to: Queues to which the transaction has sent messages before; their idle workers are told, too.
     """
+    for verdict in verdicts:
+        verdict.follow_ups[:] = _readdressed(conn, database, verdict.follow_ups)
     if not any(verdict.arrivals for verdict in verdicts):
         return _settle(conn, database, owner, verdicts, sent_to)
     with conn.transaction():
@@ -68,7 +74,7 @@ def _arrive(conn: Connection, database: Database, arrived: Sequence[Arrival]) ->
         ttls_ms={key: arrival.ttl_ms for key, arrival in by_key.items()},
     )
     new = [message for key in sorted(through) for message in by_key[key].follow_ups()]
-    if new:
+    if new := _readdressed(conn, database, new):
         messages.enqueue(
             conn,
             database.statements,
@@ -76,6 +82,20 @@ def _arrive(conn: Connection, database: Database, arrived: Sequence[Arrival]) ->
             channel=channel(database.schema),
             registers=_registers(database, {message.queue_name for message in new}),
         )
+
+
+def _readdressed(conn: Connection, database: Database, new: Sequence[NewMessage]) -> list[NewMessage]:
+    """The messages with the lanes of this connection's server: another may have taken over since they were sent."""
+    known = conn.server if isinstance(conn, AnsweringConnection) else ""
+    if all(message.origin is None or (known and message.origin.startswith(f"{known}/")) for message in new):
+        return list(new)
+    lanes = perform(
+        conn, database.statements, learn_lanes({(message.queue_name, message.priority) for message in new})
+    )
+    return [
+        replace(message, lane=lanes.ids[message.queue_name, message.priority], origin=lanes.origin)
+        for message in new
+    ]
 
 
 def _registers(database: Database, queue_names: Collection[str]) -> list[str]:

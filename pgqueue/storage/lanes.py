@@ -33,8 +33,16 @@ def add(lanes: Sequence[tuple[str, int]]) -> Procedure[int]:
 
 def find_all() -> Procedure[list[Lane]]:
     """All lanes ever used."""
+    return (yield from find_here())[0]
+
+
+def find_here() -> Procedure[tuple[list[Lane], str]]:
+    """All lanes ever used, and their origin: the same text for as long as their numbers mean the same.
+
+    It names the server, since it was started, and the table. Empty if there are none.
+    """
     rows = yield Call("lanes/list")
-    return [Lane(*row) for row in rows]
+    return [Lane(*row[:3]) for row in rows], str(rows[0][3]) if rows else ""
 
 
 def add_lanes(conn: Connection, statements: Statements, *, lanes: Sequence[tuple[str, int]]) -> int:

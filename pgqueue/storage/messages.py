@@ -27,6 +27,8 @@ class NewMessage:
     Attributes:
       lane: The id of its queue and priority.
       queue_name: The queue, for the register in which its idle workers leave word.
+      priority: The priority.
+      origin: Whose lanes are meant, as `lanes.find_here` says; None: of whoever it is written to.
       delay_ms: How long from ``made_at``, by the server's clock, it must not be claimed; None for not at all.
       eta_ms: The same as an instant, in ms since 1970.
       made_at: When it was sent, by the monotonic clock.
@@ -40,6 +42,8 @@ class NewMessage:
     delay_ms: float | None = None
     eta_ms: float | None = None
     made_at: float = field(default_factory=time.monotonic)
+    priority: int = 0
+    origin: str | None = None
 
     def delay_left_ms(self) -> float | None:
         """What is left of the delay: a message that is sent with an ack waits for that before it is written."""
@@ -162,7 +166,9 @@ def enqueue_call(
     idle_cells: Sequence[int | None] = (),
     announce: str | None = None,
 ) -> Call:
-    """The statement that writes ``messages``; workers are told if one is idle on ``registers``.
+    """The statement that writes ``messages``, all of one origin; workers are told if one is idle on ``registers``.
+
+    It answers with one row if it has written, and with none if it has not: on its server the lanes are others.
 
     Parameters:
       idle_cells: For each message the number of a register to look at when the transaction commits, or None.
@@ -173,6 +179,7 @@ def enqueue_call(
         "registers": Texts(registers),
         "idle_cells": plain(idle_cells),
         "announce": announce,
+        "origin": messages[0].origin if messages else None,
         **_columns(messages),
     }
     return Call("messages/enqueue", parameters)
@@ -186,9 +193,10 @@ def enqueue(
     channel: str,
     registers: Sequence[str],
     announce: str | None = None,
-) -> None:
-    """Write ``messages`` in one statement, as `enqueue_call`."""
-    run(conn, statements, enqueue_call(messages, channel=channel, registers=registers, announce=announce))
+) -> bool:
+    """Write ``messages`` in one statement, as `enqueue_call`; return whether they were written."""
+    call = enqueue_call(messages, channel=channel, registers=registers, announce=announce)
+    return bool(run(conn, statements, call))
 
 
 def find_sent(message: NewMessage, *, within_s: float) -> Procedure[bool]:

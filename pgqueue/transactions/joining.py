@@ -57,16 +57,22 @@ class Joiner:
                 home = await self._catalog.place_async()
                 self._compare(target, await self._ask_async(target), home)
 
-    def write(self, target: Target, call: Call) -> None:
-        """Run the statement that writes messages."""
+    def write(self, target: Target, call: Call) -> bool:
+        """Run the statement that writes messages; return whether it has answered with anything."""
         with explained(target.connection):
-            target.run(self._database.statements, call)
+            return bool(target.run(self._database.statements, call))
 
-    async def write_async(self, target: AsyncTarget, call: Call) -> None:
+    async def write_async(self, target: AsyncTarget, call: Call) -> bool:
         """The same, for a coroutine."""
         async with self._turns.of(target.connection):
             with explained(target.connection):
-                await target.run(self._database.statements, call)
+                return bool(await target.run(self._database.statements, call))
+
+    def elsewhere(self, target: AnyTarget) -> TargetElsewhere:
+        """The error for a target that is not where the broker's messages are."""
+        return TargetElsewhere(
+            target.connection, home=self._database.describe(), schema=self._database.schema
+        )
 
     def forget(self) -> None:
         """Ask each server again: the schema was made anew, perhaps."""
@@ -82,9 +88,7 @@ class Joiner:
 
     def _compare(self, target: AnyTarget, place: Place, home: str) -> None:
         if place.name != home:
-            raise TargetElsewhere(
-                target.connection, home=self._database.describe(), schema=self._database.schema
-            )
+            raise self.elsewhere(target)
         if not place.may_send:
             raise PermissionDenied(
                 f"The database role of this transaction may not write messages into schema {self._database.schema!r}. "

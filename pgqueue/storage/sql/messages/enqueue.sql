@@ -7,9 +7,15 @@
 -- trigger at the commit: once for each row of ready that has an idle_cell. Where the server's queue of notifications is
 -- nearly full, because a session listens and does not read, nobody is told, here as in all statements of ours: a full one
 -- would fail the commit, and workers look by themselves.
+--
+-- Nothing is written where the lanes' numbers are another server's than this one's, or another table's: after a failover
+-- to one that lagged behind, or a restore, they may mean nothing here, or another queue. The answer says which.
 WITH present AS MATERIALIZED (
     SELECT pg_current_xact_id()::text::bigint AS xid, last_value::smallint AS slot, clock_timestamp() AS instant
     FROM pgqueue.open_slot
+    WHERE %(origin)s::text IS NULL
+        OR %(origin)s::text
+            = concat_ws('/', extract(epoch FROM pg_postmaster_start_time()), 'pgqueue.lanes'::regclass::oid)
 ),
 new AS MATERIALIZED (
     SELECT
@@ -43,9 +49,16 @@ delayed AS (
     FROM new
     WHERE due_at > instant
 )
-SELECT CASE WHEN pg_notification_queue_usage() < 0.9 THEN pg_notify(%(channel)s, coalesce(%(announce)s::text, '')) END
-WHERE %(announce)s::text IS NOT NULL OR EXISTS (
-    SELECT
-    FROM unnest(%(registers)s::text[]) AS register (name)
-    WHERE pg_sequence_last_value(register.name::regclass) > extract(epoch FROM clock_timestamp()) * 1000
-)
+SELECT
+    true AS is_written,
+    CASE
+        WHEN (
+            %(announce)s::text IS NOT NULL OR EXISTS (
+                SELECT
+                FROM unnest(%(registers)s::text[]) AS register (name)
+                WHERE pg_sequence_last_value(register.name::regclass) > extract(epoch FROM clock_timestamp()) * 1000
+            )
+        ) AND pg_notification_queue_usage() < 0.9
+        THEN pg_notify(%(channel)s, coalesce(%(announce)s::text, ''))
+    END AS told
+FROM present
