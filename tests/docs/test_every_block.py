@@ -56,6 +56,8 @@ OTHERS = {
         "tests/dashboard/test_mounting.py::test_the_examples_of_the_documentation_run",
     ("docs/frameworks.md", "python"):
         "tests/docs/test_frameworks.py::test_the_examples_are_parts_of_programs_that_are_tested",
+    ("docs/deploying.md", "ini"):
+        "tests/docs/test_deploying.py::test_the_unit_runs_workers_and_outlasts_what_they_finish",
     ("docs/frameworks.md", "ini"): "tests/docs/test_frameworks.py::test_what_is_told_to_alembic_works",
     ("docs/frameworks.md", "json"): "tests/docs/test_every_block.py::test_the_answer_about_health_is_as_shown",
     ("docs/transactions.md", "sql"): "tests/docs/test_transactions.py::test_the_examples_run",
@@ -73,6 +75,17 @@ LINES = [
     for line in re.sub(r"\\\n *", "", block.text).splitlines()
     if block.language == "sh" or line.startswith("$ ")
 ]
+
+
+#: Commands within sentences and tables; a command's bare name is only a name.
+INLINE = sorted(
+    {
+        (str(path.relative_to(ROOT)), command.partition(" > ")[0])
+        for path in PAGES
+        for command in re.findall(r"`(pgqueue(?:-gevent)? [^`\n]+)`", path.read_text())
+        if "…" not in command and command.count(" ") > 1
+    }
+)
 
 
 def names(block: tuple[str, str, Block]) -> str:
@@ -107,7 +120,7 @@ def test_no_fence_is_overlooked() -> None:
 # ── What is typed into a terminal ─────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("name", "line"), LINES)
+@pytest.mark.parametrize(("name", "line"), LINES + INLINE)
 def test_a_line_for_the_terminal_can_be_typed(name: str, line: str) -> None:
     words = shlex.split(line.removeprefix("$ "), comments=True)
     while words and re.match(r"PGQUEUE_\w+=", words[0]):
