@@ -42,7 +42,7 @@ BLOCKS = [
 RUN = {
     *((f"docs/{path.name}", title) for path, title in test_guide.WITH_PYTHON),
     *(("docs/operations.md", title) for title in test_operations.WITH_PYTHON),
-    *(("docs/testing.md", title) for title in test_testing.WITH_PYTHON),
+    *(("docs/testing.md", title) for title in [*test_testing.WITH_PYTHON, test_testing.FILES]),
     *(("docs/transactions.md", title) for title in test_transactions.WITH_PYTHON),
     *(("docs/transactional-actors.md", title) for title in test_transactional_actors.PAYMENTS),
     *(("docs/from-dramatiq.md", title) for title in test_from_dramatiq.WITH_PYTHON),
@@ -157,8 +157,8 @@ def _pip(words: list[str]) -> None:
     assert words[0] == "install"
     for word in words[1:]:
         found = re.fullmatch(r"([\w.-]+)(?:\[([\w,]+)\])?", word)
-        assert found
-        assert found[1] == project["name"]
+        assert found, word
+        assert found[1] == project["name"], word
         assert set((found[2] or "all").split(",")) <= project["optional-dependencies"].keys()
 
 
