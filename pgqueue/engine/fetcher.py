@@ -217,6 +217,7 @@ class Fetcher:
         claimed = self._claim_of(conn, owner, lanes, limit)
         self._leases.add(claimed)
         self._quiet.count((message.lane for message in claimed), self._names)
+        self._quiet.found(len(claimed))
         return claimed
 
     def _ask_quiet_senders(self, conn: Connection) -> None:

@@ -12,8 +12,9 @@ __all__ = ["QuietQueues"]
 #: its commit, and costs a claim.
 RATE = 100.0
 
-#: Seconds between two such claims: others' messages call, too. What comes meanwhile is in the next claim of all.
-SPACING_S = 0.003
+#: Seconds between two such claims: all processes hear each call, and messages of others' queues call, too. Each time that
+#: nothing is left the next is twice as far off, up to the second figure. What comes meanwhile is in the next claim of all.
+SPACING_S, MOST_SPACING_S = 0.003, 0.048
 
 
 class QuietQueues:
@@ -23,14 +24,19 @@ class QuietQueues:
         self._claimed: Counter[str] = Counter()
         self._since = time.monotonic()
         self._asked_until = self._next_at = float("-inf")
+        self._spacing_s = SPACING_S
 
     def may_have_called(self) -> bool:
         """Whether senders have been asked, would still tell, and have not been heard just now."""
         now = time.monotonic()
         if not self._next_at <= now < self._asked_until:
             return False
-        self._next_at = now + SPACING_S
+        self._next_at = now + self._spacing_s
         return True
+
+    def found(self, number: int) -> None:
+        """Take note of what a call has led to."""
+        self._spacing_s = SPACING_S if number else min(2 * self._spacing_s, MOST_SPACING_S)
 
     def count(self, lanes: Iterable[int], names: Mapping[int, str]) -> None:
         """Count what was claimed of lanes, which belong to the queues of these names."""

@@ -77,6 +77,23 @@ class TestWhichAreQuiet:
         clock.now += 1.5
         assert not queues.may_have_called()
 
+    def test_calls_for_nothing_are_heard_less_and_less_until_one_was_for_something(
+        self, clock: Clock
+    ) -> None:
+        queues = QuietQueues()
+        queues.take(["mail"], busy=[])
+        waits = []
+        for number in [0] * 6 + [1, 0]:
+            called_at = clock.now
+            assert queues.may_have_called()
+            queues.found(number)
+            while not queues.may_have_called():
+                clock.now += 0.001
+                queues.take(["mail"], busy=[])
+            waits.append(round(clock.now - called_at, 3))
+            clock.now += 0.1
+        assert waits == pytest.approx([0.003, 0.006, 0.012, 0.024, 0.048, 0.048, 0.048, 0.003], abs=0.0015)
+
 
 @pytest.fixture
 def leases(queue: Queue) -> Leases:
