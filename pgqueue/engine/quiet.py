@@ -12,8 +12,9 @@ __all__ = ["QuietQueues"]
 #: its commit, and costs a claim.
 RATE = 100.0
 
-#: Seconds between two such claims: all processes hear each call, and messages of others' queues call, too. Each time that
-#: nothing is left the next is twice as far off, up to the second figure. What comes meanwhile is in the next claim of all.
+#: Seconds between two such claims: all processes hear each call, and messages of others' queues call, too. Each time
+#: that nothing is left the next is twice as far off, up to the second figure. What comes meanwhile is in the next claim
+#: of all queues.
 SPACING_S, MOST_SPACING_S = 0.003, 0.048
 
 
