@@ -34,7 +34,8 @@ def write_verdicts(
       sent_to: Queues to which the transaction has sent messages before; their idle workers are told, too.
     """
     for verdict in verdicts:
-        verdict.follow_ups[:] = _readdressed(conn, database, verdict.follow_ups)
+        if verdict.follow_ups:
+            verdict.follow_ups[:] = _readdressed(conn, database, verdict.follow_ups)
     if not any(verdict.arrivals for verdict in verdicts):
         return _settle(conn, database, owner, verdicts, sent_to)
     with conn.transaction():
