@@ -1,7 +1,7 @@
 """The grants that `pgqueue migrate --grants` prints are enough for each role, and not too much."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import psycopg
 import pytest
@@ -17,6 +17,7 @@ from pgqueue.middleware.prometheus.queues import QueueCollector
 from pgqueue.rate_limits.backends import PostgresBackend as LimiterBackend
 from pgqueue.results import Results
 from pgqueue.results.backends import PostgresBackend
+from pgqueue.storage import health
 from pgqueue.storage.database import Database
 from pgqueue.storage.roles import KINDS, grants
 from tests.conftest import WorkerFor
@@ -137,6 +138,17 @@ def test_operators_act_and_readers_look(
     assert workers.get_queue_message_counts("default") == (0, 0, 0)
     with psycopg.connect(as_role("operator")) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
         conn.execute("TRUNCATE pgqueue.messages")
+
+
+@pytest.mark.parametrize("kind", ["worker", "reader"])
+def test_connections_of_other_roles_are_counted(
+    as_role: Callable[[str], str], database_url: str, kind: str
+) -> None:
+    database = Database(as_role(kind))
+    with ExitStack() as others, closing(database), database.connection() as conn:
+        for _ in range(5):
+            others.enter_context(psycopg.connect(database_url))
+        assert health.server(conn, database.statements).connections >= 6
 
 
 @pytest.mark.parametrize("name", ["stage", "Odd$Name"])
