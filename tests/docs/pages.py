@@ -9,14 +9,18 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from tests.support.processes import ROOT
 
-__all__ = ["Block", "blocks_of", "commands_in", "page", "run_python", "sections"]
+__all__ = ["ENDS", "Block", "blocks_of", "commands_in", "page", "run_python", "sections"]
 
 WORKERS_RUN = ("With [workers running]", "<!-- workers run -->")
+
+#: What ends a command in a line for the shell.
+ENDS = {"&", "|"}
 
 EXPECTED = re.compile(r"#.*→ (.*)$")
 
@@ -68,7 +72,7 @@ def commands_in(path: Path) -> Iterator[list[str]]:
             for line in block.text.splitlines() if block.language == "sh" else ():
                 words = shlex.split(line, comments=True)
                 if words and words[0] in {"pgqueue", "pgqueue-gevent"}:
-                    yield [word for word in words[1:] if word != "&"]
+                    yield list(takewhile(lambda word: word not in ENDS, words[1:]))
 
 
 def run_python(

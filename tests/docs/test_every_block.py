@@ -9,12 +9,14 @@ import re
 import shlex
 import subprocess
 import tomllib
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
 from pgqueue.cli import COMMANDS, _command_parser, make_argument_parser
 from pgqueue.integrations.health import Health
+from pgqueue.storage.roles import KINDS
 from tests.support.processes import ROOT
 
 from . import (
@@ -25,7 +27,7 @@ from . import (
     test_transactional_actors,
     test_transactions,
 )
-from .pages import Block, sections
+from .pages import ENDS, Block, sections
 
 PAGES = [*sorted((ROOT / "docs").glob("*.md"))] + [
     ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md", "benchmarks/README.md")
@@ -127,7 +129,7 @@ def test_a_line_for_the_terminal_can_be_typed(name: str, line: str) -> None:
         del words[0]
     if words:
         assert words[0] in PROGRAMS, f"{name}: {line}"
-        PROGRAMS[words[0]]([word for word in words[1:] if word != "&"])
+        PROGRAMS[words[0]](list(takewhile(lambda word: word not in ENDS, words[1:])))
 
 
 def _pgqueue(words: list[str]) -> None:
@@ -176,7 +178,7 @@ def _cd(words: list[str]) -> None:
 
 def _grep(words: list[str]) -> None:
     """Run by `test_the_line_that_renames_the_package_does_so`."""
-    assert "xargs" in words
+    assert words[:2] == ["-rl", "dramatiq"]
 
 
 def _curl(words: list[str]) -> None:
@@ -184,10 +186,24 @@ def _curl(words: list[str]) -> None:
     assert words[-1] == "http://127.0.0.1:8417/messages"
 
 
+def _for(words: list[str]) -> None:
+    """Roles, each of which is granted something."""
+    assert tuple(words[2:]) == (
+        *KINDS[:-1],
+        f"{KINDS[-1]};",
+        "do",
+        "createuser",
+        "--pwprompt",
+        "app_$role;",
+        "done",
+    )
+
+
 PROGRAMS = {
     "cd": _cd,
     "curl": _curl,
     "export": _export,
+    "for": _for,
     "grep": _grep,
     "make": _make,
     "pgqueue": _pgqueue,
