@@ -15,6 +15,7 @@ from pgqueue import schema
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.embedded.account import Account
 from pgqueue.message import Message
+from tests.support.eventually import eventually
 from tests.support.postgres import quick_directory
 from tests.support.replication import Node, Pair
 
@@ -146,7 +147,7 @@ def test_crashes_without_synchronous_commit(
         with Load(server.url, ledger, dice, rate=300, draw=draw) as load:
             for _ in range(rounds):
                 draw.next_round()
-                crash(server, ledger, dice, losses)
+                crash(server, ledger, dice, losses, pause_s=1.8 if scale.full else 0.8)
                 losses.recoveries.append(wait_until_work_goes_on(server.url, ledger))
         wait_until_drained(server.url, ledger)
         assert [fleet.stop(worker) for worker in list(fleet.workers)] == [0, 0], fleet.output
@@ -164,10 +165,21 @@ def test_crashes_without_synchronous_commit(
         assert max(losses.recoveries) < RECOVERY_S
 
 
-def crash(server: Node, ledger: Ledger, dice: random.Random, losses: Losses) -> None:
+def wait_until_sent(ledger: Ledger) -> None:
+    """Wait until a message is confirmed that was not yet."""
+    skip = ledger.size
+
+    def look() -> None:
+        assert any(entry.kind == "sent" for entry in ledger.read(skip=skip))
+
+    eventually(look)
+
+
+def crash(server: Node, ledger: Ledger, dice: random.Random, losses: Losses, *, pause_s: float) -> None:
     """Kill the server's processes after a while, start it anew, and see what it has forgotten."""
     with Horizon(server.url) as horizon:
-        time.sleep(dice.uniform(0.8, 1.8))
+        wait_until_sent(ledger)
+        time.sleep(dice.uniform(0.4, pause_s))
         ledger.write("crash")
         at = time.time()
         server.kill()
@@ -188,7 +200,7 @@ def test_failovers_to_a_server_that_lags_behind(
         with Load(pair.url, ledger, dice, rate=300, draw=draw) as load:
             for number in range(rounds):
                 draw.next_round()
-                fail_over(pair, ledger, dice, losses)
+                fail_over(pair, ledger, dice, losses, pauses_s=(1.5, 1.0) if scale.full else (0.5, 0.3))
                 losses.recoveries.append(wait_until_work_goes_on(pair.primary.url, ledger))
                 if number + 1 < rounds:
                     pair.follow()
@@ -207,12 +219,20 @@ def test_failovers_to_a_server_that_lags_behind(
         assert max(losses.recoveries) < RECOVERY_S
 
 
-def fail_over(pair: Pair, ledger: Ledger, dice: random.Random, losses: Losses) -> None:
-    """Kill the primary when the standby has not heard of it for a moment, promote that, and see what it lacks."""
+def fail_over(
+    pair: Pair, ledger: Ledger, dice: random.Random, losses: Losses, *, pauses_s: tuple[float, float]
+) -> None:
+    """Kill the primary when the standby has not heard of it for a moment, promote that, and see what it lacks.
+
+    Parameters:
+      pauses_s: Until the standby falls behind and from then on, at most; something is confirmed in both.
+    """
     with Horizon(pair.primary.url, pair.standby.url) as horizon:
-        time.sleep(dice.uniform(0.5, 1.5))
+        wait_until_sent(ledger)
+        time.sleep(dice.uniform(0.2, pauses_s[0]))
         pair.fall_behind()
-        time.sleep(dice.uniform(0.2, 1.0))
+        wait_until_sent(ledger)
+        time.sleep(dice.uniform(0.1, pauses_s[1]))
         ledger.write("promoted", str(pair.standby.directory), token=str(pair.primary.directory))
         at = time.time()
         pair.primary.kill()

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,6 +32,7 @@ _SETTINGS = {
     "max_connections": "100",
     "shared_buffers": "64MB",
     "wal_receiver_status_interval": "1s",
+    "wal_retrieve_retry_interval": "100ms",
 }
 
 #: Runs a server that ends with whoever holds its standard input, even if that is killed.
@@ -97,17 +99,23 @@ class Node:
 
     def kill(self) -> None:
         """End all of its processes at the same moment; what they had not written is gone."""
-        os.kill(self._pid(), signal.SIGSTOP)  # lest it starts another one
-        self.send(signal.SIGKILL)
+        pid = self._pid()
+        os.kill(pid, signal.SIGSTOP)  # lest it starts another one
+        eventually(partial(_assert_in_state, pid, "T"), within_s=30.0)
+        killed = self.send(signal.SIGKILL)
         self.stop()
+        # The next one refuses to start while any of them is in the shared memory still.
+        for each in killed:
+            eventually(partial(_assert_in_state, each, "Z"), within_s=30.0)
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to the server and all its processes."""
+    def send(self, number: signal.Signals) -> list[int]:
+        """Send a signal to the server and all its processes; return their ids."""
         pid = self._pid()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for each in [pid, *map(int, children)]:
+        for each in (pids := [pid, *map(int, children)]):
             with suppress(ProcessLookupError):
                 os.kill(each, number)
+        return pids
 
     def execute(self, *statements: str) -> list[tuple[object, ...]]:
         """Run statements as the superuser, each by itself; return the rows of the last."""
@@ -136,6 +144,13 @@ class Node:
             **self._account.identity(),
         )  # fmt: skip
         assert outcome.returncode == 0, outcome.stderr
+
+
+def _assert_in_state(pid: int, state: str) -> None:
+    """See that a process is in a state, as in proc(5), or gone."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        assert found in {state, "Z", "X"}, (pid, found)
 
 
 class Pair:
