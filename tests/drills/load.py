@@ -110,5 +110,5 @@ class Load:
         self._stopping.set()
         self._thread.join()
         self._broker.close()
-        if self.error is not None:
+        if self.error is not None and error is None:  # else it would hide the first that went wrong
             raise self.error

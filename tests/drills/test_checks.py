@@ -14,6 +14,7 @@ from .horizon import give_up
 from .ledger import Ledger
 from .load import Load
 from .test_lowered_durability import Losses
+from .test_lowered_transactions import TABLE, Look, Losses as LostEffects, Torn
 
 ONE, OTHER = str(uuid4()), str(uuid4())
 
@@ -214,3 +215,27 @@ def test_a_ledger_is_read_while_others_write_into_it(ledger: Ledger) -> None:
         file.flush()
         assert [entry.subject for entry in ledger.read(skip=torn)] == [OTHER]
         assert [entry.subject for entry in ledger.read(skip=len(whole))] == [ONE, OTHER]
+
+
+def test_an_effect_without_its_acknowledgement_is_found_and_the_reverse(database_url: str) -> None:
+    insert = "INSERT INTO effects (message_id, kind) VALUES (%s, %s)"
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute(TABLE.encode())
+        conn.execute(insert, (ONE, "charge"))
+        with pytest.raises(Torn, match="not acknowledged"):
+            Look.of(conn)
+        finish(database_url, ONE)
+        both = Look.of(conn)
+        assert both.unsafe(0.0) == 1
+        finish(database_url, OTHER)
+        with pytest.raises(Torn, match="without effect"):
+            Look.of(conn)
+        conn.execute(insert, (OTHER, "charge"))
+        conn.execute(insert, (OTHER, "receipt"))
+        with pytest.raises(Torn, match="'effect': 1"):
+            Look.of(conn)
+    losses = LostEffects()
+    losses.add(both, Look({}, {}, both.receipts, []), forgone=[])
+    assert list(losses.to_come.values()) == [ONE]
+    with pytest.raises(Torn):
+        losses.add(both, Look({}, both.acks, both.receipts, []), forgone=[])
