@@ -10,8 +10,8 @@ MAX_CLAIM = 230
 #: Never claim more ahead than is run in this time.
 AHEAD_S = 0.1
 
-#: Of that, what must be missing for another claim. It is what urgent messages and those of a quiet queue wait for: a
-#: quarter made that twice as long, and a twentieth no shorter, at 99 %.
+#: Of that, what must be missing for another claim. It is what urgent messages wait for: in the middle a
+#: quarter made that half as long again, and a twentieth was no better for the last per cent.
 STEP = 0.1
 
 #: Fewer than this are not claimed at once, unless they are a quarter of what is claimed ahead: many processes whose
