@@ -199,6 +199,9 @@ class Fetcher:
             return claim(conn, owner, limit)
 
     def _claim(self, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:
+        if self._busy and self._quiet.due():
+            # Before the claim: what fails after it would leave its messages with nobody who runs them.
+            self._ask_quiet_senders(conn)
         spans = self._positions.plan(self._lanes_in_order(), self._slots)
         if not spans:
             return []
@@ -208,8 +211,6 @@ class Fetcher:
         self._leases.add(claim.messages)
         self._take_in(claim, spans, limit)
         self._quiet.count((message.lane for message in claim.messages), self._names)
-        if self._busy and self._quiet.due():
-            self._ask_quiet_senders(conn)
         return claim.messages
 
     def _claim_quiet(self, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:

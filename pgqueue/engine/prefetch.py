@@ -72,8 +72,8 @@ class AdaptivePrefetch:
         return min(missing, MAX_CLAIM)
 
     def more(self, in_flight: int) -> int:
-        """One for each thread, unless that has been done too often: these are to be run at once."""
-        return min(self._threads, max(0, round(self._target) + MAX_CLAIM - in_flight))
+        """One for each thread beyond what is claimed ahead, and no more: others could run them."""
+        return min(self._threads, max(0, round(self._target) + self._threads - in_flight))
 
     def settled(self, number: int) -> None:
         """Follow the rate: at once when it rises, by halves when it falls."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from pgqueue.brokers.postgres import PostgresBroker
@@ -11,6 +12,8 @@ from pgqueue.engine.intake import Intake
 from pgqueue.engine.leases import Leases
 from pgqueue.engine.prefetch import FixedPrefetch
 from pgqueue.engine.quiet import RATE, QuietQueues
+from pgqueue.errors import ServerOutOfMemory
+from pgqueue.storage import registers
 from pgqueue.storage.messages import ClaimedMessage
 from pgqueue.storage.registers import IDLE_REGISTERS, idle_cell
 
@@ -140,6 +143,23 @@ def test_senders_to_a_quiet_queue_tell_those_of_the_flood_do_not(
     flooded(queue, fetcher, clock)
     assert tells(queue, "mail")
     assert not tells(queue, "default")
+
+
+def test_nothing_is_claimed_if_senders_can_not_be_asked(
+    queue: Queue, fetcher: Fetcher, leases: Leases, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else what the claim had taken would be with nobody."""
+    flooded(queue, fetcher, clock)
+    clock.now += 1.0
+    before = queue.value("SELECT count(*) FROM pgqueue.ready")
+
+    def fail(*_: object, idle: object = (), **__: object) -> None:
+        raise psycopg.errors.OutOfMemory("out of shared memory")
+
+    monkeypatch.setattr(registers, "read", fail)
+    with pytest.raises(ServerOutOfMemory):
+        fetcher.fetch(5)
+    assert queue.value("SELECT count(*) FROM pgqueue.ready") == before
 
 
 def test_a_quiet_queue_is_claimed_from_by_itself(queue: Queue, fetcher: Fetcher, clock: Clock) -> None:
