@@ -2,8 +2,6 @@
 
 import logging
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -11,7 +9,6 @@ import psycopg
 import pytest
 
 import pgqueue
-from pgqueue import embedded, schema
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.errors import BrokerError, ServerOutOfMemory
 from pgqueue.operations.checking import check
@@ -19,25 +16,17 @@ from pgqueue.storage import health
 from pgqueue.storage.database import Database
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
-from tests.support.postgres import quick_directory
+from tests.support.few_locks import server_with_few_locks
 from tests.support.processes import Process
 
 pytestmark = pytest.mark.slow
-
-#: So many locks in all are a few hundred.
-SETTINGS = {"max_connections": "25", "max_locks_per_transaction": "10"}
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
     """A server of the test's own that has few locks."""
-    directory = tempfile.mkdtemp(prefix="pgqueue-few-locks-", dir=quick_directory())
-    try:
-        with embedded.start(f"{directory}/data", temporary=True, durable=False, settings=SETTINGS) as server:
-            schema.upgrade(server.url)
-            yield server.url
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with server_with_few_locks(max_connections=25) as started:
+        yield started
 
 
 def use_up(conn: psycopg.Connection[object]) -> None:

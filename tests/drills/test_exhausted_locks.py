@@ -1,21 +1,18 @@
 """A server whose table of locks somebody uses up, again and again, while messages are sent, run and acknowledged."""
 
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psycopg
 import pytest
 
-from pgqueue import embedded, schema
+from pgqueue import schema
 from pgqueue.operations.checking import Check, check
 from pgqueue.storage.database import Database
-from tests.support.postgres import quick_directory
+from tests.support.few_locks import server_with_few_locks
 
 from .checks import examine, wait_until_drained
 from .conftest import Scale
@@ -23,9 +20,6 @@ from .fleet import Fleet
 from .ledger import Ledger
 from .load import Load
 from .test_crashed_server import wait_until_work_goes_on
-
-#: Some hundred locks in all.
-SETTINGS = {"max_connections": "40", "max_locks_per_transaction": "10"}
 
 #: What whoever runs into it is told, in logs and errors.
 TOLD = "out of shared memory"
@@ -85,13 +79,8 @@ class Hog:
 @pytest.fixture
 def url() -> Iterator[str]:
     """A server of the drill's own that has few locks."""
-    directory = Path(tempfile.mkdtemp(prefix="pgqueue-drill-", dir=quick_directory()))
-    try:
-        with embedded.start(f"{directory}/data", temporary=True, durable=False, settings=SETTINGS) as server:
-            schema.upgrade(server.url)
-            yield server.url
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with server_with_few_locks(max_connections=40) as started:
+        yield started
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pgqueue.engine.leases import Leases
+
 from ..support.queue import Queue, open_queue
 
 
@@ -12,3 +14,11 @@ def queue(database_url: str) -> Iterator[Queue]:
     """A migrated database and the engine's statements on it."""
     with open_queue(database_url) as opened:
         yield opened
+
+
+@pytest.fixture
+def leases(queue: Queue) -> Leases:
+    """What a process holds, with a name to claim under."""
+    made = Leases()
+    made.adopt(queue.owner())
+    return made

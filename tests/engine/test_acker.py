@@ -21,13 +21,6 @@ from ..support.queue import Queue, done
 
 
 @pytest.fixture
-def leases(queue: Queue) -> Leases:
-    made = Leases()
-    made.adopt(queue.owner())
-    return made
-
-
-@pytest.fixture
 def acker(queue: Queue, leases: Leases) -> Iterator[Acker]:
     started = Acker(queue.database, leases)
     started.start()

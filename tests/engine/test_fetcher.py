@@ -18,13 +18,6 @@ def no_name() -> None:
 
 
 @pytest.fixture
-def leases(queue: Queue) -> Leases:
-    made = Leases()
-    made.adopt(queue.owner())
-    return made
-
-
-@pytest.fixture
 def fetcher(queue: Queue, leases: Leases) -> Iterator[Fetcher]:
     made = Fetcher(queue.database, leases, ["default"], need_name=no_name)
     yield made

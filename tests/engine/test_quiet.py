@@ -99,13 +99,6 @@ class TestWhichAreQuiet:
 
 
 @pytest.fixture
-def leases(queue: Queue) -> Leases:
-    made = Leases()
-    made.adopt(queue.owner())
-    return made
-
-
-@pytest.fixture
 def fetcher(queue: Queue, leases: Leases, clock: Clock) -> Iterator[Fetcher]:
     made = Fetcher(queue.database, leases, ["default", "mail"], need_name=lambda: None)
     yield made
