@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ..logging import own_logger
 from ..storage import lanes, messages, registers, slots
-from ..storage.database import Connection, Database, translated
+from ..storage.database import Connection, Database, is_lost, translated
 from ..storage.lanes import Lane
 from ..storage.messages import Claim, ClaimedMessage, Registers
 from ..storage.positions import Positions, Span
@@ -114,13 +114,31 @@ class Fetcher:
         self._obey()
         if limit <= 0 or not self.limits.due():
             return []
-        return self._fetch_by(self._claim_limited, limit)
+        claimed = self._fetch_by(self._claim_limited, limit)
+        self._tell_others()
+        return claimed
 
     def tell_of_room(self) -> None:
         """Have others look at limited queues in which a place has become free that this process can't use now."""
         if self._conn is not None and self.limits.take_freed():
-            with translated(self._database):
-                registers.wake(self._conn, self._database.statements)
+            self.limits.has_word()
+        self._tell_others()
+
+    def _tell_others(self) -> None:
+        """Tell, if there is something to tell; whatever comes of it, what has been claimed is there to be run."""
+        if self._conn is None or not self.limits.may_tell():
+            return
+        try:
+            registers.wake(self._conn, self._database.statements)
+        except Exception as error:  # noqa: BLE001  # whatever it is
+            if is_lost(error):
+                self.close()
+            logger.warning(
+                "Other workers can't be told of places in limited queues, next try in %.1f s; they look by themselves "
+                "within a second: %s", self.limits.not_told(), error,
+            )  # fmt: skip
+        else:
+            self.limits.told()
 
     def worth_fetching(self, *, idle: bool) -> bool:
         """Ask, at the cost of a few buffers, whether a `fetch` could find anything.
@@ -230,7 +248,7 @@ class Fetcher:
             registers.read(conn, self._database.statements, idle=cells)
 
     def _claim_limited(self, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:
-        statements, tell = self._database.statements, False
+        statements = self._database.statements
         taken: list[ClaimedMessage] = []
         with conn.transaction():
             locked = self.limits.lock(conn, statements, self.limits.due())
@@ -241,10 +259,10 @@ class Fetcher:
                 lanes = [lane.id for lane in sorted(self._lanes, key=_urgency) if lane.queue_name == name]
                 found = self._claim_of(conn, owner, lanes, min(wanted, room), queue_name=name)
                 taken += found
-                tell |= self.limits.claimed(each.queue_name, len(found), wanted=wanted, room=room)
+                if self.limits.claimed(each.queue_name, len(found), wanted=wanted, room=room):
+                    self.limits.has_word()
+        # From here on nothing may fail: these messages would be with nobody who runs them.
         self._leases.add(taken)
-        if tell:
-            registers.wake(conn, statements)
         return taken
 
     def _claim_of(

@@ -13,6 +13,7 @@ from ..storage import queue_limits
 from ..storage.database import Connection
 from ..storage.queue_limits import LockedLimit
 from ..storage.statements import Statements
+from .backoff import Backoff
 
 #: Seconds after which a queue that was full or empty is looked at again, for want of another reason, by a worker that
 #: is busy with others; one that is idle asks less often.
@@ -36,6 +37,9 @@ class Limits:
         self._news = self._news_at_lock = 0
         self._told_at = 0.0
         self._freed: set[str] = set()
+        self._untold = False
+        self._tell_at = 0.0
+        self._tell_again = Backoff(first_s=AGAIN_S, most_s=3.0)
 
     def serve(self, queue_names: Collection[str]) -> None:
         """Serve these queues from now on, and no others."""
@@ -60,6 +64,25 @@ class Limits:
         """Whether places have become free here that nobody has looked at since; asking forgets them."""
         found, self._freed = bool(self._freed), set()
         return found
+
+    def has_word(self) -> None:
+        """Others are to be told of places."""
+        self._untold = True
+
+    def may_tell(self) -> bool:
+        """Whether others are to be told of places now: again only after a while, if they could not be."""
+        return self._untold and time.monotonic() >= self._tell_at
+
+    def told(self) -> None:
+        """Others have been told of places."""
+        self._untold = False
+        self._tell_again.reset()
+
+    def not_told(self) -> float:
+        """Others could not be told of places; answer in how many seconds that is tried again."""
+        wait_s = self._tell_again.next_s()
+        self._tell_at = time.monotonic() + wait_s
+        return wait_s
 
     def due(self) -> list[str]:
         """The queues that are worth looking at."""

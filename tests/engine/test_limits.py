@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
+import psycopg
 import pytest
 
 from pgqueue.engine.control import Standing
 from pgqueue.engine.fetcher import Fetcher
 from pgqueue.engine.leases import Leases
 from pgqueue.engine.limits import Limits
-from pgqueue.storage import leases as lease_rows, queue_limits, slots
+from pgqueue.storage import leases as lease_rows, queue_limits, registers, slots
+from pgqueue.storage.database import Connection
 from pgqueue.storage.messages import ClaimedMessage
 from pgqueue.storage.orders import Orders
+from pgqueue.storage.statements import Statements
 from tests.support.eventually import eventually
 from tests.support.plans import buffers, explained
 
@@ -137,6 +141,48 @@ def test_while_another_claims_it_is_left_to_him_and_tried_again_soon(
     assert fetcher.limits.retry_at == float("inf")
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["refused", "connection lost"])
+def test_what_was_claimed_is_there_although_others_can_not_be_told_and_they_are_told_later(
+    queue: Queue,
+    standing: Standing,
+    fetcher_for: Callable[[], Fetcher],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    lost: bool,
+) -> None:
+    """What the claim has taken would be with nobody; and who is never told looks only each second."""
+    limit(queue, standing, 5)
+    queue.send(*"1234", queue_name="a")
+    fetcher, wake, told = fetcher_for(), registers.wake, list[int]()
+
+    def fail(conn: Connection, _: Statements) -> None:
+        if lost:
+            conn.close()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        raise psycopg.errors.OutOfMemory("out of shared memory")
+
+    def tell(conn: Connection, statements: Statements) -> None:
+        wake(conn, statements)
+        told.append(len(told))
+
+    monkeypatch.setattr(registers, "wake", fail)
+    assert texts(fetched(fetcher, 1)) == ["1"]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "Other workers can't be told of places in limited queues" in caplog.text
+    monkeypatch.setattr(registers, "wake", tell)
+    if lost:
+        fetcher._leases.adopt(queue.owner())  # as the session does when it is asked for a name
+
+    def look() -> None:
+        fetched(fetcher, 1)
+        fetcher.tell_of_room()
+        assert told == [0]
+
+    eventually(look, within_s=30.0)
+    fetcher.tell_of_room()
+    assert told == [0]
+
+
 def test_what_was_claimed_before_there_was_a_limit_counts(
     queue: Queue, standing: Standing, fetcher_for: Callable[[], Fetcher]
 ) -> None:
@@ -234,3 +280,24 @@ class TestLimits:
         limits.freed("a")
         assert limits.take_freed()
         assert not limits.take_freed()
+
+    def test_who_could_not_be_told_is_told_again_ever_more_rarely(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(time, "monotonic", lambda: 1_000.0)
+        limits = Limits()
+        assert not limits.may_tell()
+        limits.has_word()
+        assert limits.may_tell()
+        assert limits.not_told() == 0.0
+        assert limits.may_tell()
+        assert 0.05 <= limits.not_told() <= 0.1
+        assert not limits.may_tell()
+        for _ in range(8):
+            limits.not_told()
+        assert 1.5 <= limits.not_told() <= 3.0
+        limits.told()
+        assert not limits.may_tell()
+        limits.has_word()
+        monkeypatch.setattr(time, "monotonic", lambda: 1_004.0)
+        assert limits.may_tell()
