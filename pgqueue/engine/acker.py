@@ -4,6 +4,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 from uuid import UUID, uuid4
@@ -23,6 +24,9 @@ from .verdicts import write_verdicts
 #: The most verdicts in one commit.
 BATCH = 500
 
+#: How often in a row a verdict may be refused whose lease is there. The waits in between add up to some seconds.
+MOST_REFUSALS = 7
+
 #: Seconds that giving messages back, or putting them aside, may take.
 GIVE_BACK_S = 30.0
 
@@ -38,6 +42,9 @@ SETTINGS = {
 USUAL_PARTS = (frozenset[str](), frozenset({"results"}), frozenset({"follow_ups"}))
 
 logger = own_logger(__name__)
+
+#: A look at the leases of an owner: which of some verdicts are still to be written.
+Look = Callable[[Connection, UUID, list[Verdict]], list[Verdict]]
 
 
 class Settled(NamedTuple):
@@ -153,7 +160,7 @@ class Acker(threading.Thread):
             by_owner[settled.verdict.message.lease.owner].append(settled.verdict)
         for owner, verdicts in by_owner.items():
             try:
-                self._settle(owner, verdicts)
+                self._settle_all(owner, verdicts)
             except Exception:  # the thread's top loop
                 logger.exception(
                     "%d acks could not be written; their messages will run again.", len(verdicts),
@@ -161,10 +168,6 @@ class Acker(threading.Thread):
                 )  # fmt: skip
         for released, number in Counter(settled.released for settled in batch).items():
             released(number)
-
-    def _settle(self, owner: UUID, verdicts: list[Verdict]) -> None:
-        self._settle_all(owner, verdicts)
-        self.settled(verdicts)
 
     def settled(self, verdicts: Sequence[Verdict]) -> None:
         """Count off what was settled, by whomever."""
@@ -181,9 +184,15 @@ class Acker(threading.Thread):
             self.on_delayed(min(delays) / 1000)
 
     def _settle_all(self, owner: UUID, group: list[Verdict]) -> None:
-        """Write verdicts; those that were not written for now are looked for before they are written again."""
-        look: Callable[[Connection, UUID, list[Verdict]], list[Verdict]] | None = None
-        failed = False
+        """Write verdicts; those that were not written for now are looked for before they are written again.
+
+        What a lost connection was writing may be committed later: its server holds the leases' rows while it waits for
+        a lock, its disk or a standby, and does not know that nobody listens. The next attempt waits for those rows, and
+        is refused once they are committed. So after a loss a refusal says no more than the loss itself.
+        """
+        look: Look | None = None
+        after_refusal: Look = self._moved
+        refusals, failed = 0, False
         while group:
             try:
                 conn = self._connected(again=failed)
@@ -198,26 +207,36 @@ class Acker(threading.Thread):
                     self._settle_one_by_one(owner, group, error)
                     return
                 self._report_trouble(error)
+                if look is None and is_lost(error):
+                    after_refusal = self._not_committed
                 look, failed = look or self._not_committed, True
                 continue
+            refusals = 0 if accepted else refusals + 1
+            group = self._refused(group, accepted)
+            if refusals > MOST_REFUSALS:
+                give_up(group, "the database refuses it and has its lease nevertheless")
+                return
+            # Once, a lease was moved while it was written to. Who is refused again waits a little longer each time.
+            look, failed = after_refusal, refusals > 1
+        self._backoff.reset()
+
+    def _refused(self, group: list[Verdict], accepted: set[int]) -> list[Verdict]:
+        """Count off what was accepted, and return the others."""
+        if accepted:
             self._backoff.reset()
-            group = [verdict for verdict in group if verdict.message.id not in accepted]
-            look = self._moved
+            self.settled([verdict for verdict in group if verdict.message.id in accepted])
+        return [verdict for verdict in group if verdict.message.id not in accepted]
 
     def _settle_one_by_one(self, owner: UUID, group: list[Verdict], error: Exception) -> None:
-        """Find the verdict that can't be written; its message fails with the reason."""
+        """Find the verdict that can't be written; its message fails with the reason, and the others go on."""
         if len(group) > 1:
             for verdict in group:
                 self._settle_all(owner, [verdict])
             return
-        verdict = group[0]
-        if verdict.reason == "unrecordable":
-            raise error
-        logger.error(
-            "What became of message %s can't be recorded: %s", verdict.message_id, error,
-            fault=Fault.UNRECORDABLE,
-        )  # fmt: skip
-        self._settle_all(owner, [unrecordable(verdict, error)])
+        if isinstance(group[0], Unrecordable):
+            give_up(group, error)
+            return
+        self._settle_all(owner, [unrecordable(group[0], error)])
 
     def _moved(self, conn: Connection, owner: UUID, refused: list[Verdict]) -> list[Verdict]:
         """Of the verdicts that were refused, those whose lease only lies in another slot now, or is another."""
@@ -228,6 +247,7 @@ class Acker(threading.Thread):
                 moved.append(verdict)
             else:
                 report_lost(verdict)
+                self.settled([verdict])
         return moved
 
     def _not_committed(self, conn: Connection, owner: UUID, group: list[Verdict]) -> list[Verdict]:
@@ -240,6 +260,7 @@ class Acker(threading.Thread):
         if gone and not workers.beat(conn, self._database.statements, owners=[owner]):
             for verdict in gone:
                 report_lost(verdict)
+        self.settled(gone)
         return open_
 
     def _connected(self, *, again: bool) -> Connection:
@@ -271,21 +292,47 @@ def is_about_a_value(error: Exception) -> bool:
     return isinstance(error, DataError | ValueError | OverflowError | TypeError)
 
 
+def give_up(group: Sequence[Verdict], why: object) -> None:
+    """Log that verdicts are not written, now or later."""
+    for verdict in group:
+        sent = sent_as(verdict)
+        logger.error(
+            "The ack of message %s (%s) could not be written: %s. The message stays with this worker until that ends, "
+            "and runs again then.", sent.message_id, sent.actor_name, why, fault=Fault.ACK_FAILED,
+        )  # fmt: skip
+
+
 def report_lost(verdict: Verdict) -> None:
     """Log that a verdict was refused, because its message was given to another worker."""
+    sent = sent_as(verdict)
     logger.error(
         "LeaseLost: message %s (%s) was given to another worker before its end was recorded; its run here counts for "
-        "nothing.", verdict.message_id, verdict.actor_name, fault=Fault.LEASE_LOST,
+        "nothing.", sent.message_id, sent.actor_name, fault=Fault.LEASE_LOST,
     )  # fmt: skip
 
 
-def unrecordable(verdict: Verdict, error: Exception) -> Verdict:
+@dataclass(slots=True)
+class Unrecordable(Verdict):
     """The verdict on a message whose own can't be written: it goes to the dead letters with the reason."""
+
+    refused: Verdict | None = None
+
+
+def sent_as(verdict: Verdict) -> Verdict:
+    """The verdict that has the message's name and its actor's."""
+    return (isinstance(verdict, Unrecordable) and verdict.refused) or verdict
+
+
+def unrecordable(verdict: Verdict, error: Exception) -> Unrecordable:
+    """Log that a verdict can't be written, and return what is written in its place."""
+    logger.error(
+        "What became of message %s can't be recorded: %s", verdict.message_id, error, fault=Fault.UNRECORDABLE
+    )
     text = str(error).replace("\0", "\N{SYMBOL FOR NULL}") if not isinstance(error, Error) else str(error)
-    return Verdict(
+    return Unrecordable(
         # Nothing of what was to be recorded: any of it may be what can't be.
         verdict.message, "undecodable", "", status=None, reason="unrecordable",
-        error=f"What became of it can't be recorded: {text}",
+        error=f"What became of it can't be recorded: {text}", refused=verdict,
     )  # fmt: skip
 
 

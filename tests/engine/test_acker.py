@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgqueue.engine.acker import Acker, Settled
+from pgqueue.engine.acker import MOST_REFUSALS, Acker, Settled
+from pgqueue.engine.backoff import Backoff
 from pgqueue.engine.leases import Leases
 from pgqueue.maintenance.rotator import Rotator
 from pgqueue.storage import leases as leases_table, messages, slots
@@ -164,6 +167,131 @@ def test_what_cannot_be_recorded_is_a_dead_letter_and_holds_up_nobody(
     letters = queue.conn.execute("SELECT reason, payload FROM pgqueue.dead_letters").fetchall()
     assert letters == [("unrecordable", b"2")]
     assert queue.value("SELECT count(*) FROM pgqueue.leases") == 0
+
+
+#: A table of the server that refuses a message's dead letter, whatever its reason.
+REFUSING = b"""
+    CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'refused by the test' USING ERRCODE = 'check_violation'; END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON pgqueue.dead_letters FOR EACH ROW EXECUTE FUNCTION public.refuse();
+"""
+
+
+def test_what_cannot_even_be_a_dead_letter_is_named_and_holds_up_nobody(
+    queue: Queue, leases: Leases, acker: Acker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those after it had been dropped with it, and nothing of the group was counted off."""
+    claimed = claim(queue, leases, 5)
+    queue.conn.execute(REFUSING, prepare=False)
+    verdicts = [done(message) for message in claimed]
+    verdicts[2].error = "a NUL: \0"
+    verdicts[4].follow_ups = [queue.new("later", delay_ms=500)]
+    delays: list[float] = []
+    acker.on_delayed = delays.append
+    assert submit(acker, *verdicts) == verdicts
+    assert outcomes(queue) == [message.id for message in claimed if message is not claimed[2]]
+    (told,) = (text for text in caplog.messages if "could not be written" in text)
+    assert told.startswith(f"The ack of message {verdicts[2].message_id} ")
+    assert "refused by the test" in told
+    assert not any(record.exc_info for record in caplog.records)
+    assert len(delays) == 1
+    assert claimed[0].lease.left == 1
+    # Its worker has it until it ends.
+    assert [leases.lids(owner) for owner in leases.names()] == [[claimed[0].lease.lid]]
+    (more,) = claim(queue, leases, 1)
+    submit(acker, done(more))
+    assert more.id in outcomes(queue)
+
+
+#: A server that lets the first so many acks touch no lease, as if each were moved at that moment.
+EVADING = """
+    CREATE SEQUENCE public.tries;
+    CREATE FUNCTION public.evade() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('public.tries') <= {} THEN RETURN NULL; END IF;
+        IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER evade BEFORE UPDATE OR DELETE ON pgqueue.leases_0 FOR EACH ROW EXECUTE FUNCTION public.evade();
+"""
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_who_is_refused_although_the_lease_is_there_tries_again_ever_more_rarely(
+    queue: Queue,
+    leases: Leases,
+    acker: Acker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    times: int,
+) -> None:
+    (message,) = claim(queue, leases, 1)
+    queue.conn.execute(EVADING.format(times).encode(), prepare=False)
+    waits, next_s = list[float](), Backoff.next_s
+    monkeypatch.setattr(Backoff, "next_s", lambda self: waits.append(next_s(self)) or waits[-1])  # type: ignore[func-returns-value]
+    submit(acker, done(message))
+    assert outcomes(queue) == [message.id]
+    assert len(waits) == times - 1
+    assert all(wait > 0 for wait in waits[1:])
+    assert caplog.messages == []
+
+
+def test_who_is_refused_again_and_again_is_given_up_and_named(
+    queue: Queue, leases: Leases, acker: Acker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For ever it would hold up all acks that come after."""
+    refused, other = claim(queue, leases, 1)[0], claim(queue, leases, 1)[0]
+    queue.conn.execute(EVADING.format(MOST_REFUSALS + 1).encode(), prepare=False)
+    verdict = done(refused)
+    submit(acker, verdict)
+    assert [text.split(" (")[0] for text in caplog.messages] == [f"The ack of message {verdict.message_id}"]
+    submit(acker, done(other))
+    assert outcomes(queue) == [other.id]
+    assert [leases.lids(owner) for owner in leases.names()] == [[refused.lease.lid]]
+
+
+#: A server whose acks take as long as the test holds a lock.
+SLOW = b"""
+    CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NEW; END $$;
+    CREATE TRIGGER wait BEFORE INSERT ON pgqueue.outcomes FOR EACH ROW EXECUTE FUNCTION public.wait();
+"""
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE application_name = 'pgqueue acker' AND wait_event_type = 'Lock' AND datname = current_database()
+"""
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_what_a_lost_connection_commits_later_is_no_lost_lease(
+    queue: Queue, leases: Leases, acker: Acker, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    """Its server writes on, for it does not know that nobody listens; the next attempt waits for it."""
+    queue.conn.execute(SLOW, prepare=False)
+    claimed = claim(queue, leases, 3)
+
+    def waiting(backends: int) -> None:
+        assert queue.value(WAITING) == backends
+
+    assert acker.flush(30.0)
+    with queue.connect() as slow:
+        slow.execute("SELECT pg_advisory_lock(4711)")
+        for message in claimed[:number]:
+            acker.submit(Settled(done(message), lambda _: None))
+        eventually(lambda: waiting(1), within_s=30.0)
+        cut(acker)
+        eventually(lambda: waiting(2), within_s=30.0)
+    assert acker.flush(30.0)
+    assert outcomes(queue) == [message.id for message in claimed[:number]]
+    assert not any("LeaseLost" in text for text in caplog.messages)
+    submit(acker, *(done(message) for message in claimed[number:]))
+    assert queue.value("SELECT count(*) FROM pgqueue.leases") == 0
+
+
+def cut(acker: Acker) -> None:
+    """End the acker's connection as the network does, unnoticed by the server, which is at work."""
+    assert acker._conn is not None
+    with socket.socket(fileno=os.dup(acker._conn.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.usefixtures("looks")

@@ -253,7 +253,12 @@ class TestFollowUps:
         assert effects.seen == []
 
     def test_a_result_that_can_not_be_stored_undoes_the_body(
-        self, broker: PostgresBroker, queue: Queue, effects: Effects, worker_for: WorkerFor
+        self,
+        broker: PostgresBroker,
+        queue: Queue,
+        effects: Effects,
+        worker_for: WorkerFor,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """The database refuses it, after the body has ended; the message goes to the dead letters."""
 
@@ -264,11 +269,12 @@ class TestFollowUps:
             add("work")
             return "result"
 
-        work.send()
+        message = work.send()
         worker_for(broker, worker_threads=1)
         eventually(lambda: _assert_equal(broker.get_queue_message_counts("default"), (0, 0, 1)))
         assert effects.seen == []
         assert queue.values("SELECT reason FROM pgqueue.dead_letters") == ["unrecordable"]
+        assert f"What became of message {message.message_id} can't be recorded" in caplog.text
 
 
 class TestLostConnections:
