@@ -17,7 +17,7 @@ BEGIN
                 WHEN length(TG_TABLE_SCHEMA) < 58 THEN concat_ws(chr(58), TG_TABLE_SCHEMA, 'ready')
                 ELSE concat_ws(chr(58), left(TG_TABLE_SCHEMA, 48), TG_ARGV[0], 'ready')
             END,
-            ''
+            format('idle_%s', NEW.idle_cell)
         );
     END IF;
     RETURN NULL;

@@ -7,16 +7,17 @@ from random import uniform
 from uuid import UUID
 
 from ..logging import own_logger
-from ..storage import lanes, messages, registers, slots
+from ..storage import lanes, messages, registers, slots, workers
 from ..storage.database import Connection, Database, is_lost, translated
 from ..storage.lanes import Lane
 from ..storage.messages import Claim, ClaimedMessage, Registers
 from ..storage.positions import Positions, Span
+from ..storage.registers import idle_cell
 from ..storage.snapshot import Snapshot
 from .control import Standing
 from .leases import Leases
 from .limits import Limits
-from .quiet import QuietQueues
+from .quiet import FLEET, SILENT_S, QuietQueues
 
 #: A claim need not be durable: one that a crash of the server undoes is only claimed again. The plan's shape is
 #: pinned, because the tables' statistics are worth nothing a second after they were taken.
@@ -51,7 +52,13 @@ logger = own_logger(__name__)
 
 
 class Fetcher:
-    """Takes messages of some queues. For one thread, but for `subscribe`."""
+    """Takes messages of some queues. For one thread, but for `subscribe`, `serves` and `called`.
+
+    Parameters:
+      need_name: Called when there is no name to claim under.
+      standing: The orders to obey.
+      hears_quiet: Have senders to quiet queues call, beside a flood in others, so that `fetch_quiet` brings something.
+    """
 
     def __init__(
         self,
@@ -61,6 +68,7 @@ class Fetcher:
         *,
         need_name: Callable[[], None],
         standing: Standing | None = None,
+        hears_quiet: bool = True,
     ) -> None:
         self._database = database
         self._leases = leases
@@ -69,23 +77,35 @@ class Fetcher:
         self._closed: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self.limits = Limits()
         self._queue_names = set(queue_names)
+        self._hears_quiet = hears_quiet
         self._positions = Positions()
         self._lanes: list[Lane] = []
-        self._names: dict[int, str] = {}
+        self._known: dict[int, Lane] = {}
         self._quiet = QuietQueues()
         self._slots: list[int] = []
         self._conn: Connection | None = None
         self._seen = Registers(0, 0, 0, 0)
         self._catalog = self._rewind = self._swept = self._swept_xmax = -1
         self._forget_at = 0.0
-        self._turn = 0
+        self._turn = self._quiet_turn = 0
+        # Lanes in which a claim that was full has left more, or not looked; and the priority at which it ended.
         self._busy: set[int] = set()
+        self._stopped_at = 0
 
     def subscribe(self, queue_name: str) -> None:
         """Claim from one more queue."""
         self._queue_names = self._queue_names | {queue_name}
         self._closed = (frozenset(), frozenset())
         self._catalog = -1
+
+    def serves(self, cell: int) -> bool:
+        """Whether a call for the queues of an idle register is for one of ours; from any thread."""
+        return any(idle_cell(name) == cell for name in self._queue_names)
+
+    def called(self, cell: int | None) -> None:
+        """Take note of a call for messages of the queues of an idle register, or of any; from any thread."""
+        self.limits.wake(cell)
+        self._quiet.called(cell)
 
     def fetch(self, limit: int) -> list[ClaimedMessage]:
         """Claim up to ``limit`` messages, most urgent first.
@@ -96,14 +116,20 @@ class Fetcher:
         return self._fetch_by(self._claim, limit)
 
     def fetch_quiet(self, limit: int) -> list[ClaimedMessage]:
-        """Claim up to ``limit`` messages of queues that had no more at the last claim, if others had.
+        """Claim up to ``limit`` messages of queues that had no more at the last claim, if others had and it is time.
 
         Raises:
           DatabaseUnavailable: The connection is lost; the next call opens another.
         """
-        if limit <= 0 or not self._busy or not self._quiet.may_have_called():
+        if time.monotonic() < self.quiet_at(claims=limit > 0):
             return []
         return self._fetch_by(self._claim_quiet, limit)
+
+    def quiet_at(self, *, claims: bool) -> float:
+        """When `fetch_quiet` has something to do, on the monotonic clock: to have senders call, or to claim."""
+        if not self._hears_quiet or not self._busy:
+            return float("inf")
+        return min(self._quiet.due_at(), self._quiet.wanted_at() if claims else float("inf"))
 
     def fetch_limited(self, limit: int) -> list[ClaimedMessage]:
         """Claim up to ``limit`` messages of queues of which only so many run at once, if that is worth a look.
@@ -217,10 +243,10 @@ class Fetcher:
             return claim(conn, owner, limit)
 
     def _claim(self, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:
-        if self._busy and self._quiet.due():
-            # Before the claim: what fails after it would leave its messages with nobody who runs them.
-            self._ask_quiet_senders(conn)
-        spans = self._positions.plan(self._lanes_in_order(), self._slots)
+        self._ask_quiet_senders(conn)
+        self._quiet.began()
+        self._turn += 1
+        spans = self._positions.plan(self._lanes_in_order(self._turn), self._slots)
         if not spans:
             return []
         claim = messages.claim(
@@ -228,21 +254,38 @@ class Fetcher:
         )
         self._leases.add(claim.messages)
         self._take_in(claim, spans, limit)
-        self._quiet.count((message.lane for message in claim.messages), self._names)
+        self._quiet.count(self._known[message.lane].queue_name for message in claim.messages)
         return claim.messages
 
     def _claim_quiet(self, conn: Connection, owner: UUID, limit: int) -> list[ClaimedMessage]:
-        lanes = [lane for lane in self._lanes_in_order() if lane not in self._busy]
+        self._ask_quiet_senders(conn)
+        if limit <= 0 or time.monotonic() < self._quiet.wanted_at():
+            return []
+        self._quiet.began()
+        self._quiet_turn += 1
+        lanes = [lane for lane in self._lanes_in_order(self._quiet_turn) if self._is_quiet(lane)]
         claimed = self._claim_of(conn, owner, lanes, limit)
         self._leases.add(claimed)
-        self._quiet.count((message.lane for message in claimed), self._names)
-        self._quiet.found(len(claimed))
+        self._quiet.count(self._known[message.lane].queue_name for message in claimed)
+        self._quiet.ended(len(claimed), limit=limit)
         return claimed
 
+    def _is_quiet(self, lane: int) -> bool:
+        return lane not in self._busy and self._known[lane].priority <= self._stopped_at
+
     def _ask_quiet_senders(self, conn: Connection) -> None:
-        """Leave word as an idle worker does, in the registers of those queues alone that have had little."""
-        busy = {self._names[lane] for lane in self._busy}
-        quiet = self._quiet.take(self._queue_names - self._closed[0] - self._closed[1], busy=busy)
+        """Leave word as an idle worker does, in the registers of those queues alone that have had little.
+
+        Only ever before a claim: what fails after it would leave its messages with nobody who runs them.
+        """
+        if not self._hears_quiet or not self._busy or time.monotonic() < self._quiet.due_at():
+            return
+        # Messages of later priority than those that wait have to wait as well, whatever their queue.
+        in_turn = [lane for lane in self._open_lanes() if lane.priority <= self._stopped_at]
+        names = {lane.queue_name for lane in in_turn}
+        busy = {lane.queue_name for lane in in_turn if lane.id in self._busy}
+        alive = workers.count_alive(conn, self._database.statements, silent_s=SILENT_S)
+        quiet = self._quiet.take(names if alive <= FLEET else (), busy=busy)
         cells = sorted({registers.idle_register(name, schema=self._database.schema) for name in quiet})
         if cells:
             registers.read(conn, self._database.statements, idle=cells)
@@ -284,6 +327,8 @@ class Fetcher:
         full = len(claim.messages) >= limit
         self._positions.advance(spans, claim.snapshot, stopped_at=claim.last if full else None)
         self._busy = {span.lane for span in spans[claim.last[0] :]} if full and claim.last else set()
+        if self._busy and claim.last:
+            self._stopped_at = self._known[spans[claim.last[0]].lane].priority
         if not full:
             # The head that was read *before* this claim's snapshot: a later one may count rows that it did not see.
             self._swept = self._seen.head
@@ -297,8 +342,8 @@ class Fetcher:
         _, seen = registers.read(conn, statements)
         names = self._queue_names
         self._lanes = [lane for lane in lanes.list_lanes(conn, statements) if lane.queue_name in names]
-        self._names = {lane.id: lane.queue_name for lane in self._lanes}
-        self._busy &= self._names.keys()
+        self._known = {lane.id: lane for lane in self._lanes}
+        self._busy &= self._known.keys()
         self._slots = [slot.slot for slot in slots.list_slots(conn, statements) if slot.state != "free"]
         self._positions.keep(self._slots)
         # The register shows a rotation before its commit; the table that was just read may not know of it yet.
@@ -330,17 +375,16 @@ class Fetcher:
             self._positions.forget()
             self._forget_at = time.monotonic() + FORGET_S * uniform(0.7, 1.3)  # noqa: S311  (spreads load)
 
-    def _lanes_in_order(self) -> list[int]:
+    def _lanes_in_order(self, turn: int) -> list[int]:
         """Lanes by priority; those of equal priority take turns at being first, so that none starves another.
 
         Those of which the last claim saw the end come before the others: they have little, and it is in each claim so;
         a flood in another queue has the rest of that.
         """
-        self._turn += 1
         ordered: list[int] = []
         for _, equals in groupby(sorted(self._open_lanes(), key=_urgency), key=_urgency):
             ids = [lane.id for lane in equals]
-            start = self._turn % len(ids)
+            start = turn % len(ids)
             ordered += sorted(ids[start:] + ids[:start], key=self._busy.__contains__)
         return ordered
 

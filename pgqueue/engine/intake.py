@@ -39,8 +39,9 @@ class Intake:
         self._session = session
         names = list(queue_names)
         self._fetcher = Fetcher(
-            session.database, session.leases, names, need_name=session.need_name, standing=session.standing
-        )
+            session.database, session.leases, names, need_name=session.need_name, standing=session.standing,
+            hears_quiet=prefetch is None,
+        )  # fmt: skip
         self._aside = Aside(session, self._put_aside_from)
         self._threads = threads
         self._released: dict[str | None, Callable[[int], None]] = {None: self.settled}
@@ -52,12 +53,12 @@ class Intake:
         self._lock = threading.Lock()
         self._event = threading.Event()
         self._hungry = True
-        self._told = False
         self._paused = False
         self._nudged = False
         self._changes = session.standing.changes
         self._polls = 0
         self._poll_at = 0.0
+        self._before_limited = 0
         self._backoff = Backoff(first_s=0.1, most_s=3.0)
         session.on_wake(self.wake)
         session.serve(names)
@@ -82,11 +83,13 @@ class Intake:
                 return None
             self._event.wait(wait_s)
 
-    def wake(self) -> None:
-        """Something may have become ready."""
+    def wake(self, cell: int | None = None) -> None:
+        """Something may have become ready, in queues of an idle register or in any."""
+        if cell is not None and not self._fetcher.serves(cell):
+            return
         self._polls = 0
-        self._hungry = self._told = True
-        self._fetcher.limits.wake()
+        self._hungry = True
+        self._fetcher.called(cell)
         self._event.set()
 
     def settled(self, number: int = 1) -> None:
@@ -167,17 +170,10 @@ class Intake:
         """Claim if there is room and a reason to; answer whether something was claimed."""
         if self._paused or not self._has_reason():
             return False
-        told, self._told = self._told, False
         room = self._room()
-        # With no room, those of quiet queues are claimed; but nothing while a limited queue is to be looked at.
-        more = (
-            self._policy.more(self._in_flight) if told and room <= 0 and not self._fetcher.limits.due() else 0
-        )
-        if room <= 0 and more <= 0:
-            return False
         try:
-            if more > 0:
-                return self._take(self._fetcher.fetch_quiet(more)) > 0
+            if room <= 0:
+                return self._claim_quiet()
             return self._claim(room) if self._hungry else self._ask()
         except Exception as error:  # whatever it is, what runs must be able to end
             wait_s = self._backoff.next_s()
@@ -195,8 +191,15 @@ class Intake:
     def _has_reason(self) -> bool:
         return self._hungry or time.monotonic() >= self._poll_at
 
+    def _claim_quiet(self) -> bool:
+        """Claim for queues whose senders have called, though there is no room."""
+        found = self._take(self._fetcher.fetch_quiet(self._more()))
+        self._before_limited += found
+        return found > 0
+
     def _claim(self, room: int) -> bool:
         self._hungry = False  # before the claim: a wake-up during it counts
+        self._before_limited = 0
         found = self._take(self._fetcher.fetch_limited(min(room, self._threads - self._in_flight)))
         found += self._take(self._fetcher.fetch(room - found)) if found < room else 0
         self._backoff.reset()
@@ -227,6 +230,8 @@ class Intake:
         until = deadline
         if not self._paused and self._room() > 0:
             until = min(until, time.monotonic() if self._hungry else self._poll_at)
+        elif not self._paused and self._has_reason():
+            until = min(until, self._fetcher.quiet_at(claims=self._more() > 0))
         return max(0.0, until - time.monotonic())
 
     def _room(self) -> int:
@@ -238,6 +243,16 @@ class Intake:
         with self._lock:
             room, busy = self._policy.room(self._in_flight), self._in_flight >= self._threads
         return 0 if busy and room > 0 and self._fetcher.limits.due() else room
+
+    def _more(self) -> int:
+        """How many to claim of quiet queues though there is no room.
+
+        While a limited queue is to be looked at these come before its messages, so they are no more than the threads
+        until it was.
+        """
+        with self._lock:
+            more = self._policy.more(self._in_flight)
+        return min(more, self._threads - self._before_limited) if self._fetcher.limits.due() else more
 
     def _tell_of_room(self) -> None:
         try:

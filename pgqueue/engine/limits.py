@@ -12,6 +12,7 @@ from random import uniform
 from ..storage import queue_limits
 from ..storage.database import Connection
 from ..storage.queue_limits import LockedLimit
+from ..storage.registers import idle_cell
 from ..storage.statements import Statements
 from .backoff import Backoff
 
@@ -47,11 +48,12 @@ class Limits:
         self._settled &= set(queue_names)
         self._busy &= set(queue_names)
 
-    def wake(self) -> None:
-        """Look at all of them soon; from any thread."""
+    def wake(self, cell: int | None = None) -> None:
+        """Look at all of them soon, or at those of an idle register; from any thread."""
         self._news += 1
         for name in self._due_at:
-            self._due_at[name] = 0.0
+            if cell is None or idle_cell(name) == cell:
+                self._due_at[name] = 0.0
 
     def freed(self, queue_name: str) -> None:
         """A message of this queue has ended here; from any thread."""

@@ -16,7 +16,7 @@ from ..maintenance.duty import Duty
 from ..maintenance.promoter import Promoter
 from ..storage.database import Connection, Database, has_session, is_lost, translated
 from ..storage.orders import ORDERS
-from ..storage.registers import channel
+from ..storage.registers import called_cell, channel
 from ..storage.urls import redacted
 from .backoff import Backoff
 from .control import Control
@@ -53,7 +53,8 @@ class Listener(threading.Thread):
     Parameters:
       presence: The duty that keeps the process's names; it is done first on every new connection.
       control: The duty that obeys operators' orders; it is done before anything is claimed.
-      on_wake: Called, in this thread, whenever something may have become ready.
+      on_wake: Called, in this thread, whenever something may have become ready; with the number of the idle register
+        of whose queues it is, or None for any.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Listener(threading.Thread):
         presence: Presence,
         control: Control,
         duties: Sequence[Duty],
-        on_wake: Callable[[], None],
+        on_wake: Callable[[int | None], None],
     ) -> None:
         super().__init__(name="pgqueue-listener", daemon=True)
         self._database = database
@@ -126,7 +127,7 @@ class Listener(threading.Thread):
             self._begin(conn)
             backoff.reset()
             self._up.set()
-            self._on_wake()  # something may have happened while nobody listened
+            self._on_wake(None)  # something may have happened while nobody listened
             while not self._stopping.is_set():
                 self._database.check(conn)
                 self._run_due(conn)
@@ -182,14 +183,14 @@ class Listener(threading.Thread):
     def _take(self, payload: str) -> None:
         """A payload is a number of milliseconds in which a message is due, or says that there are orders.
 
-        None is a call to look for messages now.
+        Any other is a call to look for messages now, mostly of the queues of one register.
         """
         if payload.isdecimal():
             self.nudge(Promoter, in_s=int(payload) / 1000)
         elif payload == ORDERS:
             self.nudge(Control)
         else:
-            self._on_wake()
+            self._on_wake(called_cell(payload))
 
     def _interrupt(self) -> None:
         with suppress(BlockingIOError, OSError):

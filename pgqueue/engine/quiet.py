@@ -1,66 +1,107 @@
-"""Quiet queues beside a flood: which have little, so that their senders may be asked to tell of each message."""
+"""Quiet queues beside a flood: which have little, so that their senders may be asked to call for each message."""
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
+from random import uniform
 
 from ..storage.registers import IDLE_MS, RENEW_MS, idle_cell
 
 __all__ = ["QuietQueues"]
 
-#: Messages a second up to which a queue is quiet: every transaction that notifies takes a lock of the whole cluster at
-#: its commit, and costs a claim.
+#: Messages a second up to which a queue is quiet, and calls a second up to which senders go on to be asked: every
+#: transaction that notifies takes a lock of the whole cluster at its commit, and each process that serves the queue
+#: hears it. By the calls, what all processes do together is counted by each.
 RATE = 100.0
 
-#: Seconds between two such claims: all processes hear each call, and messages of others' queues call, too. Each time
-#: that nothing is left the next is twice as far off, up to the second figure. What comes meanwhile is in the next claim
-#: of all queues.
+#: Of more processes than this that work none asks. They claim so often in all that some claim comes soon; and a call,
+#: which all of them would hear, costs more than it saves.
+FLEET = 4
+
+#: Seconds after its last sign of life at which a process counts no more among these.
+SILENT_S = 15.0
+
+#: The longest time, in seconds, for which the senders of a register that was heard too often are not asked. The first
+#: is as long as the word that is left there holds, and each is twice the one before.
+LONGEST_REST_S = 30.0
+
+#: Seconds between two claims for calls. Each time that nothing is left the next is twice as far off, up to the second
+#: figure: others are quicker. What comes meanwhile is in the next claim of all queues.
 SPACING_S, MOST_SPACING_S = 0.003, 0.048
 
 
 class QuietQueues:
-    """Counts what is claimed, queue by queue. For one thread."""
+    """Counts what is claimed, queue by queue, and what is heard. For one thread, but for `called`."""
 
     def __init__(self) -> None:
-        self._claimed: Counter[str] = Counter()
         self._since = time.monotonic()
+        self._claimed: Counter[str] = Counter()
+        self._heard: Counter[int] = Counter()
+        self._rests: dict[int, float] = {}
+        self._rest_until: dict[int, float] = {}
+        self._asked: frozenset[int] = frozenset()
         self._asked_until = self._next_at = float("-inf")
+        self._called = False
         self._spacing_s = SPACING_S
 
-    def may_have_called(self) -> bool:
-        """Whether senders have been asked, would still tell, and have not been heard just now."""
-        now = time.monotonic()
-        if not self._next_at <= now < self._asked_until:
-            return False
-        self._next_at = now + self._spacing_s
-        return True
+    def called(self, cell: int | None) -> None:
+        """Take note of a call for the queues of an idle register, or for any; from any thread."""
+        if cell is not None:
+            self._heard[cell] += 1
+        if cell is None or cell in self._asked:
+            self._called = True
 
-    def found(self, number: int) -> None:
-        """Take note of what a call has led to."""
+    def wanted_at(self) -> float:
+        """When to claim because there was a call, on the monotonic clock; never if nobody has called who was asked."""
+        if self._called and self._next_at < self._asked_until:
+            return self._next_at
+        return float("inf")
+
+    def began(self) -> None:
+        """Take note that a claim begins: calls from now on are for what it may not see."""
+        self._called = False
+
+    def ended(self, number: int, *, limit: int) -> None:
+        """Take note of how many messages, of at most so many, it has brought."""
         self._spacing_s = SPACING_S if number else min(2 * self._spacing_s, MOST_SPACING_S)
+        self._next_at = time.monotonic() + self._spacing_s
+        self._called |= number == limit
 
-    def count(self, lanes: Iterable[int], names: Mapping[int, str]) -> None:
-        """Count what was claimed of lanes, which belong to the queues of these names."""
-        for lane, number in Counter(lanes).items():
-            self._claimed[names[lane]] += number
+    def count(self, queue_names: Iterable[str]) -> None:
+        """Count what was claimed: for each message its queue."""
+        self._claimed.update(queue_names)
 
-    def due(self) -> bool:
-        """Whether it is time to ask anew."""
-        return time.monotonic() - self._since > RENEW_MS / 1000
+    def due_at(self) -> float:
+        """When to ask anew, on the monotonic clock."""
+        return self._since + RENEW_MS / 1000
 
     def take(self, queue_names: Collection[str], *, busy: Collection[str]) -> list[str]:
-        """Of some queues those that have been quiet; what comes from now on is counted anew.
+        """Of some queues those that have been quiet, whose senders are asked now; what follows is counted anew.
 
         Parameters:
           busy: Queues that have more than is claimed. Who shares its register with one is not quiet, for that one's
-            senders would tell, too.
+            senders would call, too.
         """
         now = time.monotonic()
         most = RATE * (now - self._since)
         loud = {idle_cell(name) for name in queue_names if name in busy or self._claimed[name] > most}
+        loud |= self._resting({idle_cell(name) for name in queue_names}, most=most, now=now)
         self._claimed.clear()
+        self._heard.clear()
         self._since = now
         quiet = [name for name in queue_names if idle_cell(name) not in loud]
-        if quiet:
-            self._asked_until = now + IDLE_MS / 1000
+        if now > self._asked_until:
+            self._called = True  # what came before may be there still
+        self._asked = frozenset(map(idle_cell, quiet))
+        self._asked_until = now + IDLE_MS / 1000 if quiet else float("-inf")
         return quiet
+
+    def _resting(self, cells: Collection[int], *, most: float, now: float) -> set[int]:
+        """Those that have been heard too often, of late or just now, whoever had asked."""
+        for cell in cells:
+            if self._heard[cell] > most:
+                rest = self._rests[cell] = min(2 * self._rests.get(cell, RENEW_MS / 2000), LONGEST_REST_S)
+                self._rest_until[cell] = now + rest * uniform(1.0, 1.5)  # noqa: S311  (spreads load)
+            elif cell in self._asked:
+                self._rests.pop(cell, None)
+        return {cell for cell in cells if self._rest_until.get(cell, now) > now}

@@ -72,7 +72,7 @@ class Session:
         self._numbers = count()
         self._queue_names: frozenset[str] = frozenset()
         self.transactions = transactions or ActorTransactions(database)
-        self._wakes: list[Callable[[], None]] = []
+        self._wakes: list[Callable[[int | None], None]] = []
         self._acker = Acker(database, self.leases)
         self._listener = Listener(
             database,
@@ -176,15 +176,15 @@ class Session:
         """Ask for a new name to claim under."""
         self._listener.nudge(Presence)
 
-    def on_wake(self, call: Callable[[], None], *, forget: bool = False) -> None:
-        """Call ``call`` when something may have become ready, or no more."""
+    def on_wake(self, call: Callable[[int | None], None], *, forget: bool = False) -> None:
+        """Call ``call`` when something may have become ready, with its idle register if one is known; or no more."""
         with self._lock:
             wakes = [known for known in self._wakes if known != call]
             self._wakes = wakes if forget else [*wakes, call]
 
-    def _wake(self) -> None:
+    def _wake(self, cell: int | None = None) -> None:
         for call in self._wakes:
-            call()
+            call(cell)
 
     def _obey(self) -> None:
         self._wake()

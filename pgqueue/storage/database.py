@@ -23,7 +23,7 @@ from .urls import conninfo_of_pool, redacted, settings_of
 Connection: TypeAlias = "psycopg.Connection[Any]"
 
 #: The revision that this release needs; the newest of ``migrations/versions``.
-REQUIRED_REVISION = "pgqueue_0009"
+REQUIRED_REVISION = "pgqueue_0010"
 
 #: Seconds to wait for a connection of the pool, or for the server to take a new one.
 CONNECT_TIMEOUT_S = 10

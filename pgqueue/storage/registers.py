@@ -30,8 +30,14 @@ def idle_cell(queue_name: str) -> int:
     return crc32(queue_name.encode()) % IDLE_REGISTERS
 
 
+def called_cell(payload: str) -> int | None:
+    """The cell whose workers a notification calls; None if it calls all, as those of earlier releases do."""
+    name, _, number = payload.partition("_")
+    return int(number) if name == "idle" and number.isdecimal() else None
+
+
 def channel(schema: str) -> str:
-    """The channel on which workers are told that something may be ready."""
+    """The channel on which workers are told that something may be ready; the payload is a register's name, or none."""
     name = f"{schema}:ready"
     if len(name) <= LONGEST_CHANNEL:
         return name

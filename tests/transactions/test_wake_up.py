@@ -11,7 +11,7 @@ import pytest
 import pgqueue
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.storage import slots
-from pgqueue.storage.registers import channel, idle_register
+from pgqueue.storage.registers import channel, idle_cell, idle_register
 from tests.support.postgres import Databases
 from tests.support.queue import Queue
 
@@ -152,7 +152,8 @@ def test_workers_of_schemas_with_long_names_are_told(databases: Databases, lengt
             with pgqueue.transaction(conn):
                 broker.enqueue(pgqueue.Message("default", "note", (), {}, {}))
             conn.commit()
-            assert [one.payload for one in listener.notifies(timeout=5.0, stop_after=1)] == [""]
+            calls = [one.payload for one in listener.notifies(timeout=5.0, stop_after=1)]
+            assert calls == [f"idle_{idle_cell('default')}"]
         broker.close()
     finally:
         databases.drop(url)

@@ -2,7 +2,8 @@
 --
 -- The transaction's id is fixed before the first message id is drawn: a fetcher that has seen message_seq move knows
 -- then that the transaction is in its snapshot or finished. Workers are told only while one of them is idle, because
--- every transaction that notifies takes a lock of the whole cluster at its commit. In an application's transaction, whose
+-- every transaction that notifies takes a lock of the whole cluster at its commit; and they are told the name of the
+-- register, without its schema, so that only those look who serve a queue of that. In an application's transaction, whose
 -- commit may be long in coming, it is not this statement that looks for idle workers (%(registers)s is empty), but a
 -- trigger at the commit: once for each row of ready that has an idle_cell. Where the server's queue of notifications is
 -- nearly full, because a session listens and does not read, nobody is told, here as in all statements of ours: a full one
@@ -52,13 +53,14 @@ delayed AS (
 SELECT
     true AS is_written,
     CASE
-        WHEN (
-            %(announce)s::text IS NOT NULL OR EXISTS (
-                SELECT
-                FROM unnest(%(registers)s::text[]) AS register (name)
-                WHERE pg_sequence_last_value(register.name::regclass) > extract(epoch FROM clock_timestamp()) * 1000
-            )
-        ) AND pg_notification_queue_usage() < 0.9
-        THEN pg_notify(%(channel)s, coalesce(%(announce)s::text, ''))
-    END AS told
+        WHEN %(announce)s::text IS NOT NULL AND pg_notification_queue_usage() < 0.9
+        THEN pg_notify(%(channel)s, %(announce)s::text)
+    END AS announced,
+    (
+        SELECT count(pg_notify(%(channel)s, split_part(register.name, '.', -1)))
+        FROM unnest(%(registers)s::text[]) AS register (name)
+        WHERE %(announce)s::text IS NULL
+            AND pg_sequence_last_value(register.name::regclass) > extract(epoch FROM clock_timestamp()) * 1000
+            AND pg_notification_queue_usage() < 0.9
+    ) AS called
 FROM present

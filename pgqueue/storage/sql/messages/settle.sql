@@ -169,12 +169,10 @@ delayed AS (
     WHERE new.due_at > present.instant
 ),
 told AS (
-    SELECT CASE WHEN pg_notification_queue_usage() < 0.9 THEN pg_notify(%(channel)s, '') END
-    WHERE EXISTS (
-        SELECT
-        FROM unnest(%(registers)s::text[]) AS register (name)
-        WHERE pg_sequence_last_value(register.name::regclass) > extract(epoch FROM clock_timestamp()) * 1000
-    )
+    SELECT pg_notify(%(channel)s, split_part(register.name, '.', -1))
+    FROM unnest(%(registers)s::text[]) AS register (name)
+    WHERE pg_sequence_last_value(register.name::regclass) > extract(epoch FROM clock_timestamp()) * 1000
+        AND pg_notification_queue_usage() < 0.9
 ),
 --]
 finished AS (
