@@ -1,5 +1,6 @@
 """Fixtures that every test may use; what they are made of is in tests/support."""
 
+import gc
 import importlib
 import json
 import os
@@ -37,6 +38,18 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 
 # ── The run ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for garbage once after thousands of tests were found, not after every 700 objects: that halves the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -12,6 +12,7 @@ from pgqueue import schema
 
 from .support.eventually import eventually
 from .support.processes import ROOT, Process
+from .support.shared import made_once
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -35,32 +36,28 @@ if __name__ == "__main__":
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from the source distribution that is built from the checkout."""
-    directory = tmp_path_factory.mktemp("dist")
+    return next(made_once(tmp_path_factory, "dist", build).glob("*.whl"))
+
+
+def build(directory: Path) -> None:
     arguments = ["-m", "build", "--no-isolation", "--outdir", str(directory), str(ROOT)]
-    with Process(arguments, env={"PYTHONWARNINGS": None}) as build:
-        assert build.wait(timeout_s=120) == 0, build.output
-    return next(directory.glob("*.whl"))
+    with Process(arguments, env={"PYTHONWARNINGS": None}) as builder:
+        assert builder.wait(timeout_s=120) == 0, builder.output
 
 
 @pytest.fixture(scope="session")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of programs of a virtual environment that holds the wheel and what it depends on."""
-    home = tmp_path_factory.mktemp("environment")
+    return made_once(tmp_path_factory, "environment", lambda home: install(wheel, home)) / "bin"
+
+
+def install(wheel: Path, home: Path) -> None:
     venv.create(home, symlinks=True)
-    python = home / "bin" / "python"
-    arguments = [
-        "-m",
-        "pip",
-        "--python",
-        str(python),
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        str(wheel),
-    ]
+    # Not compiled: few of the many modules are ever imported.
+    options = ["--quiet", "--disable-pip-version-check", "--no-compile"]
+    arguments = ["-m", "pip", "--python", str(home / "bin" / "python"), "install", *options, str(wheel)]
     with Process(arguments) as pip:
         assert pip.wait(timeout_s=240) == 0, pip.output
-    return home / "bin"
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from selenium.webdriver.common.by import By
 from tests.support.chromium import NO_CHROMIUM, chromium
 from tests.support.eventually import eventually
 from tests.support.processes import ROOT
+from tests.support.shared import made_once
 
 from .built import foreign, nowhere, references
 
@@ -26,12 +27,14 @@ PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("site").resolve()
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(directory)]
+    return made_once(tmp_path_factory, "site", build)
+
+
+def build(directory: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(directory)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return directory
 
 
 @pytest.fixture

@@ -43,6 +43,8 @@ class Project:
     def start_python(self, *arguments: str, env: dict[str, str | None] | None = None) -> Process:
         """Start the interpreter in the project."""
         clean: dict[str, str | None] = {"PGQUEUE_URL": None, "DATABASE_URL": None, "PGQUEUE_SCHEMA": None}
+        # Python takes a module for unchanged that is written anew in the same second with the same length.
+        clean["PYTHONDONTWRITEBYTECODE"] = "1"
         process = Process(arguments, env={**clean, **(env or {})}, cwd=self.directory)
         self._programs.append(process)
         return process
