@@ -1,13 +1,12 @@
 """The benchmarks as a whole, with as little as they can measure: that each runs and answers, not how fast.
 
-``PGQUEUE_BENCH=full`` runs all of them.
+`make test` runs one of them, `make drills` all.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -38,17 +37,15 @@ def test_a_setting_has_a_name_and_a_value() -> None:
             setting(wrong)
 
 
-#: Those that every run of the tests can afford; the others start many workers or wait, and take 10 s each.
-QUICK = ("overhead", "enqueue", "flat")
-
-
-def measured() -> list[str]:
-    return list(MEASUREMENTS if os.environ.get("PGQUEUE_BENCH") == "full" else QUICK)
+#: What every run of the tests can afford; most of the others start many workers or wait, and take 10 s each.
+QUICK = "overhead"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", measured())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == QUICK else pytest.mark.long) for name in MEASUREMENTS]
+)
 def test_each_measurement_answers_with_figures_and_references(
     name: str, database_url: str, tmp_path: Path
 ) -> None:

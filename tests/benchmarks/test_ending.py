@@ -34,11 +34,19 @@ def mentioned(directory: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "worker", "number", "code"),
     [
-        (DRAIN, "benchmarks.app", signal.SIGTERM, 143),
-        (DRAIN, "benchmarks.app", signal.SIGINT, 130),
-        (PEERS, "benchmarks.peers.programs.pgqueue", signal.SIGTERM, 143),
+        pytest.param(
+            DRAIN, "benchmarks.app", signal.SIGTERM, 143, id="bench, SIGTERM", marks=pytest.mark.long
+        ),
+        pytest.param(DRAIN, "benchmarks.app", signal.SIGINT, 130, id="bench, SIGINT"),
+        pytest.param(
+            PEERS,
+            "benchmarks.peers.programs.pgqueue",
+            signal.SIGTERM,
+            143,
+            id="bench-peers, SIGTERM",
+            marks=pytest.mark.long,
+        ),
     ],
-    ids=["bench, SIGTERM", "bench, SIGINT", "bench-peers, SIGTERM"],
 )
 def test_a_signal_ends_the_workers_and_the_server_with_the_benchmark(
     words: list[str], worker: str, number: signal.Signals, code: int, tmp_path: Path

@@ -46,7 +46,7 @@ def test_a_queue_whose_server_is_missing_is_skipped_with_the_reason(
     assert not (tmp_path / "cache").exists(), "an environment was made for nothing"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(200)
 def test_pgqueue_runs_each_of_200_messages_once_also_where_a_worker_is_killed(
     database_url: str, tmp_path: Path

@@ -43,7 +43,7 @@ def test_workers_that_do_not_start_are_told_with_their_last_words(
     assert not outcome.exactly_once
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_a_queue_that_loses_and_repeats_messages_is_found_out(
     environment: Environment, database_url: str
@@ -62,7 +62,7 @@ time.sleep(600)
     assert not outcome.exactly_once
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_what_a_killed_worker_was_at_and_nobody_takes_over_is_counted(
     environment: Environment, database_url: str

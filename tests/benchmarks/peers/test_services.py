@@ -46,7 +46,7 @@ def test_a_database_is_dropped_though_somebody_is_connected(database_url: str) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("service", ["redis", "rabbitmq"])
+@pytest.mark.parametrize("service", ["redis", pytest.param("rabbitmq", marks=pytest.mark.long)])
 def test_a_server_answers_on_loopback_and_is_gone_afterwards(service: str) -> None:
     program = f"{service}-server"
     if shutil.which(program) is None:
