@@ -88,8 +88,7 @@ def _waits(
     """Milliseconds from send to start of one message after the other, on a process of eight threads."""
     with ExitStack() as stack:
         # The gate of the workers lets one fleet through at a time.
-        if flood == "elsewhere":
-            stack.enter_context(_flood(bench.url, stack.enter_context(_busy_elsewhere(bench))))
+        elsewhere = stack.enter_context(_busy_elsewhere(bench)) if flood == "elsewhere" else None
         schema = stack.enter_context(fresh_schema(bench.url))
         workers = stack.enter_context(Workers(bench.url, schema, threads=bench.threads))
         broker = stack.enter_context(_broker(bench.url, schema))
@@ -99,11 +98,12 @@ def _waits(
         workers.go()
         measured.send_with_options(args=(0.0,), **options)
         time.sleep(1.0)  # everything is connected, and the worker asks once a second
-        if flood == "here":
-            stack.enter_context(_flood(bench.url, schema))
+        program = stack.enter_context(_flood(bench.url, elsewhere or schema)) if flood else None
         for _ in range(bench.count(SAMPLES)):
             measured.send_with_options(args=(time.monotonic(),), **options)
             time.sleep(PAUSE_S)
+        if program is not None:
+            goes_on(program)
         time.sleep(2.0)  # the last has begun
         broker.flush_all()
         stamps = workers.stop()
@@ -138,8 +138,21 @@ def _busy_elsewhere(bench: Bench) -> Iterator[str]:
         workers.stop()
 
 
+def goes_on(program: subprocess.Popen[bytes]) -> None:
+    """Refuse what was measured beside a flood that did not last as long.
+
+    Raises:
+      RuntimeError: It has ended.
+    """
+    if program.poll() is not None:
+        raise RuntimeError(
+            f"the flood ended with exit code {program.returncode} before the last message was sent; see BATCHES in"
+            " flood.py"
+        )
+
+
 @contextmanager
-def _flood(url: str, schema: str) -> Iterator[None]:
+def _flood(url: str, schema: str) -> Iterator[subprocess.Popen[bytes]]:
     """Have another program send more than can be run; it goes on until this is left, for ten seconds at most."""
     program = subprocess.Popen(
         [sys.executable, "-m", f"{__package__}.flood", url, schema],
@@ -151,6 +164,6 @@ def _flood(url: str, schema: str) -> Iterator[None]:
         for _ in range(AHEAD):
             if not program.stdout.readline():
                 raise RuntimeError(f"the flood ended with exit code {program.wait()}")
-        yield
+        yield program
     finally:
         end_group(program)
