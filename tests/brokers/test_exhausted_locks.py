@@ -2,7 +2,9 @@
 
 import logging
 import re
+from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from uuid import uuid4
 
 import psycopg
@@ -61,6 +63,69 @@ def test_the_doctor_names_who_has_them(url: str) -> None:
             f"session {hog.info.backend_pid} has " in each.found and "a hog" in each.found for each in locks
         )
     assert [each.verdict for each in check(database) if each.name == "locks"] == ["ok"]
+    database.close()
+
+
+def test_there_is_room_for_as_many_as_is_told(url: str) -> None:
+    """And for a tenth more, and for as many as what else is left of the server's shared memory can take."""
+    database = Database(url)
+    with psycopg.connect(url, autocommit=True) as hog:
+        use_up(hog)
+        hog.execute("SELECT count(pg_advisory_unlock(1000000 + n)) FROM generate_series(1, 40) n")
+        with database.bounded() as conn:
+            locks = health.locks(conn, database.statements)
+            server = health.server(conn, database.statements)
+    # Connections, prepared transactions, workers, senders, autovacuum's workers, and processes of which there is one.
+    most = (
+        25 + 4 + 8 + 10 + (16 if server.version >= 180_000 else 3) + (2 if server.version >= 170_000 else 1)
+    )
+    assert locks.room == 10 * most
+    assert locks.taken > locks.room
+    database.close()
+
+
+def test_each_session_that_shares_a_lock_takes_room(url: str) -> None:
+    """The server has a table of objects that are locked, and one of who has which."""
+    database, sharers = Database(url), list[psycopg.Connection[object]]()
+
+    def share_all(sharer: psycopg.Connection[object]) -> None:
+        sharers.append(sharer)
+        sharer.execute("SELECT count(pg_advisory_lock_shared(1000000 + n)) FROM generate_series(1, 200) n")
+
+    with ExitStack() as stack:
+        connections = (stack.enter_context(psycopg.connect(url, autocommit=True)) for _ in range(20))
+        with pytest.raises(psycopg.errors.OutOfMemory):
+            deque(map(share_all, connections), maxlen=0)
+        for sharer in sharers[-2:]:
+            sharer.execute("SELECT pg_advisory_unlock_all()")
+        (locks,) = (each for each in check(database) if each.name == "locks")
+        assert locks.verdict in {"warning", "failure"}
+        assert " has 200 of them" in locks.found
+    database.close()
+
+
+def test_who_has_the_most_is_told_by_what_is_locked_and_by_transaction(url: str) -> None:
+    """A prepared transaction has no session; and a session may hold one thing in several ways."""
+    database = Database(url)
+
+    def most() -> tuple[int | None, int | None]:
+        with database.bounded() as conn:
+            locks = health.locks(conn, database.statements)
+        return locks.most, locks.pid
+
+    taking = "SELECT count(pg_advisory_{}lock{}({} + n)) FROM generate_series(1, {}) n"
+    with psycopg.connect(url, autocommit=True) as conn, psycopg.connect(url, autocommit=True) as other:
+        for name, first in (("one", 1000), ("two", 2000)):
+            conn.execute("BEGIN")
+            conn.execute(taking.format("xact_", "", first, 100).encode())
+            conn.execute(f"PREPARE TRANSACTION '{name}'".encode())
+        assert most() == (101, None)  # and its own number
+        for shared in ("", "_shared"):
+            other.execute(taking.format("", shared, 3000, 80).encode())
+        assert most() == (101, None)
+        for name in ("one", "two"):
+            conn.execute(f"ROLLBACK PREPARED '{name}'".encode())
+        assert most() == (80, other.info.backend_pid)
     database.close()
 
 

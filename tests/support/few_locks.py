@@ -16,7 +16,9 @@ __all__ = ["server_with_few_locks"]
 def server_with_few_locks(*, max_connections: int) -> Iterator[str]:
     """A migrated server of the test's own that has some hundred locks in all; yields its URL."""
     directory = tempfile.mkdtemp(prefix="pgqueue-few-locks-", dir=quick_directory())
-    settings = {"max_connections": str(max_connections), "max_locks_per_transaction": "10"}
+    settings = {
+        "max_connections": str(max_connections), "max_locks_per_transaction": "10", "max_prepared_transactions": "4",
+    }  # fmt: skip
     try:
         with embedded.start(f"{directory}/data", temporary=True, durable=False, settings=settings) as server:
             schema.upgrade(server.url)
