@@ -1,9 +1,11 @@
 """Watches the server for what sooner or later stands in everybody's way, and says so in the log when it begins."""
 
+from collections.abc import Callable
+
 from ..faults import Fault
 from ..logging import own_logger
 from ..storage import health
-from ..storage.database import Connection, has_session
+from ..storage.database import Connection, has_session, is_lost
 from ..storage.health import SnapshotHolder
 from ..storage.statements import Statements
 from .duty import Again, Alarm, Duty
@@ -42,10 +44,30 @@ class Lookout(Duty):
             self._chosen = self._chosen or health.try_watch(conn, self.statements)
             if not self._chosen:
                 return Again(INTERVAL_S)
-        self._look_at_shares(conn)
-        self._look_at_snapshots(conn)
-        self._look_at_idle(conn)
+        looks = {
+            "notifications and connections": self._look_at_shares,
+            "locks": self._look_at_locks,
+            "snapshots": self._look_at_snapshots,
+            "idle transactions": self._look_at_idle,
+        }
+        for name, look in looks.items():
+            self._try(name, look, conn)
         return Again(INTERVAL_S)
+
+    def _try(self, name: str, look: Callable[[Connection], None], conn: Connection) -> None:
+        """Look at one thing; if that fails, nothing is known of it, and the others are looked at nevertheless."""
+        failed: Exception | None = None
+        try:
+            look(conn)
+        except Exception as error:
+            if is_lost(error):
+                raise
+            failed = error
+        if self._alarm.begins(("failed", name), present=failed is not None):
+            logger.error(
+                "The lookout can't see the server's %s, next try in %.0f s: %s", name, INTERVAL_S, failed,
+                fault=Fault.DUTY_FAILED,
+            )  # fmt: skip
 
     def _look_at_shares(self, conn: Connection) -> None:
         server = health.server(conn, self.statements)
@@ -59,6 +81,8 @@ class Lookout(Duty):
                 "%d of the server's %d connections are in use.", server.connections, server.max_connections,
                 fault=Fault.CONNECTIONS_SHORT,
             )  # fmt: skip
+
+    def _look_at_locks(self, conn: Connection) -> None:
         locks = health.locks(conn, self.statements)
         if self._alarm.begins("locks", present=locks.share > FULL_LOCKS):
             logger.warning(

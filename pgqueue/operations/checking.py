@@ -7,11 +7,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import PgQueueError, ReleaseOutdated, SchemaOutdated, ServerOutOfMemory, StatementTimedOut
+from ..errors import (
+    DatabaseUnavailable,
+    PgQueueError,
+    ReleaseOutdated,
+    SchemaOutdated,
+    ServerOutOfMemory,
+    StatementTimedOut,
+)
 from ..maintenance import rotator
 from ..maintenance.lookout import FULL_CONNECTIONS, FULL_LOCKS, FULL_NOTIFY, OLD_IDLE_S, is_old
 from ..storage import health, pauses, queues, retention, slots
 from ..storage.database import REQUIRED_REVISION, Connection, Database
+from ..storage.refusals import first_line
 from ..storage.revision import check_revision, current_revision
 from .crew import SILENT_S, Crew, crew_of
 from .waiting import told
@@ -34,6 +42,9 @@ MOST_SLOTS = rotator.MAX_SLOTS
 
 #: Seconds that a look may take once another has had no answer.
 IMPATIENT_S = 1.0
+
+#: What helps where a look has failed.
+_SEE_WHY = "let the role look, or see the server's log"
 
 #: What gives the server room for more locks.
 _MORE_LOCKS = "raise max_locks_per_transaction, and restart the server"
@@ -60,7 +71,8 @@ def check(database: Database) -> Iterator[Check]:
             server = health.server(conn, database.statements)
             found = current_revision(conn, database.statements)
     except PgQueueError as error:
-        full = "out of shared memory" in str(error)
+        # Of a connection that is refused nothing tells but the text, which is English for most.
+        full = isinstance(error, ServerOutOfMemory) or "out of shared memory" in str(error)
         remedy = _MORE_LOCKS if full else "check the URL, the server and its pg_hba.conf"
         yield Check("reachable", "failure", str(error), remedy)
         return
@@ -94,6 +106,11 @@ def _look_at_all(database: Database) -> Iterator[Check]:
             checks = [Check("unanswered", "failure", f"{what}: {error}", "see lock waits, and what holds it")]
         except ServerOutOfMemory as error:
             checks = [Check("locks", "failure", str(error), _MORE_LOCKS)]
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # the others have answers
+            what = look.__name__.strip("_").replace("_", " ")
+            checks = [Check("unanswered", "failure", f"{what}: {first_line(error)}", _SEE_WHY)]
         yield from checks
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from pgqueue.engine.board import Board
@@ -19,7 +20,7 @@ from pgqueue.maintenance.promoter import Promoter
 from pgqueue.maintenance.pruner import Pruner
 from pgqueue.maintenance.reaper import Reaper
 from pgqueue.maintenance.rotator import Rotator
-from pgqueue.storage import results, retention
+from pgqueue.storage import health, results, retention
 from pgqueue.storage.messages import StoredResult
 
 from .conftest import Cause, Scene, Told
@@ -144,6 +145,26 @@ def test_one_session_of_a_deployment_looks_out(scene: Scene, told: Told) -> None
         Lookout(scene.queue.statements).run_once(first)
         run(scene, Lookout(scene.queue.statements))
         assert told.witness.heard.count(Fault.CONNECTIONS_SHORT) == 1
+
+
+def test_a_look_that_fails_is_told_once_and_hides_nothing_of_the_others(scene: Scene, told: Told) -> None:
+    duty, conn = Lookout(scene.queue.statements), scene.queue.connect()
+    scene.monkeypatch.setattr(lookout, "OLD_IDLE_S", -1.0)
+    scene.monkeypatch.setattr(lookout, "OLD_SNAPSHOT_S", -1.0)
+    with scene.monkeypatch.context() as broken, open_transaction(scene):
+        broken.setattr(health, "locks", lambda conn, _: conn.execute("SELECT 1 / 0"))
+        for _ in range(2):
+            duty.run_once(conn)
+        assert Fault.IDLE_TRANSACTION in told.witness.heard
+        assert Fault.OLD_SNAPSHOT in told.witness.heard
+        told.expect(Fault.DUTY_FAILED)
+        assert told.witness.heard.count(Fault.DUTY_FAILED) == 1
+    scene.monkeypatch.setattr(lookout, "FULL_LOCKS", -1.0)
+    duty.run_once(conn)
+    assert Fault.LOCKS_SHORT in told.witness.heard
+    conn.close()
+    with pytest.raises(psycopg.OperationalError):  # the keeper opens another
+        duty.run_once(conn)
 
 
 def test_what_comes_again_is_told_again() -> None:

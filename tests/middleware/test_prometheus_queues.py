@@ -13,9 +13,10 @@ from psycopg.conninfo import make_conninfo
 import pgqueue
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.brokers.stub import StubBroker
-from pgqueue.middleware.prometheus import Prometheus
+from pgqueue.middleware.prometheus import Prometheus, database
 from pgqueue.middleware.prometheus.queues import QueueCollector, collector_of, variables_for
-from pgqueue.storage.database import Database
+from pgqueue.storage import health, queues
+from pgqueue.storage.database import Connection, Database
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
 from tests.support.metrics import free_port, scrape
@@ -167,6 +168,42 @@ def test_one_session_exports_until_it_ends(
 
     eventually(taken_over)
     assert figures(first) == {}
+
+
+def failing(conn: Connection, *_: object, **__: object) -> None:
+    """A look that the server refuses, in a way that nobody expected."""
+    conn.execute("SELECT 1 / 0")
+
+
+def test_a_look_that_fails_is_told_once_and_takes_no_figures_of_others_along(
+    postgres_broker: PostgresBroker,
+    collector_for: CollectorFor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @pgqueue.actor
+    def work() -> None:
+        pass
+
+    work.send()
+    collector = collector_for()
+    with monkeypatch.context() as broken:
+        broken.setattr(health, "locks", failing)
+        for _ in range(2):
+            assert figures(collector)["ready"] == 1
+            names = {metric.name for metric in collector.collect()}
+            assert {"pgqueue_disk_full", "pgqueue_connections", "pgqueue_slots"} <= names
+            assert "pgqueue_lock_table_ratio" not in names
+    assert [text.split(":")[0] for text in caplog.messages if "No figures" in text] == [
+        "No figures of locks until the database can be asked again"
+    ]
+    assert "pgqueue_lock_table_ratio" in {metric.name for metric in collector.collect()}
+    monkeypatch.setattr(database, "PATIENCE_S", -1.0)
+    assert "pgqueue_slots" not in {metric.name for metric in collector.collect()}
+    assert "No figures of slots until the database can be asked again: the looks before" in caplog.text
+    monkeypatch.setattr(queues, "figures", failing)
+    assert figures(collector) == {}
+    assert "No figures of queues until the database can be asked again: division by zero" in caplog.messages
 
 
 def test_a_lost_connection_costs_one_scrape_and_is_told_once(

@@ -282,6 +282,27 @@ def test_a_table_of_locks_that_fills_up_is_told(
     assert (found(queue, "locks").remedy or "").startswith(remedy)
 
 
+def test_a_look_that_fails_hides_nothing_of_the_others(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = checks(queue.database)
+    monkeypatch.setattr(health, "locks", lambda conn, _: conn.execute("SELECT 1 / 0"))
+    after = checks(queue.database)
+    assert (after["unanswered"].verdict, after["unanswered"].found) == ("failure", "locks: division by zero")
+    assert set(before) - set(after) == {"locks"}
+
+
+def test_a_server_that_is_out_of_memory_is_known_by_its_code_whatever_its_language(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = b"""
+        DO $$ BEGIN RAISE 'Gemeinsamer Speicher ist aufgebraucht' USING ERRCODE = 'out_of_memory'; END $$
+    """
+    monkeypatch.setattr(health, "server", lambda conn, _: conn.execute(full))
+    (only,) = checking.check(queue.database)
+    assert (only.name, only.verdict) == ("reachable", "failure")
+    assert "Gemeinsamer Speicher ist aufgebraucht" in only.found
+    assert only.remedy == "raise max_locks_per_transaction, and restart the server"
+
+
 WELL = health.Server(
     version=180_000, version_text="18.0", fsync=True, full_page_writes=True, synchronous_commit="on", sees_all=True,
     notify_usage=0.0, connections=10, max_connections=100, read_only=False, clock_s=0.0,

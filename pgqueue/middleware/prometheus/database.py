@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from pgqueue.storage import health, pauses, retention, slots
+from pgqueue.storage.database import is_lost
 
 if TYPE_CHECKING:
     from pgqueue.storage.database import Connection
@@ -23,14 +24,27 @@ SILENT_S = 10.0
 #: As `pgqueue doctor`: seconds for which a slice may hold rows whose time is over.
 OUTLIVED_S = 300
 
+#: Seconds from which no further look is begun, for whoever scrapes waits about ten.
+PATIENCE_S = 8.0
 
-def database_metrics(conn: Connection, statements: Statements) -> Iterator[Metric]:
-    """The database's state; every look is bounded."""
-    yield from _workers(conn, statements)
-    yield from _ring(conn, statements)
-    yield from _duties(conn, statements)
-    yield from _transactions(conn, statements)
-    yield from _server(conn, statements)
+#: Told of each look whether it has failed.
+Watcher = Callable[[str, Exception | None], None]
+
+
+def database_metrics(conn: Connection, statements: Statements, *, told: Watcher) -> Iterator[Metric]:
+    """The database's state; every look is bounded, and one that fails takes no figures of others along."""
+    until = time.monotonic() + PATIENCE_S
+    for name, look in LOOKS.items():
+        failed: Exception | None = None
+        try:
+            if time.monotonic() > until:
+                raise TimeoutError(f"the looks before have taken more than {PATIENCE_S:g} s")
+            yield from list(look(conn, statements))
+        except Exception as error:
+            if is_lost(error):
+                raise
+            failed = error
+        told(name, failed)
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:
@@ -53,11 +67,17 @@ def _workers(conn: Connection, statements: Statements) -> Iterator[Metric]:
         "polling": sum(not sign.listens for sign in alive),
     }
     yield _gauges("workers", "Worker processes; those that poll can't be woken.", "state", states)
+
+
+def _unsettled(conn: Connection, statements: Statements) -> Iterator[Metric]:
     unsettled = health.unsettled(conn, statements, longer_s=0)
     yield _gauge(
         "unsettled_seconds", "For how long a worker has held a message that it does not run though it could.",
         max((each.held_s for each in unsettled), default=0),
     )  # fmt: skip
+
+
+def _pauses(conn: Connection, statements: Statements) -> Iterator[Metric]:
     paused = Counter(pause.kind for pause in pauses.list_pauses(conn, statements))
     yield _gauges("paused", "What is paused.", "kind", {kind: paused[kind] for kind in ("queue", "actor")})
 
@@ -77,18 +97,21 @@ def _ring(conn: Connection, statements: Statements) -> Iterator[Metric]:
     )
 
 
-def _duties(conn: Connection, statements: Statements) -> Iterator[Metric]:
+def _scheduled(conn: Connection, statements: Statements) -> Iterator[Metric]:
     _, overdue_s = health.overdue(conn, statements, grace_s=0, most=1)
     yield _gauge(
         "overdue_seconds", "For how long a scheduled message has been due and not ready.", overdue_s or 0
     )
+
+
+def _retention(conn: Connection, statements: Statements) -> Iterator[Metric]:
     late = retention.outlived(conn, statements, for_s=OUTLIVED_S)
     yield _gauge(
         "outlived_slices", "Slices of outcomes and results that should have been emptied.", len(late)
     )
 
 
-def _transactions(conn: Connection, statements: Statements) -> Iterator[Metric]:
+def _snapshots(conn: Connection, statements: Statements) -> Iterator[Metric]:
     holders = health.snapshot_holders(conn, statements)
     yield _gauge(
         "oldest_snapshot_seconds", "The age of the oldest transaction that keeps a snapshot.",
@@ -98,6 +121,9 @@ def _transactions(conn: Connection, statements: Statements) -> Iterator[Metric]:
         "oldest_snapshot_transactions", "How many transactions the oldest snapshot goes back.",
         max((each.age_xids or 0 for each in holders), default=0),
     )  # fmt: skip
+
+
+def _idle(conn: Connection, statements: Statements) -> Iterator[Metric]:
     idle = health.idle_transactions(conn, statements, longer_s=1)
     yield _gauge(
         "idle_transaction_seconds", "For how long a session has been idle in a transaction.",
@@ -117,8 +143,30 @@ def _server(conn: Connection, statements: Statements) -> Iterator[Metric]:
         "clock_difference_seconds", "How far this machine's clock is ahead of the server's.",
         time.time() - server.clock_s,
     )  # fmt: skip
+
+
+def _locks(conn: Connection, statements: Statements) -> Iterator[Metric]:
     yield _gauge(
         "lock_table_ratio", "How full the server's table of locks is.", health.locks(conn, statements).share
     )
+
+
+def _disk(conn: Connection, statements: Statements) -> Iterator[Metric]:
     full = health.disk_is_full(conn, statements)
     yield _gauge("disk_full", "1 if the server can't write files.", full is not None)
+
+
+#: The looks, by what they look at.
+LOOKS: Mapping[str, Callable[[Connection, Statements], Iterator[Metric]]] = {
+    "workers": _workers,
+    "unsettled messages": _unsettled,
+    "pauses": _pauses,
+    "slots": _ring,
+    "scheduled messages": _scheduled,
+    "retention": _retention,
+    "snapshots": _snapshots,
+    "idle transactions": _idle,
+    "the server": _server,
+    "locks": _locks,
+    "the disk": _disk,
+}

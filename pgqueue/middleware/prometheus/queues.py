@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pgqueue.errors import PgQueueError
 from pgqueue.logging import own_logger
 from pgqueue.storage import queues
 from pgqueue.storage.database import Connection, Database, translated
@@ -72,7 +71,7 @@ class QueueCollector(Collector):
         self._most = most
         self._conn: Connection | None = None
         self._chosen = False
-        self._failing = False
+        self._failing: set[str] = set()
         self._lock = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
@@ -80,10 +79,11 @@ class QueueCollector(Collector):
         with self._lock:
             try:
                 metrics = self._measure()
-            except PgQueueError as error:
-                self._give_up(error)
+            except Exception as error:  # noqa: BLE001  # the program's own figures are told nevertheless
+                self._disconnect()
+                self._tell("queues", error)
                 return []
-            self._failing = False
+            self._tell("queues", None)
         return metrics
 
     def close(self) -> None:
@@ -102,13 +102,14 @@ class QueueCollector(Collector):
             if not self._chosen:
                 return []
             figures = queues.figures(self._conn, statements, most=self._most)
-            return [*_metrics(figures), *database_metrics(self._conn, statements)]
+            return [*_metrics(figures), *database_metrics(self._conn, statements, told=self._tell)]
 
-    def _give_up(self, error: PgQueueError) -> None:
-        self._disconnect()
-        if not self._failing:
-            self.logger.warning("No figures of queues until the database can be asked again: %s", error)
-        self._failing = True
+    def _tell(self, what: str, failed: Exception | None) -> None:
+        if failed is None:
+            self._failing.discard(what)
+        elif what not in self._failing:
+            self._failing.add(what)
+            self.logger.warning("No figures of %s until the database can be asked again: %s", what, failed)
 
     def _disconnect(self) -> None:
         if self._conn is not None:
