@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 # Tests mostly wait, for processes and servers, so there may be more of them at a time than cores.
 JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # Everything that takes minutes: what `make test` runs in a short version or leaves out; or what ARGS names of it.
-LONG = $(if $(filter tests/%,$(ARGS)),,tests/drills tests/storage tests/rate_limits tests/benchmarks)
+LONG = $(if $(filter tests/%,$(ARGS)),,tests)
 
 # Where this is set, as in many images, each of the thousands of programs of a run would compile the package for itself.
 unexport PYTHONDONTWRITEBYTECODE

@@ -132,7 +132,11 @@ class TestInterruption:
 
     @pytest.mark.parametrize(
         ("moment", "to_group"),
-        [("Counting the words", True), ("Counting the words", False), ("was killed", True)],
+        [
+            pytest.param("Counting the words", True, marks=pytest.mark.long),
+            ("Counting the words", False),
+            ("was killed", True),
+        ],
     )
     def test_ctrl_c_leaves_no_server_behind(
         self, project: Project, environment: dict[str, str | None], moment: str, to_group: bool

@@ -44,7 +44,7 @@ def test_each_message_has_exactly_one_effect(
     database_url: str, ledger: Ledger, dice: random.Random, scale: Scale, report: Callable[..., None]
 ) -> None:
     """Of every message that was sent, one effect is there, and one of the message that its body has sent."""
-    kills = scale(4, 200)
+    kills = scale(2, 200)
     with (
         psycopg.connect(database_url, autocommit=True) as conn,
         Fleet(database_url, ledger, env=PATIENT) as fleet,

@@ -31,13 +31,13 @@ def test_workers_killed_without_a_supervisor(
     with Fleet(database_url, ledger) as fleet:
         fleet.start(3)
         with Load(database_url, ledger, dice, rate=RATE):
-            for _ in range(scale(3, 25, reach=250)):
+            for _ in range(scale(2, 25, reach=250)):
                 time.sleep(dice.uniform(0.3, 1.5))
                 fleet.kill_one(dice)
                 fleet.start()
         wait_until_drained(database_url, ledger)
         assert [fleet.stop(worker) for worker in list(fleet.workers)] == [0, 0, 0], fleet.output
-        report(examine(database_url, ledger, charged_by_guess=True), kills=scale(3, 25, reach=250))
+        report(examine(database_url, ledger, charged_by_guess=True), kills=scale(2, 25, reach=250))
 
 
 @pytest.mark.slow

@@ -86,7 +86,9 @@ class TestTwoHistories:
 
 
 class TestOneHistory:
-    @pytest.mark.parametrize("depends_on", [None, "pgqueue_0001", schema.head()])
+    @pytest.mark.parametrize(
+        "depends_on", [None, pytest.param("pgqueue_0001", marks=pytest.mark.long), schema.head()]
+    )
     def test_workers_start_on_what_it_makes(
         self, tmp_path: Path, empty_database_url: str, depends_on: str | None
     ) -> None:

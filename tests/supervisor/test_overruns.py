@@ -69,7 +69,7 @@ def outcomes(url: str) -> dict[tuple[str, str], list[int]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("actor", ["wait", "hold"])
+@pytest.mark.parametrize("actor", [pytest.param("wait", marks=pytest.mark.long), "hold"])
 def test_a_message_that_is_stuck_in_c_takes_only_its_process_with_it(
     project: Project, environment: dict[str, str | None], database_url: str, actor: str
 ) -> None:

@@ -46,7 +46,7 @@ def test_a_queue_without_dependencies_runs_in_the_environment_of_the_benchmark(t
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_packages_that_cannot_be_installed_are_named_and_tried_again_the_next_time(tmp_path: Path) -> None:
     missing = f"{tmp_path}/missing-1.0-py3-none-any.whl"
