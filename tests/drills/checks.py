@@ -136,6 +136,11 @@ class Verdicts:
     dead_letters: list[str] = field(default_factory=list)
     runs: dict[str, list[Run]] = field(default_factory=dict)
 
+    def assert_tried(self) -> None:
+        """Fail if nothing was sent or nothing was run: four zeros of that say nothing."""
+        tried = self.figures.get("sent", 0) > 0 and self.figures.get("runs", 0) > 0
+        assert tried, f"nothing was tried: {self.figures}"
+
     def assert_clean(self) -> None:
         """Fail with the first of whatever was found; no actor of the load fails for good."""
         found = {

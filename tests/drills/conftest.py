@@ -78,5 +78,7 @@ def report(request: pytest.FixtureRequest, seed: int) -> Callable[..., None]:
         # Printed at the end of the run, by tests/conftest.py; this may be one of several processes.
         request.node.user_properties.append(("drill", json.dumps({**line, **verdicts.figures, **figures})))
         verdicts.assert_clean()
+        if verdicts.figures:  # else they are no verdicts on a ledger
+            verdicts.assert_tried()
 
     return add

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from tests.support.processes import Process
+from tests.support.processes import Process, alive
 
 from .ledger import Ledger
 
@@ -49,7 +49,8 @@ class Fleet:
         return new
 
     def kill(self, worker: Process) -> None:
-        """Kill a worker with SIGKILL and write it down."""
+        """Kill a worker with SIGKILL and write it down; one that has ended by itself is a fault."""
+        assert alive(worker.pid), worker.output
         self.workers.remove(worker)
         self._ledger.write("killed", pid=worker.pid)
         worker.kill()

@@ -50,7 +50,8 @@ class Operators:
         self._stopping = threading.Event()
         self.errors: list[str] = []
         self.done: Counter[str] = Counter()
-        self._acts = [getattr(self, name) for name in dir(self) if name.startswith("act_")]
+        self.timed_out = 0
+        self.acts = [name.removeprefix("act_") for name in dir(self) if name.startswith("act_")]
         self._threads = [
             threading.Thread(target=self._work, args=(random.Random(dice.random()),), daemon=True)  # noqa: S311
             for _ in range(count)
@@ -58,21 +59,20 @@ class Operators:
 
     def _work(self, dice: random.Random) -> None:
         while not self._stopping.is_set():
-            act = dice.choice(self._acts)
-            name = act.__name__.removeprefix("act_")
+            name = dice.choice(self.acts)
             try:
-                act(dice)
+                getattr(self, f"act_{name}")(dice)
             except psycopg.errors.DeadlockDetected as error:
                 # A lock of a table is one of each of its partitions: who takes some is the victim now and then.
                 if name not in OTHERS:
                     self.errors.append(f"{name}: {error}")
             except StatementTimedOut:
-                self.done["timed out"] += (
-                    1  # as a lock or a rewrite of the table makes it: told in words, nothing is done
-                )
+                # As a lock or a rewrite of the table makes it: told in words, nothing is done.
+                self.timed_out += 1
             except Exception as error:  # noqa: BLE001  # told at the end
                 self.errors.append(f"{name}: {type(error).__name__}: {error}")
-            self.done[name] += 1
+            else:
+                self.done[name] += 1
 
     def tidy(self) -> None:
         """Resume everything, and drop what would wait for a minute, so that the queue can be drained."""

@@ -16,6 +16,7 @@ from .fleet import Fleet
 from .ledger import Ledger
 from .load import Load
 from .operators import DEAD_SPARE, Operators
+from .test_rotation import TURNS, value
 
 #: A slot of so many messages is full.
 SLOT_MESSAGES = 200
@@ -45,7 +46,15 @@ def test_administration_under_load(
         assert not operators.errors, "\n".join(operators.errors[:10])
         assert load.failures == 0
         assert "Traceback" not in fleet.output, fleet.output
-    report(examine(database_url, ledger), acts=operators.done.total(), deadlocks=deadlocks(database_url))
+    turns = rotations(database_url)
+    report(
+        examine(database_url, ledger), acts=operators.done.total(), timed_out=operators.timed_out,
+        deadlocks=deadlocks(database_url), rotations=turns,
+    )  # fmt: skip
+    assert operators.done.total() > operators.timed_out
+    if scale.full:
+        assert operators.done.keys() == set(operators.acts)
+        assert turns > 3
 
 
 def purge(url: str) -> None:
@@ -53,6 +62,12 @@ def purge(url: str) -> None:
     database = Database(url)
     list(acting.purge_letters(database, DEAD_SPARE))
     database.close()
+
+
+def rotations(url: str) -> int:
+    """How often slots have been taken into use."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        return value(conn, TURNS)
 
 
 def deadlocks(url: str) -> int:

@@ -50,6 +50,18 @@ def test_a_clean_run_passes(database_url: str, ledger: Ledger) -> None:
     verdicts.assert_clean()
 
 
+def test_four_zeros_of_nothing_are_no_success(database_url: str, ledger: Ledger) -> None:
+    """As where the load never began, or where no worker has written down what it ran."""
+    with pytest.raises(AssertionError, match="nothing was tried"):
+        examine(database_url, ledger).assert_tried()
+    ledger.write("sent", ONE)
+    with pytest.raises(AssertionError, match="nothing was tried"):
+        examine(database_url, ledger).assert_tried()
+    run(ledger, ONE)
+    finish(database_url, ONE)
+    examine(database_url, ledger).assert_tried()
+
+
 def test_a_message_that_is_nowhere_is_lost(database_url: str, ledger: Ledger) -> None:
     ledger.write("sent", ONE)
     run(ledger, ONE)

@@ -20,6 +20,9 @@ from .load import Load
 #: What the listener says when it gives a connection up.
 LOST = "lost its connection"
 
+#: Seconds within which a silence is noticed: fifteen, and two on a machine that is busy with all the others.
+NOTICED_S = 17.0
+
 #: Seconds for which silence is borne, in the short version.
 SHORT = {"DRILL_ANSWER_S": "3"}
 
@@ -54,7 +57,7 @@ def test_blackholed_workers(
             back_within_s=round(max(back), 1),
         )
         if scale.full:
-            assert max(noticed) < 20.0
+            assert max(noticed) < NOTICED_S
             assert max(back) < 20.0
 
 
