@@ -12,6 +12,7 @@ import pytest
 from pgqueue import schema
 from pgqueue.operations.checking import Check, check
 from pgqueue.storage.database import Database
+from tests.support.eventually import eventually
 from tests.support.few_locks import server_with_few_locks
 
 from .checks import examine, wait_until_drained
@@ -123,12 +124,19 @@ def starve(url: str, dice: random.Random, *, other: str) -> Check:
         with pytest.raises(psycopg.OperationalError, match="out of shared memory"):
             schema.upgrade(url, schema=other)
         hog.eat(dice.uniform(0.5, 2.0))
-        hog.give_back(ROOM)
-        database = Database(url)
-        try:
-            return next(each for each in check(database) if each.name == "locks")
-        finally:
-            database.close()
+        return eventually(lambda: asked_of_locks(url, hog), within_s=20.0)
+
+
+def asked_of_locks(url: str, hog: Hog) -> Check:
+    """What the doctor says of locks, for which he needs some himself: workers may have been there first."""
+    hog.give_back(ROOM)
+    database = Database(url)
+    try:
+        found = {each.name: each for each in check(database)}
+    finally:
+        database.close()
+    assert "locks" in found, found
+    return found["locks"]
 
 
 def turns(url: str) -> int:
