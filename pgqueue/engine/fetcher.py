@@ -107,6 +107,10 @@ class Fetcher:
         self.limits.wake(cell)
         self._quiet.called(cell)
 
+    def is_called(self) -> bool:
+        """Whether a quiet queue has called and nothing was claimed for that yet; from any thread."""
+        return bool(self._busy) and self._quiet.wanted_at() < float("inf")
+
     def fetch(self, limit: int) -> list[ClaimedMessage]:
         """Claim up to ``limit`` messages, most urgent first.
 
@@ -127,7 +131,7 @@ class Fetcher:
 
     def quiet_at(self, *, claims: bool) -> float:
         """When `fetch_quiet` has something to do, on the monotonic clock: to have senders call, or to claim."""
-        if not self._hears_quiet or not self._busy:
+        if not self._hears_quiet or not self._busy or self._leases.current() is None:
             return float("inf")
         return min(self._quiet.due_at(), self._quiet.wanted_at() if claims else float("inf"))
 

@@ -73,7 +73,7 @@ class Intake:
             self._put_aside()
             if self._replenish():
                 return self._claimed.popleft()
-            self._tell_of_room()
+            self._fetcher.tell_of_room()
             if self._nudged or self._changes != self._session.standing.changes:
                 self._nudged = False
                 self._changes = self._session.standing.changes
@@ -98,7 +98,7 @@ class Intake:
             self._in_flight -= number
             self._policy.settled(number)
             room = self._policy.room(self._in_flight) > 0
-        if room:
+        if room or self._fetcher.is_called():
             self._event.set()
 
     def released(self, message: ClaimedMessage) -> Callable[[int], None]:
@@ -186,7 +186,7 @@ class Intake:
             )  # fmt: skip
             self._hungry = False
             self._poll_at = time.monotonic() + wait_s
-            return False
+            return bool(self._claimed)  # of two claims the first may have brought some
 
     def _has_reason(self) -> bool:
         return self._hungry or time.monotonic() >= self._poll_at
@@ -195,6 +195,8 @@ class Intake:
         """Claim for queues whose senders have called, though there is no room."""
         found = self._take(self._fetcher.fetch_quiet(self._more()))
         self._before_limited += found
+        if found:
+            self._backoff.reset()
         return found > 0
 
     def _claim(self, room: int) -> bool:
@@ -230,7 +232,9 @@ class Intake:
         until = deadline
         if not self._paused and self._room() > 0:
             until = min(until, time.monotonic() if self._hungry else self._poll_at)
-        elif not self._paused and self._has_reason():
+        elif not self._paused and not self._has_reason():
+            until = min(until, self._poll_at)
+        elif not self._paused:
             until = min(until, self._fetcher.quiet_at(claims=self._more() > 0))
         return max(0.0, until - time.monotonic())
 
@@ -253,9 +257,3 @@ class Intake:
         with self._lock:
             more = self._policy.more(self._in_flight)
         return min(more, self._threads - self._before_limited) if self._fetcher.limits.due() else more
-
-    def _tell_of_room(self) -> None:
-        try:
-            self._fetcher.tell_of_room()
-        except PgQueueError as error:
-            logger.debug("Others look at limited queues in a second by themselves: %s", error)

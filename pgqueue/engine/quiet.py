@@ -14,8 +14,8 @@ __all__ = ["QuietQueues"]
 #: hears it. By the calls, what all processes do together is counted by each.
 RATE = 100.0
 
-#: Of more processes than this that work none asks. They claim so often in all that some claim comes soon; and a call,
-#: which all of them would hear, costs more than it saves.
+#: Where more processes than this work, whatever they serve, none asks. They claim so often in all that some claim comes
+#: soon; and a call, which all of them would hear that serve the queue, costs more than it saves.
 FLEET = 4
 
 #: Seconds after its last sign of life at which a process counts no more among these.
@@ -90,9 +90,10 @@ class QuietQueues:
         self._heard.clear()
         self._since = now
         quiet = [name for name in queue_names if idle_cell(name) not in loud]
-        if now > self._asked_until:
+        asked = frozenset(map(idle_cell, quiet))
+        if now > self._asked_until or not asked <= self._asked:
             self._called = True  # what came before may be there still
-        self._asked = frozenset(map(idle_cell, quiet))
+        self._asked = asked
         self._asked_until = now + IDLE_MS / 1000 if quiet else float("-inf")
         return quiet
 

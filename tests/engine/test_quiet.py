@@ -13,8 +13,8 @@ from pgqueue.engine.fetcher import Fetcher
 from pgqueue.engine.intake import Intake
 from pgqueue.engine.leases import Leases
 from pgqueue.engine.prefetch import AdaptivePrefetch
-from pgqueue.engine.quiet import FLEET, LONGEST_REST_S, RATE, QuietQueues
-from pgqueue.errors import ServerOutOfMemory
+from pgqueue.engine.quiet import FLEET
+from pgqueue.errors import DatabaseUnavailable, ServerOutOfMemory
 from pgqueue.storage import registers, workers
 from pgqueue.storage.messages import ClaimedMessage
 from pgqueue.storage.registers import IDLE_REGISTERS, idle_cell
@@ -39,132 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-class StandingClock(Clock):
-    """One that moves only when it is told to."""
-
-    def monotonic(self) -> float:
-        return 1000.0 + self.ahead
-
-
-@pytest.fixture
-def standing(monkeypatch: pytest.MonkeyPatch) -> StandingClock:
-    made = StandingClock()
-    monkeypatch.setattr(quiet, "time", made)
-    return made
-
-
-#: A queue that shares its register with "flood".
-NEIGHBOUR = next(
-    name
-    for number in range(50 * IDLE_REGISTERS)
-    if idle_cell(name := f"queue-{number}") == idle_cell("flood")
-)
 MAIL = idle_cell("mail")
-
-
-class TestWhichAreQuiet:
-    def test_those_of_which_little_was_claimed_and_nothing_is_left(self, standing: StandingClock) -> None:
-        queues = QuietQueues()
-        assert standing.monotonic() < queues.due_at() < standing.monotonic() + 1.0
-        standing.ahead += 1.0
-        assert queues.due_at() < standing.monotonic()
-        queues.count(["flood"] * 20 + ["steady"] * int(RATE + 1) + ["mail"] * int(RATE))
-        assert queues.take(["flood", "steady", "mail"], busy=["flood"]) == ["mail"]
-        assert queues.due_at() > standing.monotonic()
-
-    def test_what_was_claimed_before_counts_no_more(self, standing: StandingClock) -> None:
-        queues = QuietQueues()
-        queues.count(["steady"] * 1_000)
-        standing.ahead += 1.0
-        assert queues.take(["steady"], busy=[]) == []
-        standing.ahead += 1.0
-        assert queues.take(["steady"], busy=[]) == ["steady"]
-
-    def test_none_that_shares_its_register_with_a_busy_one(self) -> None:
-        assert QuietQueues().take([NEIGHBOUR, "mail"], busy=["flood"]) == [NEIGHBOUR, "mail"]
-        assert QuietQueues().take([NEIGHBOUR, "mail", "flood"], busy=["flood"]) == ["mail"]
-
-    def test_none_for_which_all_processes_together_are_called_too_often(
-        self, standing: StandingClock
-    ) -> None:
-        queues = QuietQueues()
-        for number, expected in ((RATE, ["mail"]), (RATE + 1, [])):
-            standing.ahead += 1.0
-            for _ in range(int(number)):
-                queues.called(MAIL)
-            assert queues.take(["mail"], busy=[]) == expected
-
-    def test_those_are_asked_again_after_rests_that_grow_until_it_was_calm(
-        self, standing: StandingClock
-    ) -> None:
-        queues = QuietQueues()
-        rests = []
-        for loud in [True] * 8 + [False, True]:
-            standing.ahead += 1.0
-            for _ in range(1_000 if loud else 0):
-                queues.called(MAIL)
-            rest = 0
-            while not queues.take(["mail"], busy=[]):
-                standing.ahead += 1.0
-                rest += 1
-            rests.append(rest)
-        grown = [0.9 * 2**number for number in range(8)]
-        for rest, least in zip(
-            rests, [*(min(each, LONGEST_REST_S) for each in grown), 0.0, 0.9], strict=True
-        ):
-            assert least <= rest <= 1.5 * least + 1.0
-
-    def test_what_another_process_is_called_for_makes_a_rest_longer(self, standing: StandingClock) -> None:
-        """Or each of many would ask in its turn, and the calls never end."""
-        queues = QuietQueues()
-        for _ in range(3):
-            standing.ahead += 1.0
-            for _ in range(1_000):
-                queues.called(MAIL)
-            assert queues.take(["mail"], busy=[]) == []
-        standing.ahead += 3.5
-        assert queues.take(["mail"], busy=[]) == []
-
-    def test_there_is_a_claim_for_calls_while_senders_do_call_and_not_too_often(
-        self, standing: StandingClock
-    ) -> None:
-        queues = QuietQueues()
-        queues.called(MAIL)
-        standing.ahead += 1.0
-        assert queues.wanted_at() == float("inf")
-        assert queues.take(["mail"], busy=[]) == ["mail"]
-        assert queues.wanted_at() <= standing.monotonic()  # for what came before
-        queues.began()
-        queues.ended(1, limit=8)
-        assert queues.wanted_at() == float("inf")
-        queues.called(idle_cell("flood"))
-        assert queues.wanted_at() == float("inf")
-        queues.called(MAIL)
-        assert queues.wanted_at() == pytest.approx(standing.monotonic() + quiet.SPACING_S)
-        queues.began()
-        queues.ended(8, limit=8)
-        assert queues.wanted_at() == pytest.approx(
-            standing.monotonic() + quiet.SPACING_S
-        )  # there may be more
-        queues.began()
-        standing.ahead += 1.6
-        queues.ended(1, limit=8)
-        queues.called(None)
-        assert queues.wanted_at() == float("inf")  # senders would not call any more
-
-    def test_calls_for_nothing_are_heeded_less_and_less_until_one_was_for_something(
-        self, standing: StandingClock
-    ) -> None:
-        queues = QuietQueues()
-        waits = []
-        for number in [0] * 6 + [1, 0]:
-            queues.take(["mail"], busy=[])
-            queues.began()
-            queues.ended(number, limit=8)
-            queues.called(MAIL)
-            waits.append(round(queues.wanted_at() - standing.monotonic(), 3))
-            standing.ahead += 0.1
-        assert waits == pytest.approx([0.006, 0.012, 0.024, 0.048, 0.048, 0.048, 0.003, 0.006], abs=1e-6)
 
 
 @pytest.fixture
@@ -342,6 +217,39 @@ class TestIntake:
         assert found is not None
         assert found.payload == b"mail"
 
+    def test_one_that_ends_makes_room_for_one_that_was_called_for(self, queue: Queue, intake: Intake) -> None:
+        queue.send("mail 1", "mail 2", "mail 3", queue_name="mail")
+        assert [message and message.payload for message in (intake.next(30.0), intake.next(30.0))] == [
+            b"mail 1", b"mail 2",
+        ]  # fmt: skip
+        assert intake.next(0.05) is None
+        intake._event.clear()
+        intake.settled()
+        assert intake._event.is_set()
+        found = intake.next(30.0)
+        assert found is not None
+        assert found.payload == b"mail 3"
+
+    def test_there_is_nothing_to_do_without_a_name_to_claim_under(self, clock: Clock, intake: Intake) -> None:
+        clock.ahead += 1.0
+        assert intake._fetcher.quiet_at(claims=False) < clock.monotonic()
+        intake._session.leases.renounce()
+        assert intake._fetcher.quiet_at(claims=True) == float("inf")
+
+    def test_senders_are_asked_again_soon_after_that_has_failed(
+        self, clock: Clock, intake: Intake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int] = []
+
+        def fail(limit: int) -> None:
+            asked.append(limit)
+            raise DatabaseUnavailable("gone")
+
+        monkeypatch.setattr(intake._fetcher, "fetch_quiet", fail)
+        clock.ahead += 1.0
+        assert intake.next(0.5) is None
+        assert len(asked) > 1
+
     def test_a_call_for_others_queues_is_none(self, intake: Intake) -> None:
         claims: list[int] = []
         intake._fetcher.called = claims.append  # type: ignore[assignment, method-assign]
@@ -364,3 +272,18 @@ class TestIntake:
         intake.settled(2)
         intake.wake(MAIL)
         assert intake.next(0.1) is None
+
+    def test_what_was_claimed_of_limited_queues_is_had_though_the_others_claim_fails(
+        self, queue: Queue, intake: Intake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        [message] = queue.claimed(intake._session.leases.current() or uuid4(), limit=1)
+
+        brought = [message]
+
+        def fail(*_: object) -> None:
+            raise DatabaseUnavailable("gone")
+
+        intake.settled(4)
+        monkeypatch.setattr(intake._fetcher, "fetch_limited", lambda _: [brought.pop()] if brought else [])
+        monkeypatch.setattr(intake._fetcher, "fetch", fail)
+        assert intake.next(5.0) is message
