@@ -1,5 +1,7 @@
 """Whose messages are given to others, and whose not."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +12,9 @@ from pgqueue.engine.presence import Presence
 from pgqueue.maintenance import reaper
 from pgqueue.maintenance.reaper import Reaper
 from pgqueue.storage import retention, workers
+from pgqueue.storage.database import Connection
 
+from ..support.eventually import eventually
 from ..support.queue import Queue, done
 
 
@@ -18,6 +22,19 @@ from ..support.queue import Queue, done
 def calm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the reapers of this file believe from the start that the others had time to connect."""
     monkeypatch.setattr(reaper, "CALM_S", 0.0)
+
+
+@contextmanager
+def passing(queue: Queue) -> Iterator[Connection]:
+    """A connection that is gone, with its locks, when the block ends: the server takes a moment for that."""
+    with queue.connect() as conn:
+        pid = conn.info.backend_pid
+        yield conn
+
+    def gone() -> None:
+        assert queue.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pid) == 0
+
+    eventually(gone)
 
 
 def age(queue: Queue, **by: float) -> None:
@@ -40,7 +57,7 @@ def test_nothing_happens_while_all_are_alive(queue: Queue) -> None:
 
 def test_a_worker_whose_connection_is_gone_has_a_moment_to_come_back(queue: Queue) -> None:
     queue.send("one")
-    with queue.connect() as its:
+    with passing(queue) as its:
         queue.claimed(queue.owner(its))
     run(queue)
     assert queue.ready() == []
@@ -55,7 +72,7 @@ def test_the_server_does_not_compile_what_takes_messages_back(
 ) -> None:
     """It would take seconds, each time, and behind a pooler the session can't forbid it."""
     queue.send("one")
-    with queue.connect() as its:
+    with passing(queue) as its:
         queue.claimed(queue.owner(its))
     age(queue, seconds=reaper.GRACE_S + 1)
     conn = queue.connect(jit="on")
@@ -94,7 +111,7 @@ def test_after_an_outage_the_others_have_time_to_come_back(
 ) -> None:
     """All were cut off for long, all heartbeats are old; who is back first must not take the others for lost."""
     queue.send("one")
-    with queue.connect() as its:
+    with passing(queue) as its:
         queue.claimed(queue.owner(its))
     duty, conn = Reaper(queue.statements), queue.connect()
     duty.run_once(conn)
@@ -122,7 +139,7 @@ def test_a_jump_of_the_servers_clock_makes_nobody_lost(
 
 def test_who_died_before_the_clock_was_put_back_is_found(queue: Queue) -> None:
     queue.send("one")
-    with queue.connect() as its:
+    with passing(queue) as its:
         queue.claimed(queue.owner(its))
     age(queue, seconds=-600.0)
     run(queue)
@@ -165,7 +182,7 @@ def test_a_worker_that_comes_back_too_late_learns_that_it_was_lost(queue: Queue)
 
 def test_two_reapers_give_a_message_back_once(queue: Queue) -> None:
     queue.send("one")
-    with queue.connect() as its:
+    with passing(queue) as its:
         queue.claimed(queue.owner(its))
     age(queue, seconds=reaper.GRACE_S + 1)
     with queue.connect() as slow, slow.transaction():
@@ -207,7 +224,7 @@ def test_they_are_found_within_fifteen_seconds() -> None:
 def test_a_message_that_loses_its_worker_again_and_again_is_given_up(queue: Queue, losses: int) -> None:
     queue.send("poison")
     for loss in range(losses):
-        with queue.connect() as its:
+        with passing(queue) as its:
             assert [m.attempts for m in queue.claimed(queue.owner(its))] == [loss]
         age(queue, seconds=reaper.GRACE_S + 1)
         run(queue)
@@ -222,7 +239,7 @@ def test_an_urgent_message_is_charged_before_others_that_were_claimed_with_it(qu
     """It started first, although it was sent last: else a poison message would bury those that wait behind it."""
     queue.send("first", "second", priority=5)
     queue.send("urgent", priority=0)
-    with queue.connect() as its:
+    with passing(queue) as its:
         queue.claimed(queue.owner(its, threads=1))
     age(queue, seconds=reaper.GRACE_S + 1)
     run(queue)
@@ -234,7 +251,7 @@ def test_an_urgent_message_is_charged_before_others_that_were_claimed_with_it(qu
 def test_sixteen_thousand_messages_of_a_dead_worker_are_returned_in_their_order(queue: Queue) -> None:
     payloads = [str(number) for number in range(16_000)]
     queue.send(*payloads)
-    with queue.connect() as its:
+    with passing(queue) as its:
         assert len(queue.claimed(queue.owner(its), limit=16_000)) == 16_000
     assert queue.ready() == []
     age(queue, seconds=reaper.GRACE_S + 1)
