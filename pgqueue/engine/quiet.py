@@ -22,7 +22,7 @@ FLEET = 4
 SILENT_S = 15.0
 
 #: The longest time, in seconds, for which the senders of a register that was heard too often are not asked. The first
-#: is as long as the word that is left there holds, and each is twice the one before.
+#: is as long as that between two questions, and each is twice the one before.
 LONGEST_REST_S = 30.0
 
 #: Seconds between two claims for calls. Each time that nothing is left the next is twice as far off, up to the second
