@@ -25,8 +25,8 @@ SILENT_S = 15.0
 #: is as long as that between two questions, and each is twice the one before.
 LONGEST_REST_S = 30.0
 
-#: Seconds between two claims for calls. Each time that nothing is left the next is twice as far off, up to the second
-#: figure: others are quicker. What comes meanwhile is in the next claim of all queues.
+#: Seconds between two claims for calls. Each time that others have left nothing the next is twice as far off, up to the
+#: second figure: they are quicker. What comes meanwhile is in the next claim of all queues.
 SPACING_S, MOST_SPACING_S = 0.003, 0.048
 
 
@@ -41,7 +41,7 @@ class QuietQueues:
         self._rest_until: dict[int, float] = {}
         self._asked: frozenset[int] = frozenset()
         self._asked_until = self._next_at = float("-inf")
-        self._called = False
+        self._called = self._took = False
         self._spacing_s = SPACING_S
 
     def called(self, cell: int | None) -> None:
@@ -62,14 +62,23 @@ class QuietQueues:
         self._called = False
 
     def ended(self, number: int, *, limit: int) -> None:
-        """Take note of how many messages, of at most so many, it has brought."""
-        self._spacing_s = SPACING_S if number else min(2 * self._spacing_s, MOST_SPACING_S)
+        """Take note of how many messages, of at most so many, it has brought.
+
+        If none, then whoever called may have meant what our own claim of all queues had taken just before.
+        """
+        if number:
+            self._spacing_s = SPACING_S
+        elif not self._took:
+            self._spacing_s = min(2 * self._spacing_s, MOST_SPACING_S)
+        self._took = False
         self._next_at = time.monotonic() + self._spacing_s
         self._called |= number == limit
 
     def count(self, queue_names: Iterable[str]) -> None:
         """Count what was claimed: for each message its queue."""
-        self._claimed.update(queue_names)
+        claimed = Counter(queue_names)
+        self._claimed.update(claimed)
+        self._took |= any(idle_cell(name) in self._asked for name in claimed)
 
     def due_at(self) -> float:
         """When to ask anew, on the monotonic clock."""

@@ -148,3 +148,19 @@ class TestWhichAreQuiet:
             waits.append(round(queues.wanted_at() - standing.monotonic(), 3))
             standing.ahead += 0.1
         assert waits == pytest.approx([0.006, 0.012, 0.024, 0.048, 0.048, 0.048, 0.003, 0.006], abs=1e-6)
+
+    def test_calls_for_what_our_own_claim_had_taken_before_are_not_heeded_less(
+        self, standing: StandingClock
+    ) -> None:
+        """Or with one process, where nobody else is quicker, a call would wait for nothing."""
+        queues = QuietQueues()
+        queues.take(["mail"], busy=[])
+        waits = []
+        for taken in (["flood", "mail"], ["flood", "mail"], ["flood"], ["mail"]):
+            queues.count(taken)
+            queues.began()
+            queues.ended(0, limit=8)
+            queues.called(MAIL)
+            waits.append(round(queues.wanted_at() - standing.monotonic(), 3))
+            standing.ahead += 0.1
+        assert waits == pytest.approx([0.003, 0.003, 0.006, 0.006], abs=1e-6)
