@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable
-from itertools import groupby
 from random import uniform
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from ..storage.positions import Positions, Span
 from ..storage.registers import idle_cell
 from ..storage.snapshot import Snapshot
 from .control import Standing
+from .lane_order import in_order, urgency
 from .leases import Leases
 from .limits import Limits
 from .quiet import FLEET, SILENT_S, QuietQueues
@@ -90,6 +90,8 @@ class Fetcher:
         self._turn = self._quiet_turn = 0
         # Lanes in which a claim that was full has left more, or not looked; and the priority at which it ended.
         self._busy: set[int] = set()
+        # Lanes of which some claim has seen the end since senders to quiet queues were last asked.
+        self._ended: set[int] = set()
         self._stopped_at = 0
 
     def subscribe(self, queue_name: str) -> None:
@@ -250,7 +252,7 @@ class Fetcher:
         self._ask_quiet_senders(conn)
         self._quiet.began()
         self._turn += 1
-        spans = self._positions.plan(self._lanes_in_order(self._turn), self._slots)
+        spans = self._positions.plan(in_order(self._open_lanes(), self._turn, last=self._busy), self._slots)
         if not spans:
             return []
         claim = messages.claim(
@@ -267,7 +269,8 @@ class Fetcher:
             return []
         self._quiet.began()
         self._quiet_turn += 1
-        lanes = [lane for lane in self._lanes_in_order(self._quiet_turn) if self._is_quiet(lane)]
+        in_turn = in_order(self._open_lanes(), self._quiet_turn, last=self._busy)
+        lanes = [lane for lane in in_turn if self._is_quiet(lane)]
         claimed = self._claim_of(conn, owner, lanes, limit)
         self._leases.add(claimed)
         self._quiet.count(self._known[message.lane].queue_name for message in claimed)
@@ -287,7 +290,9 @@ class Fetcher:
         # Messages of later priority than those that wait have to wait as well, whatever their queue.
         in_turn = [lane for lane in self._open_lanes() if lane.priority <= self._stopped_at]
         names = {lane.queue_name for lane in in_turn}
-        busy = {lane.queue_name for lane in in_turn if lane.id in self._busy}
+        # A lane of which the last claim alone did not come to the end may have had another before it by its turn.
+        busy = {lane.queue_name for lane in in_turn if lane.id in self._busy - self._ended}
+        self._ended.clear()
         alive = workers.count_alive(conn, self._database.statements, silent_s=SILENT_S)
         quiet = self._quiet.take(names if alive <= FLEET else (), busy=busy)
         cells = sorted({registers.idle_register(name, schema=self._database.schema) for name in quiet})
@@ -303,7 +308,7 @@ class Fetcher:
                 wanted = limit - len(taken)
                 room = self.limits.room(conn, statements, each) if wanted else 0
                 name = each.queue_name
-                lanes = [lane.id for lane in sorted(self._lanes, key=_urgency) if lane.queue_name == name]
+                lanes = [lane.id for lane in sorted(self._lanes, key=urgency) if lane.queue_name == name]
                 found = self._claim_of(conn, owner, lanes, min(wanted, room), queue_name=name)
                 taken += found
                 if self.limits.claimed(each.queue_name, len(found), wanted=wanted, room=room):
@@ -331,6 +336,7 @@ class Fetcher:
         full = len(claim.messages) >= limit
         self._positions.advance(spans, claim.snapshot, stopped_at=claim.last if full else None)
         self._busy = {span.lane for span in spans[claim.last[0] :]} if full and claim.last else set()
+        self._ended |= {span.lane for span in spans} - self._busy
         if self._busy and claim.last:
             self._stopped_at = self._known[spans[claim.last[0]].lane].priority
         if not full:
@@ -378,20 +384,3 @@ class Fetcher:
         if time.monotonic() > self._forget_at:
             self._positions.forget()
             self._forget_at = time.monotonic() + FORGET_S * uniform(0.7, 1.3)  # noqa: S311  (spreads load)
-
-    def _lanes_in_order(self, turn: int) -> list[int]:
-        """Lanes by priority; those of equal priority take turns at being first, so that none starves another.
-
-        Those of which the last claim saw the end come before the others: they have little, and it is in each claim so;
-        a flood in another queue has the rest of that.
-        """
-        ordered: list[int] = []
-        for _, equals in groupby(sorted(self._open_lanes(), key=_urgency), key=_urgency):
-            ids = [lane.id for lane in equals]
-            start = turn % len(ids)
-            ordered += sorted(ids[start:] + ids[:start], key=self._busy.__contains__)
-        return ordered
-
-
-def _urgency(lane: Lane) -> int:
-    return lane.priority

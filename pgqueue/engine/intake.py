@@ -204,6 +204,8 @@ class Intake:
         self._before_limited = 0
         found = self._take(self._fetcher.fetch_limited(min(room, self._threads - self._in_flight)))
         found += self._take(self._fetcher.fetch(room - found)) if found < room else 0
+        with self._lock:
+            self._policy.claimed(self._in_flight)
         self._backoff.reset()
         if not found:
             # A claim for little reason is no reason to ask more often.

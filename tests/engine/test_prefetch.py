@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pgqueue.engine import prefetch
-from pgqueue.engine.prefetch import AHEAD_S, MAX_AHEAD, MAX_CLAIM, AdaptivePrefetch, FixedPrefetch
+from pgqueue.engine.prefetch import AHEAD_S, MAX_AHEAD, MAX_CLAIM, PARTS, AdaptivePrefetch, FixedPrefetch
 
 
 class Clock:
@@ -39,6 +39,7 @@ def test_an_adaptive_prefetch_keeps_its_bounds(
         for elapsed, number in history:
             clock.now += elapsed
             policy.settled(number)
+            policy.claimed(min(in_flight, MAX_AHEAD))
         room = policy.room(in_flight)
     assert room <= MAX_CLAIM
     assert in_flight + max(room, 0) <= max(MAX_AHEAD, in_flight)
@@ -47,6 +48,57 @@ def test_an_adaptive_prefetch_keeps_its_bounds(
     # Beside a flood a message of a quiet queue for each thread, but not without an end.
     assert 0 <= policy.more(in_flight) <= threads
     assert policy.more(MAX_AHEAD + MAX_CLAIM) == 0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(prefetch, "time", made)
+    return made
+
+
+def at_rates(clock: Clock, *rates: int, threads: int = 2) -> AdaptivePrefetch:
+    """A policy that has seen so many messages a second, each for a part of the time that is claimed ahead."""
+    policy = AdaptivePrefetch(threads)
+    for rate in rates:
+        clock.now += AHEAD_S / PARTS * 1.001
+        policy.settled(round(rate * AHEAD_S / PARTS))
+    return policy
+
+
+STEADY = (2_000,) * PARTS
+
+
+def test_a_moment_of_few_messages_halves_nothing(clock: Clock) -> None:
+    """Or else it would take as long as half of them do until anything is claimed, however urgent."""
+    assert at_rates(clock, *STEADY).room(0) == pytest.approx(200, abs=1)
+    assert at_rates(clock, *STEADY, 0).room(0) == pytest.approx(150, abs=1)
+    assert at_rates(clock, *STEADY, 0, 0, 0, 0).room(0) == pytest.approx(25, abs=1)
+
+
+def test_it_rises_at_once(clock: Clock) -> None:
+    assert at_rates(clock, 200, 200, 200, 200, 2_000).room(0) == pytest.approx(200, abs=1)
+
+
+def test_one_long_job_counts_for_the_time_that_it_takes(clock: Clock) -> None:
+    policy = at_rates(clock, *STEADY)
+    for expected in (100, 50):
+        clock.now += 10.0
+        policy.settled(1)
+        assert policy.room(0) == pytest.approx(expected, abs=1)
+
+
+def test_for_quiet_queues_what_was_claimed_is_right_whatever_the_rate_has_become(clock: Clock) -> None:
+    """Or else none of their messages would be claimed until half of the flood's are done that are ahead."""
+    policy = at_rates(clock, *STEADY, threads=8)
+    policy.claimed(200)
+    for _ in range(8):
+        clock.now += 1.0
+        policy.settled(1)
+    assert policy.room(200) <= 0
+    assert [policy.more(in_flight) for in_flight in (190, 200, 204, 208, 250)] == [8, 8, 4, 0, 0]
+    policy.claimed(20)
+    assert [policy.more(in_flight) for in_flight in (20, 25, 28, 200)] == [8, 3, 0, 0]
 
 
 @given(rate=st.integers(1, 10_000), threads=st.integers(1, 16))

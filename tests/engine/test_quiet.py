@@ -82,6 +82,29 @@ def test_senders_to_a_quiet_queue_tell_those_of_the_flood_do_not(
     assert not tells(queue, "default")
 
 
+@pytest.mark.parametrize("turns", [0, 1])
+def test_one_that_the_last_claim_did_not_come_to_is_quiet_for_all_that(
+    queue: Queue, fetcher: Fetcher, clock: Clock, turns: int
+) -> None:
+    """By its turn the flooded one was before it, and by then nothing was known of either."""
+    queue.lane("mail")
+    queue.send("of a flood to come")
+    for _ in range(turns):
+        fetcher.fetch(10)
+    queue.send(*(f"flood {number}" for number in range(50)))
+    clock.ahead += 1.0
+    for _ in range(2):
+        fetcher.fetch(2)
+    clock.ahead += 1.0
+    fetcher.fetch(100)  # the end of all, seen since the senders were last asked
+    queue.send(*(f"flood {number}" for number in range(50)))
+    fetcher.fetch(2)
+    queue.value(f"SELECT setval('pgqueue.idle_{MAIL}', 1)")
+    clock.ahead += 1.0
+    fetcher.fetch(2)
+    assert tells(queue, "mail")
+
+
 def test_nothing_is_claimed_if_senders_can_not_be_asked(
     queue: Queue, fetcher: Fetcher, leases: Leases, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
