@@ -4,12 +4,10 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import NamedTuple
 from uuid import UUID, uuid4
-
-from psycopg import DataError, Error
 
 from ..faults import Fault
 from ..logging import own_logger
@@ -18,11 +16,10 @@ from ..storage.database import Connection, Database, is_lost, translated
 from ..storage.messages import ClaimedMessage, Verdict
 from ..storage.registers import channel
 from .backoff import Backoff
+from .group import BATCH, Group
 from .leases import Leases
+from .refused import Unrecordable, give_up, is_about_a_value, report_lost, unrecordable
 from .verdicts import write_verdicts
-
-#: The most verdicts in one commit.
-BATCH = 500
 
 #: How often in a row a verdict may be refused whose lease is there. The waits in between add up to some seconds.
 MOST_REFUSALS = 7
@@ -43,9 +40,6 @@ USUAL_PARTS = (frozenset[str](), frozenset({"results"}), frozenset({"follow_ups"
 
 logger = own_logger(__name__)
 
-#: A look at the leases of an owner: which of some verdicts are still to be written.
-Look = Callable[[Connection, UUID, list[Verdict]], list[Verdict]]
-
 
 class Settled(NamedTuple):
     """A verdict on its way; ``released`` is called with the number of verdicts of which nothing is left to do."""
@@ -62,7 +56,7 @@ class Acker(threading.Thread):
     """Writes verdicts in the order in which they come, many at a time.
 
     A lost connection is replaced and the group sent again, after a look at which of it had been committed. A verdict
-    that the database refuses to write (a result that is too large, say) does not hold up the others.
+    that the database refuses to write (a result that is too large, say) does not hold up the others: see `Group`.
     """
 
     def __init__(self, database: Database, leases: Leases) -> None:
@@ -74,6 +68,12 @@ class Acker(threading.Thread):
         self._backoff = Backoff()
         self._giving_up = threading.Event()
         self._ended = threading.Event()
+        self._stopping = False
+        self._times_written = 0
+        # What was put off, who waits for a place of it, and who for all to be written.
+        self._later: dict[UUID, Group] = {}
+        self._waiting: list[Settled] = []
+        self._flushed: list[threading.Event] = []
         self.on_delayed: Callable[[float], None] = lambda _: None
 
     def submit(self, settled: Settled) -> None:
@@ -108,6 +108,9 @@ class Acker(threading.Thread):
             more = self._write_next()
         if self._conn is not None:
             self._conn.close()
+        self._later.clear()
+        self._release(self._waiting)
+        self._tell_flushed()
         self._ended.set()
         self._let_go()
 
@@ -136,15 +139,30 @@ class Acker(threading.Thread):
             logger.debug("The acker could not be warmed up: %s", error)
 
     def _write_next(self) -> bool:
-        item = self._queue.get()
+        item = self._next()
         batch: list[Settled] = []
         while isinstance(item, Settled):
             batch.append(item)
             item = self._next_of(batch)
         self._write(batch)
         if isinstance(item, threading.Event) and item is not _NOTHING:
-            item.set()
-        return item is not None
+            self._flushed.append(item)
+        self._stopping = self._stopping or item is None
+        if self._later:
+            self._write_later()
+        if not self._later:
+            self._tell_flushed()
+        return not self._stopping or (bool(self._later) and not self._giving_up.is_set())
+
+    def _next(self) -> "Settled | threading.Event | None":
+        """What was handed over, or nothing once it is time for what was put off."""
+        if not self._later:
+            return None if self._stopping else self._queue.get()
+        due_at = min(group.due_at for group in self._later.values())
+        try:
+            return self._queue.get(timeout=0.0 if self._stopping else max(0.0, due_at - monotonic()))
+        except Empty:
+            return _NOTHING
 
     def _next_of(self, batch: list[Settled]) -> "Settled | threading.Event | None":
         if len(batch) >= BATCH:
@@ -154,18 +172,33 @@ class Acker(threading.Thread):
         except Empty:
             return _NOTHING
 
+    def _tell_flushed(self) -> None:
+        while self._flushed:
+            self._flushed.pop().set()
+
     def _write(self, batch: Sequence[Settled]) -> None:
         by_owner: dict[UUID, list[Verdict]] = defaultdict(list)
         for settled in batch:
             by_owner[settled.verdict.message.lease.owner].append(settled.verdict)
-        for owner, verdicts in by_owner.items():
+        self._settle_each([Group(owner, verdicts, self._moved) for owner, verdicts in by_owner.items()])
+        self._release(batch)
+
+    def _settle_each(self, groups: Sequence[Group]) -> None:
+        for group in groups:
             try:
-                self._settle_all(owner, verdicts)
+                self._settle(group)
             except Exception:  # the thread's top loop
                 logger.exception(
-                    "%d acks could not be written; their messages will run again.", len(verdicts),
+                    "%d acks could not be written; their messages will run again.", len(group.left),
                     fault=Fault.ACK_FAILED,
                 )  # fmt: skip
+
+    def _release(self, batch: Sequence[Settled]) -> None:
+        """Tell of those of a batch of which nothing is left to do."""
+        if self._later:
+            left = {verdict.message.id for group in self._later.values() for verdict in group.left}
+            self._waiting += [settled for settled in batch if settled.verdict.message.id in left]
+            batch = [settled for settled in batch if settled.verdict.message.id not in left]
         for released, number in Counter(settled.released for settled in batch).items():
             released(number)
 
@@ -183,60 +216,91 @@ class Acker(threading.Thread):
         if delays:
             self.on_delayed(min(delays) / 1000)
 
-    def _settle_all(self, owner: UUID, group: list[Verdict]) -> None:
+    def _settle(self, group: Group) -> None:
         """Write verdicts; those that were not written for now are looked for before they are written again.
 
         What a lost connection was writing may be committed later: its server holds the leases' rows while it waits for
         a lock, its disk or a standby, and does not know that nobody listens. The next attempt waits for those rows, and
         is refused once they are committed. So after a loss a refusal says no more than the loss itself.
         """
-        look: Look | None = None
-        after_refusal: Look = self._moved
-        refusals, failed = 0, False
-        while group:
+        while group.left:
+            part: list[Verdict] = []
             try:
-                conn = self._connected(again=failed)
-                if look is not None:
-                    group, look, failed = look(conn, owner, group), None, False
+                conn = self._connected(again=group.failed)
+                if group.look is not None:
+                    group.left = group.look(conn, group.owner, group.left)
+                    group.look, group.failed = None, False
                     continue
-                accepted = write_verdicts(conn, self._database, owner=owner, verdicts=group)
+                part = group.part()
+                accepted = write_verdicts(conn, self._database, owner=group.owner, verdicts=part)
             except GivenUp:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it is, no ack is dropped
-                if look is None and is_about_a_value(error):
-                    self._settle_one_by_one(owner, group, error)
+                if self._hindered(group, part, error):
                     return
-                self._report_trouble(error)
-                if look is None and is_lost(error):
-                    after_refusal = self._not_committed
-                look, failed = look or self._not_committed, True
                 continue
-            refusals = 0 if accepted else refusals + 1
-            group = self._refused(group, accepted)
-            if refusals > MOST_REFUSALS:
-                give_up(group, "the database refuses it and has its lease nevertheless")
-                return
-            # Once, a lease was moved while it was written to. Who is refused again waits a little longer each time.
-            look, failed = after_refusal, refusals > 1
+            self._written(group, part, accepted)
         self._backoff.reset()
 
-    def _refused(self, group: list[Verdict], accepted: set[int]) -> list[Verdict]:
-        """Count off what was accepted, and return the others."""
+    def _written(self, group: Group, part: list[Verdict], accepted: set[int]) -> None:
+        """Count off what was accepted of a part; the rest is looked for, and given up after so many times."""
+        group.accepted(accepted)
         if accepted:
             self._backoff.reset()
-            self.settled([verdict for verdict in group if verdict.message.id in accepted])
-        return [verdict for verdict in group if verdict.message.id not in accepted]
+            self._times_written += 1
+            self.settled([verdict for verdict in part if verdict.message.id in accepted])
+        if len(accepted) == len(part):
+            return
+        if group.refusals > MOST_REFUSALS:
+            give_up(part, "the database refuses it and has its lease nevertheless")
+            group.left, group.refusals = group.left[len(part) :], 0
+            return
+        # Once, a lease was moved while it was written to. Who is refused again waits a little longer each time.
+        group.look, group.failed = group.after_refusal, group.refusals > 1
 
-    def _settle_one_by_one(self, owner: UUID, group: list[Verdict], error: Exception) -> None:
-        """Find the verdict that can't be written; its message fails with the reason, and the others go on."""
-        if len(group) > 1:
-            for verdict in group:
-                self._settle_all(owner, [verdict])
-            return
-        if isinstance(group[0], Unrecordable):
-            give_up(group, error)
-            return
-        self._settle_all(owner, [unrecordable(group[0], error)])
+    def _hindered(self, group: Group, part: list[Verdict], error: Exception) -> bool:
+        """Take in that a part, or what comes before it, failed; answer whether the group was put off."""
+        about_a_value = bool(part) and is_about_a_value(error)
+        if not about_a_value:
+            self._report_trouble(error)
+            if part and is_lost(error):
+                group.after_refusal = self._not_committed
+            group.look, group.failed = group.look or self._not_committed, True
+        if len(part) > 1:
+            group.shrink(part, at_once=about_a_value)
+        elif part and (about_a_value or group.blames(part[0], error, written=self._times_written)):
+            self._blame(group, error)
+        elif part and group.turn():
+            self._put_off(group)
+            return True
+        return False
+
+    @staticmethod
+    def _blame(group: Group, error: Exception) -> None:
+        """The first one can't be written; its message fails with the reason, or it is given up."""
+        first, *others = group.left
+        if isinstance(first, Unrecordable):
+            give_up([first], error)
+            group.left = others
+        else:
+            group.blamed.pop(first.message.id, None)
+            group.left = [unrecordable(first, error), *others]
+
+    def _put_off(self, group: Group) -> None:
+        """Let others come first: they are written if it is not the server that is in trouble."""
+        group.put_off(monotonic(), written=self._times_written)
+        before = self._later.setdefault(group.owner, group)
+        if before is not group:
+            before.join(group)
+
+    def _write_later(self) -> None:
+        """Try again what was put off and is due."""
+        due = [group for group in self._later.values() if group.due_at <= monotonic() or self._stopping]
+        for group in due:
+            del self._later[group.owner]
+        self._settle_each(due)
+        waiting, self._waiting = self._waiting, []
+        self._release(waiting)
 
     def _moved(self, conn: Connection, owner: UUID, refused: list[Verdict]) -> list[Verdict]:
         """Of the verdicts that were refused, those whose lease only lies in another slot now, or is another."""
@@ -283,57 +347,6 @@ class Acker(threading.Thread):
 
 
 _NOTHING = threading.Event()
-
-
-def is_about_a_value(error: Exception) -> bool:
-    """Whether the same statement would fail for ever: a value is wrong or too large, not the server in trouble."""
-    if isinstance(error, Error) and error.sqlstate is not None:
-        return error.sqlstate[:2] in {"22", "23", "54"}
-    return isinstance(error, DataError | ValueError | OverflowError | TypeError)
-
-
-def give_up(group: Sequence[Verdict], why: object) -> None:
-    """Log that verdicts are not written, now or later."""
-    for verdict in group:
-        sent = sent_as(verdict)
-        logger.error(
-            "The ack of message %s (%s) could not be written: %s. The message stays with this worker until that ends, "
-            "and runs again then.", sent.message_id, sent.actor_name, why, fault=Fault.ACK_FAILED,
-        )  # fmt: skip
-
-
-def report_lost(verdict: Verdict) -> None:
-    """Log that a verdict was refused, because its message was given to another worker."""
-    sent = sent_as(verdict)
-    logger.error(
-        "LeaseLost: message %s (%s) was given to another worker before its end was recorded; its run here counts for "
-        "nothing.", sent.message_id, sent.actor_name, fault=Fault.LEASE_LOST,
-    )  # fmt: skip
-
-
-@dataclass(slots=True)
-class Unrecordable(Verdict):
-    """The verdict on a message whose own can't be written: it goes to the dead letters with the reason."""
-
-    refused: Verdict | None = None
-
-
-def sent_as(verdict: Verdict) -> Verdict:
-    """The verdict that has the message's name and its actor's."""
-    return (isinstance(verdict, Unrecordable) and verdict.refused) or verdict
-
-
-def unrecordable(verdict: Verdict, error: Exception) -> Unrecordable:
-    """Log that a verdict can't be written, and return what is written in its place."""
-    logger.error(
-        "What became of message %s can't be recorded: %s", verdict.message_id, error, fault=Fault.UNRECORDABLE
-    )
-    text = str(error).replace("\0", "\N{SYMBOL FOR NULL}") if not isinstance(error, Error) else str(error)
-    return Unrecordable(
-        # Nothing of what was to be recorded: any of it may be what can't be.
-        verdict.message, "undecodable", "", status=None, reason="unrecordable",
-        error=f"What became of it can't be recorded: {text}", refused=verdict,
-    )  # fmt: skip
 
 
 def give_back(database: Database, leases: Leases, owner: UUID, claimed: Sequence[ClaimedMessage]) -> None:

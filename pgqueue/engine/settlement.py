@@ -16,10 +16,10 @@ from ..logging import own_logger
 from ..storage import leases
 from ..storage.database import Connection, translated
 from ..storage.messages import Arrival, NewMessage, StoredResult, Verdict
-from .acker import is_about_a_value, report_lost, unrecordable
 from .actor_transaction import ActorTransaction
 from .backoff import Backoff
 from .intake import Intake
+from .refused import is_about_a_value, report_lost, unrecordable
 from .session import Session
 from .verdicts import write_verdicts
 
