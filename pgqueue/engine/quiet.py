@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from random import uniform
 
-from ..storage.registers import IDLE_MS, RENEW_MS, idle_cell
+from ..storage.registers import IDLE_MS, idle_cell
 
 __all__ = ["QuietQueues"]
 
@@ -13,6 +13,9 @@ __all__ = ["QuietQueues"]
 #: transaction that notifies takes a lock of the whole cluster at its commit, and each process that serves the queue
 #: hears it. By the calls, what all processes do together is counted by each.
 RATE = 100.0
+
+#: Seconds between two questions; the word that is left with each holds for longer.
+ASK_S = 0.9
 
 #: Where more processes than this work, whatever they serve, none asks. They claim so often in all that some claim comes
 #: soon; and a call, which all of them would hear that serve the queue, costs more than it saves.
@@ -82,7 +85,7 @@ class QuietQueues:
 
     def due_at(self) -> float:
         """When to ask anew, on the monotonic clock."""
-        return self._since + RENEW_MS / 1000
+        return self._since + ASK_S
 
     def take(self, queue_names: Collection[str], *, busy: Collection[str]) -> list[str]:
         """Of some queues those that have been quiet, whose senders are asked now; what follows is counted anew.
@@ -110,7 +113,7 @@ class QuietQueues:
         """Those that have been heard too often, of late or just now, whoever had asked."""
         for cell in cells:
             if self._heard[cell] > most:
-                rest = self._rests[cell] = min(2 * self._rests.get(cell, RENEW_MS / 2000), LONGEST_REST_S)
+                rest = self._rests[cell] = min(2 * self._rests.get(cell, ASK_S / 2), LONGEST_REST_S)
                 self._rest_until[cell] = now + rest * uniform(1.0, 1.5)  # noqa: S311  (spreads load)
             elif cell in self._asked:
                 self._rests.pop(cell, None)

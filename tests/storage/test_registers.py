@@ -9,8 +9,19 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from pgqueue.engine.intake import POLLS_S
+from pgqueue.engine.quiet import ASK_S
 from pgqueue.storage.messages import Verdict, settle
-from pgqueue.storage.registers import called_cell, channel, idle_cell, idle_register, wake
+from pgqueue.storage.registers import (
+    IDLE_MS,
+    RENEW_MS,
+    called_cell,
+    channel,
+    idle_cell,
+    idle_register,
+    read,
+    wake,
+)
 from tests.support.queue import Queue
 
 #: Queues of three registers.
@@ -37,6 +48,22 @@ def heard(listener: psycopg.Connection[Any]) -> list[int | None]:
 def becomes_idle(queue: Queue, *queue_names: str) -> None:
     for name in queue_names:
         queue.value(f"SELECT setval('{idle_register(name, schema='pgqueue')}', 9999999999999)")
+
+
+@pytest.mark.parametrize(("age_ms", "given_again"), [(0, False), (RENEW_MS + 5, True), (5 * IDLE_MS, True)])
+def test_word_of_idle_workers_never_ends_between_two_questions(
+    queue: Queue, age_ms: int, given_again: bool
+) -> None:
+    """Whoever sent in the gap would notify nobody, and the message wait until the next look."""
+    assert RENEW_MS + 1000 * POLLS_S[-1] <= IDLE_MS - 200
+    assert 1000 * ASK_S <= IDLE_MS - 200
+    register = idle_register("mail", schema="pgqueue")
+    until = queue.value(
+        f"SELECT setval('{register}', (extract(epoch FROM clock_timestamp()) * 1000)::bigint + {IDLE_MS - age_ms})"
+    )
+    read(queue.conn, queue.statements, idle=[register])
+    now_until = queue.value(f"SELECT pg_sequence_last_value('{register}'::regclass)")
+    assert now_until >= until + min(age_ms, RENEW_MS) if given_again else now_until == until
 
 
 @pytest.mark.parametrize(
