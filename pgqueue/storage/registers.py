@@ -12,8 +12,8 @@ from .statements import Statements
 #: As many idle registers as revision 0001 makes.
 IDLE_REGISTERS = 16
 
-#: How long, in ms, an idle worker's word holds; and how old it is when one who asks gives it again. He asks once or more
-#: a second, so that word which he found young enough, and left, still holds when he asks the next time.
+#: How long, in ms, an idle worker's word holds; and how old it is when one who asks gives it again. He asks once
+#: a second or more, so that word which he found young enough, and left, still holds when he asks the next time.
 IDLE_MS = 1_500
 RENEW_MS = 300
 
