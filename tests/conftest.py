@@ -17,6 +17,7 @@ from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.brokers.stub import StubBroker
 from pgqueue.worker import Worker
 
+from .support import warm
 from .support.effects import Effects
 from .support.postgres import Databases, server_url
 from .support.processes import Process, processes
@@ -59,6 +60,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     long = [item for item in items if item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if item not in long]
+
+
+def pytest_sessionfinish() -> None:
+    """End the interpreter that programs of the tests were forked from."""
+    warm.end()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -67,41 +67,42 @@ def test_every_import_keeps_to_the_layers() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_every_module_can_be_imported_first() -> None:
-    """Each in a fork of an interpreter that has imported the package itself, as Python does first in any case.
+    """Each in a fork of an interpreter that has imported the packages above it, as Python does first in any case.
 
-    It has also what is not ours and any of them needs: a first fork tells which modules these are.
+    It has also what is not ours and any of them needs: all were imported, and ours forgotten.
     """
     names = sorted(_module_name(path) for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
     source = """
-        import contextlib, importlib, os, sys, traceback
-        import pgqueue
+        import contextlib, gc, importlib, os, sys, traceback
 
-        names = sorted(set(sys.argv[1:]) - set(sys.modules))
-        told, tell = os.pipe()
-        if not os.fork():
-            for name in names:
-                with contextlib.suppress(Exception):
-                    importlib.import_module(name)
-            os.write(tell, " ".join(name for name in sys.modules if not name.startswith("pgqueue")).encode())
-            os._exit(0)
-        os.close(tell)
-        for name in open(told).read().split():
+        names = sys.argv[1:]
+        for name in names:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "pgqueue"]:
+            del sys.modules[name]
+        gc.collect()
+        gc.freeze()
+        importlib.import_module("pgqueue")
 
-        failed = []
-        for name in sorted(set(names) - set(sys.modules)):
+        def import_all_below(package):  # a package that is imported
+            return all([import_first(name) for name in names if name.rpartition(".")[0] == package])
+
+        def import_first(name):
+            if name in sys.modules:
+                return import_all_below(name)
             child = os.fork()
-            if not child:
-                try:
-                    importlib.import_module(name)
-                except BaseException:
-                    traceback.print_exc()
-                    os._exit(1)
-                os._exit(0)
-            if os.waitpid(child, 0)[1]:
-                failed.append(name)
-        sys.exit(f"can't be imported on their own: {failed}" if failed else 0)
+            if child:
+                return os.waitpid(child, 0)[1] == 0
+            try:
+                importlib.import_module(name)
+                os._exit(not import_all_below(name))
+            except BaseException:
+                traceback.print_exc()
+                print(f"{name} can't be imported on its own", flush=True)
+                os._exit(1)
+
+        sys.exit(not import_all_below("pgqueue"))
     """
     with Process.script(source, *names) as program:
         assert program.wait(timeout_s=200) == 0, program.output

@@ -45,10 +45,10 @@ def test_every_example_is_shorter_than_sixty_lines() -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_example_does_what_it_says(name: str, database_url: str, programs: list[Process]) -> None:
     environment = {"PGQUEUE_URL": database_url, "DATABASE_URL": None}
-    worker = Process(["-m", "pgqueue", name, "-p", "1", "-t", "2"], env=environment, cwd=EXAMPLES)
+    worker = Process(["-m", "pgqueue", name, "-p", "1", "-t", "2"], env=environment, cwd=EXAMPLES, warm=True)
     programs.append(worker)
     program = Process(
-        [f"{name}.py", *(["Ada"] if name == "quickstart" else [])], env=environment, cwd=EXAMPLES
+        [f"{name}.py", *(["Ada"] if name == "quickstart" else [])], env=environment, cwd=EXAMPLES, warm=True
     )
     programs.append(program)
     from_program, from_worker = EXPECTED[name]
@@ -80,7 +80,9 @@ def test_the_django_project_does_what_it_says(empty_database_url: str, programs:
             environment[variable] = str(found[name])
 
     def manage(*words: str) -> Process:
-        programs.append(Process(["manage.py", *words], env=environment, cwd=EXAMPLES / "django_orders"))
+        programs.append(
+            Process(["manage.py", *words], env=environment, cwd=EXAMPLES / "django_orders", warm=True)
+        )
         return programs[-1]
 
     def ended(*words: str) -> str:

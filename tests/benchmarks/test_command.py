@@ -16,7 +16,7 @@ from tests.support.processes import ROOT, Process
 
 
 def test_a_word_that_is_no_measurement_is_refused_with_those_that_are() -> None:
-    with Process(["-m", "pgqueue", "bench", "swiftness"], cwd=ROOT) as program:
+    with Process(["-m", "pgqueue", "bench", "swiftness"], cwd=ROOT, warm=True) as program:
         assert program.wait() == 2
         assert "There is no measurement 'swiftness': expected overhead, drain," in program.output
 
@@ -24,7 +24,7 @@ def test_a_word_that_is_no_measurement_is_refused_with_those_that_are() -> None:
 @pytest.mark.parametrize("name", ["v0.0.0-never", "nothing.whl"])
 def test_a_release_that_is_nowhere_is_refused_by_name(name: str, database_url: str) -> None:
     words = ["-m", "benchmarks", "against", "--against", name, "--url", database_url]
-    with Process(words, cwd=ROOT) as program:
+    with Process(words, cwd=ROOT, warm=True) as program:
         assert program.wait() == 2
         assert name in program.output
         assert "Traceback" not in program.output

@@ -19,7 +19,7 @@ def start(programs: list[Process], url: str, *arguments: str, **env: str | None)
     """Start the command on a free port."""
     names = dict.fromkeys(("PGQUEUE_DASHBOARD_PASSWORD", "PGQUEUE_DASHBOARD_VIEWER_PASSWORD"))
     words = ["-m", "pgqueue", "dashboard", "--url", url, "--port", "0", *arguments]
-    program = Process(words, env={**names, **env})
+    program = Process(words, env={**names, **env}, warm=True)
     programs.append(program)
     return program
 

@@ -85,7 +85,7 @@ class TestRun:
             from pgqueue.cli import main
             sys.exit(main(["demo", "--json", "--messages", "60", "--url", {url!r}]))
         """
-        with Process.script(source, env=environment) as program:
+        with Process.script(source, env=environment, warm=True) as program:
             assert program.wait(timeout_s=120) == 0, (tmp_path / "course").read_text()
             outcome = json.loads(program.output)
         assert "60 messages sent in one transaction" in (tmp_path / "course").read_text()

@@ -92,6 +92,12 @@ async def pause(seconds):
 
 
 @pytest.fixture
+def project(tmp_path: Path, programs: list[Process]) -> Project:
+    """A project whose programs start afresh: gevent must come before all that it changes."""
+    return Project(tmp_path, programs, warm=False)
+
+
+@pytest.fixture
 def on_postgres(project: Project, database_url: str) -> Environment:
     """A project on a database, and the variables that lead it there."""
     project.write("app.py", ON_POSTGRES + ACTORS + MORE_ACTORS)

@@ -21,6 +21,7 @@ class Fleet:
 
     Parameters:
       command: What is started in the place of a worker of `program`.
+      warm: Fork workers from an interpreter that has imported pgqueue: not where they change what it is made of.
     """
 
     def __init__(
@@ -31,17 +32,19 @@ class Fleet:
         threads: int = 4,
         env: Mapping[str, str] | None = None,
         command: Sequence[str] = (),
+        warm: bool = True,
     ) -> None:
         self.env = {"DRILL_URL": url, "DRILL_LEDGER": str(ledger.path), **(env or {})}
         self._ledger = ledger
         self.threads = threads
+        self._warm = warm
         self._command = list(command) or ["-m", "tests.drills.worker", str(threads)]
         self.started: list[Process] = []
         self.workers: list[Process] = []
 
     def start(self, count: int = 1) -> list[Process]:
         """Start workers and wait until they are up."""
-        new = [Process(self._command, env=self.env) for _ in range(count)]
+        new = [Process(self._command, env=self.env, warm=self._warm) for _ in range(count)]
         self.started += new
         self.workers += new
         for worker in new:

@@ -70,7 +70,10 @@ def fleets(url: str, ledger: Ledger, env: Mapping[str, str]) -> Iterator[list[Fl
     """A worker for each clock."""
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
         commands = [["-m", "tests.drills.clocks", str(off_s), "tests.drills.worker", "4"] for off_s in OFF_S]
-        parts = [stack.enter_context(Fleet(url, ledger, command=command, env=env)) for command in commands]
+        parts = [
+            stack.enter_context(Fleet(url, ledger, command=command, env=env, warm=False))
+            for command in commands
+        ]
         list(threads.map(Fleet.start, parts))
         yield parts
 

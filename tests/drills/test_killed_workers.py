@@ -62,6 +62,7 @@ def test_workers_killed_under_their_supervisor(
         with Process(
             ["-m", "pgqueue", "tests.drills.program", "-p", "2", "-t", "4"],
             env={"DRILL_URL": database_url, "DRILL_LEDGER": str(ledger.path)},
+            warm=True,
         ) as program:
             wait_for_workers(program, 2)
             with Load(database_url, ledger, dice, rate=RATE) as load:

@@ -42,7 +42,9 @@ def test_a_settlement_is_whole_or_not_there(
     arguments = [how, scenario, str(dice.randrange(stride)), str(stride)]
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute(TABLES.encode())
-    with Process(["-m", "tests.drills.torn", *arguments], env={"DRILL_URL": database_url}) as program:
+    with Process(
+        ["-m", "tests.drills.torn", *arguments], env={"DRILL_URL": database_url}, warm=True
+    ) as program:
         assert program.wait(timeout_s=280) == 0, program.output
         steps = int(program.output.strip().splitlines()[-1])
     assert steps >= LEAST[scenario.split(maxsplit=1)[0]], program.output

@@ -60,7 +60,7 @@ def project(tmp_path: Path, programs: list[Process]) -> Project:
 
 def send(project: Project, url: str, message: str) -> None:
     """Send a message between thirty harmless ones."""
-    with Process(["-c", SEND, message], env={"PGQUEUE_URL": url}, cwd=project.directory) as sender:
+    with Process(["-c", SEND, message], env={"PGQUEUE_URL": url}, cwd=project.directory, warm=True) as sender:
         assert sender.wait() == 0, sender.output
 
 

@@ -33,7 +33,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_sender_may_die_at_once(database_url: str, queue: Queue, programs: list[Process]) -> None:
-    programs.append(Process.script(SENDER, database_url))
+    programs.append(Process.script(SENDER, database_url, warm=True))
     assert programs[0].wait() == -signal.SIGKILL, programs[0].output
     broker = PostgresBroker(database_url)
     assert broker.get_queue_message_counts("default") == (20, 1, 0)

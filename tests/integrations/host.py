@@ -86,5 +86,5 @@ class HostApplication:
 
     def run(self, *words: str) -> tuple[int, str]:
         """Run ``alembic words…`` in the program; return exit code and output."""
-        with Process(["-m", "alembic", "-c", str(self._ini), *words], cwd=ROOT) as process:
+        with Process(["-m", "alembic", "-c", str(self._ini), *words], cwd=ROOT, warm=True) as process:
             return process.wait(), process.output

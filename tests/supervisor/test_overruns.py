@@ -52,7 +52,7 @@ def environment(project: Project, database_url: str) -> dict[str, str | None]:
 
 def send(project: Project, environment: dict[str, str | None], messages: str) -> None:
     source = f"from app import *; broker.enqueue_many([{messages}]); broker.close()"
-    with Process(["-c", source], env=environment, cwd=project.directory) as sender:
+    with Process(["-c", source], env=environment, cwd=project.directory, warm=True) as sender:
         assert sender.wait() == 0, sender.output
 
 

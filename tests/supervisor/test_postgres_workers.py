@@ -44,7 +44,9 @@ def environment(database_url: str, project: Project) -> Environment:
 
 
 def run_source(project: Project, source: str, environment: Environment) -> None:
-    with Process(["-c", f"import app; {source}"], env=environment, cwd=project.directory) as process:
+    with Process(
+        ["-c", f"import app; {source}"], env=environment, cwd=project.directory, warm=True
+    ) as process:
         assert process.wait() == 0, process.output
 
 

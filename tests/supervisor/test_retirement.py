@@ -43,7 +43,7 @@ def environment(project: Project, database_url: str) -> dict[str, str | None]:
 
 def send(project: Project, environment: dict[str, str | None], source: str) -> None:
     with Process(
-        ["-c", f"import app; {source}; app.broker.close()"], env=environment, cwd=project.directory
+        ["-c", f"import app; {source}; app.broker.close()"], env=environment, cwd=project.directory, warm=True
     ) as sender:
         assert sender.wait() == 0, sender.output
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from .eventually import eventually
+from .warm import Forked, can_fork, fork
 
 __all__ = ["ROOT", "Process", "alive", "ended", "processes"]
 
@@ -45,6 +46,7 @@ class Process:
       arguments: The command line after the interpreter: ``["-c", "…"]``, ``["-m", "pgqueue", …]``.
       env: Variables beyond this process's own; None removes one. PYTHONPATH begins with the checkout unless given.
       user: Run as this uid (and the group of the same number) instead of ours.
+      warm: Fork it from an interpreter that has imported pgqueue already, where that can be: see `tests.support.warm`.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Process:
         cwd: Path | None = None,
         user: int | None = None,
         python: str = sys.executable,
+        warm: bool = False,
     ) -> None:
         # A program that is killed can't remove its temporary files.
         self._scratch = tempfile.TemporaryDirectory(prefix="pgq-", ignore_cleanup_errors=True)
@@ -62,22 +65,43 @@ class Process:
             os.chown(self._scratch.name, user, user)
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         try:
-            self._popen = subprocess.Popen(
-                [python, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=self._output,
-                stderr=subprocess.STDOUT,
+            self._popen = self._start(
+                arguments,
                 env=_environment({"TMPDIR": self._scratch.name, **(env or {})}),
                 cwd=cwd or ROOT,
-                start_new_session=True,
                 user=user,
-                group=user,
-                extra_groups=None if user is None else [],
+                python=python,
+                warm=warm and can_fork(arguments, env or {}),
             )
         except OSError:
             self._output.close()
             self._scratch.cleanup()
             raise
+
+    def _start(
+        self,
+        arguments: Sequence[str],
+        *,
+        env: dict[str, str],
+        cwd: Path,
+        user: int | None,
+        python: str,
+        warm: bool,
+    ) -> subprocess.Popen[bytes] | Forked:
+        if warm:
+            return fork(arguments, env=env, cwd=cwd, output=self._output)
+        return subprocess.Popen(
+            [python, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+        )
 
     @classmethod
     def script(
@@ -85,9 +109,10 @@ class Process:
         source: str,
         *arguments: str,
         env: Mapping[str, str | None] | None = None,
+        warm: bool = False,
     ) -> Self:
         """Run Python source; it may be indented to fit the test that holds it."""
-        return cls(["-c", textwrap.dedent(source), *arguments], env=env)
+        return cls(["-c", textwrap.dedent(source), *arguments], env=env, warm=warm)
 
     @property
     def pid(self) -> int:

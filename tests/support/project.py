@@ -20,11 +20,16 @@ pgqueue.set_broker(broker)
 
 
 class Project:
-    """Modules in a directory, and the programs run there; ``programs`` ends these after the test."""
+    """Modules in a directory, and the programs run there; ``programs`` ends these after the test.
 
-    def __init__(self, directory: Path, programs: list[Process]) -> None:
+    Parameters:
+      warm: Fork the programs, where that can be, from an interpreter that has imported pgqueue.
+    """
+
+    def __init__(self, directory: Path, programs: list[Process], *, warm: bool = True) -> None:
         self.directory = directory
         self._programs = programs
+        self._warm = warm
 
     def write(self, name: str, source: str) -> Path:
         """Write a file of the project; indented source may fit the test that holds it."""
@@ -45,7 +50,7 @@ class Project:
         clean: dict[str, str | None] = {"PGQUEUE_URL": None, "DATABASE_URL": None, "PGQUEUE_SCHEMA": None}
         # Python takes a module for unchanged that is written anew in the same second with the same length.
         clean["PYTHONDONTWRITEBYTECODE"] = "1"
-        process = Process(arguments, env={**clean, **(env or {})}, cwd=self.directory)
+        process = Process(arguments, env={**clean, **(env or {})}, cwd=self.directory, warm=self._warm)
         self._programs.append(process)
         return process
 

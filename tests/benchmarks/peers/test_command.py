@@ -21,14 +21,14 @@ def run(
         with open({str(out)!r}, "w") as file, contextlib.redirect_stdout(file):
             runpy.run_module("benchmarks.peers", run_name="__main__")
     """
-    with Process.script(source, env=env or {}) as program:
+    with Process.script(source, env=env or {}, warm=True) as program:
         code = program.wait(timeout_s=150)
         text = out.read_text() if out.exists() else ""
         return code, json.loads(text) if text else None, program.output
 
 
 def test_a_name_that_is_no_queue_is_refused_with_those_that_are() -> None:
-    with Process(["-m", "benchmarks.peers", "swift"], cwd=ROOT) as program:
+    with Process(["-m", "benchmarks.peers", "swift"], cwd=ROOT, warm=True) as program:
         assert program.wait() == 2
         assert "There is no queue 'swift' here: expected pgqueue, awa," in program.output
 

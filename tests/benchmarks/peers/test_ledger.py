@@ -32,6 +32,7 @@ def write(ledger: Path, gate: Path, source: str) -> Process:
         {source}
         """,
         env={"BENCH_LEDGER": str(ledger), "BENCH_GATE": str(gate)},
+        warm=True,
     )
 
 

@@ -40,7 +40,7 @@ def project(tmp_path: Path, programs: list[Process]) -> Project:
 
 def run_in_many(number: int, source: str, *arguments: str) -> list[Any]:
     """Run a program in many processes at the same time; what each prints, as JSON."""
-    started = [Process.script(source, *arguments) for _ in range(number)]
+    started = [Process.script(source, *arguments, warm=True) for _ in range(number)]
     try:
         for process in started:
             assert process.wait(timeout_s=50) == 0, process.output
