@@ -15,10 +15,11 @@
 -- unpacked again for each message that is looked up in it.
 --
 -- The caller's word that a lease holds nothing else (closes) is only a hint: of another's settlement he believes in,
--- the transaction may have failed since. What decides is how many of its ids are done. And a group that is sent again
--- after a lost connection may be under way still: it waits for the row's lock and then finds its first id done, which
--- stands for all that the group has in that lease, for they are settled by one statement. Both conditions can turn
--- while the row is waited for; then neither CTE takes it, and the caller looks and sends again.
+-- the transaction may have failed since. What decides is how many of its ids are done; so none may be noted twice, or
+-- the lease would end with others in it. A group that is sent again after a lost connection may be under way still: it
+-- waits for the row's lock and then finds its first id done. Where the caller has doubts, for it is sent again with
+-- others, or a message may have been set apart without his hearing of it, all are compared, which takes a while. Then,
+-- or if the conditions turn while the row is waited for, neither CTE takes it, and the caller looks and sends again.
 WITH settled AS MATERIALIZED (
     SELECT lid, id, closes, status, message_id::uuid AS message_id, foreign_id, lane, actor_name, attempts, wait_ms, run_ms, error
     FROM unnest(
@@ -40,6 +41,9 @@ closed_0 AS (
         AND lease.lid = ANY (ARRAY(SELECT lid FROM part WHERE closes))
         AND lease.owner = %(owner)s::uuid
         AND part.ids[1] <> ALL (lease.done)
+        --[ with doubts
+        AND NOT part.ids && lease.done
+        --]
         AND cardinality(lease.ids) = cardinality(lease.done) + cardinality(part.ids)
     RETURNING lease.slot, lease.lid, lease.ids || '{}' AS ids, lease.done || '{}' AS done
 ),
@@ -51,6 +55,9 @@ marked_0 AS (
         AND lease.lid = ANY (ARRAY(SELECT lid FROM part))
         AND lease.owner = %(owner)s::uuid
         AND part.ids[1] <> ALL (lease.done)
+        --[ with doubts
+        AND NOT part.ids && lease.done
+        --]
         AND NOT (part.closes AND cardinality(lease.ids) = cardinality(lease.done) + cardinality(part.ids))
     RETURNING lease.slot, lease.lid, lease.ids || '{}' AS ids, '{}'::bigint[] AS done
 )

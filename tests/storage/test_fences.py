@@ -1,0 +1,112 @@
+"""What a caller says of a lease that is not his, or not any more as he knows it, changes nothing and loses nobody."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from pgqueue.storage import leases, messages
+from pgqueue.storage.database import Connection
+
+from ..support.eventually import eventually
+from ..support.queue import Queue, done
+
+
+def held(queue: Queue) -> list[tuple[object, ...]]:
+    return queue.conn.execute("SELECT lid, owner, ids, done FROM pgqueue.leases ORDER BY lid").fetchall()
+
+
+def test_a_lease_of_the_same_number_under_another_name_is_not_the_callers(queue: Queue) -> None:
+    """A crash of the server undoes claims and the numbers that they drew: they are given out again."""
+    queue.send("one", "two")
+    one, two = queue.claimed(owner := queue.owner())
+    queue.conn.execute("UPDATE pgqueue.leases SET owner = %s", (uuid4(),))
+    before = held(queue)
+    assert queue.settle([done(one)], closes=True) == set()
+    assert queue.settle([done(one), done(two)], closes=True) == set()
+    assert messages.requeue(queue.conn, queue.statements, owner=owner, messages=[one, two]) == 0
+    assert not leases.hold(queue.conn, queue.statements, message=one)
+    assert leases.set_apart(queue.conn, queue.statements, message=two) is None
+    assert held(queue) == before
+    assert queue.ready() == []
+    assert queue.value("SELECT count(*) FROM pgqueue.outcomes") == 0
+
+
+def test_what_is_settled_is_not_held_any_more(queue: Queue) -> None:
+    queue.send("one", "two")
+    one, two = queue.claimed(queue.owner())
+    queue.settle([done(one)])
+    assert not leases.hold(queue.conn, queue.statements, message=one)
+    assert leases.hold(queue.conn, queue.statements, message=two)
+
+
+def test_who_is_set_apart_unknown_to_a_group_takes_nobody_along(queue: Queue) -> None:
+    """The answer had been lost with its connection; his end comes in one group with that of others."""
+    queue.send("one", "two", "three", "four")
+    one, two, three, four = queue.claimed(queue.owner())
+    place = leases.set_apart(queue.conn, queue.statements, message=two)
+    assert place is not None
+    two.lease.doubted = True
+    assert queue.settle([done(one), done(two)], closes=True) == set()
+    assert queue.settle([done(one)], closes=True) == {one.id}
+    assert queue.settle([done(three)], closes=True) == {three.id}
+    assert queue.settle([done(four)], closes=True) == {four.id}
+    two.lease.lid = place[0]
+    assert queue.settle([done(two)], closes=True) == {two.id}
+    assert held(queue) == []
+    assert queue.value("SELECT count(*) FROM pgqueue.outcomes") == 4
+
+
+def test_what_a_lost_connection_commits_later_is_not_written_again_with_others(queue: Queue) -> None:
+    """What it sent is under way still; its messages come again in a group that begins with another."""
+    queue.send("one", "two", "three", "four", "five")
+    one, two, three, four, five = queue.claimed(queue.owner())
+    lost = queue.connect()
+    lost.execute("BEGIN")
+    one.lease.doubted = True
+    assert queue.settle([done(one), done(two)], closes=True, conn=lost) == {one.id, two.id}
+    again = queue.connect()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(queue.settle, [done(three), done(one)], closes=True, conn=again)
+        eventually(lambda: waits(queue, again), within_s=30.0)
+        lost.execute("COMMIT")
+        assert answer.result(30.0) == set()
+    assert queue.settle([done(three)], closes=True) == {three.id}
+    assert queue.value("SELECT count(*) FROM pgqueue.leases") == 1
+    assert queue.settle([done(four)], closes=True) == {four.id}
+    assert queue.value("SELECT count(*) FROM pgqueue.leases") == 1
+    assert queue.settle([done(five)], closes=True) == {five.id}
+    assert held(queue) == []
+    assert queue.value("SELECT count(*) FROM pgqueue.outcomes") == 5
+
+
+def waits(queue: Queue, conn: Connection) -> None:
+    query = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s"
+    assert queue.value(query, conn.info.backend_pid) == "Lock"
+
+
+def test_a_message_whose_ack_commits_meanwhile_is_not_given_back(queue: Queue) -> None:
+    queue.send("one", "two")
+    one, two = queue.claimed(owner := queue.owner())
+    acker, giver = queue.connect(), queue.connect()
+    acker.execute("BEGIN")
+    queue.settle([done(one)], conn=acker)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(messages.requeue, giver, queue.statements, owner=owner, messages=[one, two])
+        eventually(lambda: waits(queue, giver), within_s=30.0)
+        acker.execute("COMMIT")
+        assert answer.result(30.0) == 1
+    assert queue.ready() == ["two"]
+
+
+def test_a_lease_that_is_held_in_a_transaction_can_not_be_reclaimed(queue: Queue) -> None:
+    queue.send("one")
+    (one,) = queue.claimed(owner := queue.owner())
+    holder, reaper = queue.connect(), queue.connect(lock_timeout="50ms")
+    with holder.transaction():
+        assert leases.hold(holder, queue.statements, message=one)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            messages.reclaim(reaper, queue.statements, owner=owner, threads=1, max_attempts=3, error="lost")
