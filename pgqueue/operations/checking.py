@@ -76,6 +76,9 @@ def check(database: Database) -> Iterator[Check]:
         remedy = _MORE_LOCKS if full else "check the URL, the server and its pg_hba.conf"
         yield Check("reachable", "failure", str(error), remedy)
         return
+    except Exception as error:  # noqa: BLE001  # it answers, but not this
+        yield Check("reachable", "failure", first_line(error), _SEE_WHY)
+        return
     yield Check("reachable", "ok", f"{database.describe()} answers in {span(time.monotonic() - began)}")
     yield _version(server)
     schema = _schema(found, database.schema)

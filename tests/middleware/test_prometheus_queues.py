@@ -198,12 +198,16 @@ def test_a_look_that_fails_is_told_once_and_takes_no_figures_of_others_along(
         "No figures of locks until the database can be asked again"
     ]
     assert "pgqueue_lock_table_ratio" in {metric.name for metric in collector.collect()}
+    with monkeypatch.context() as broken:
+        broken.setattr(queues, "figures", failing)
+        for _ in range(2):
+            assert figures(collector) == {}
+            assert "pgqueue_disk_full" in {metric.name for metric in collector.collect()}
+    words = "No figures of queued messages until the database can be asked again: division by zero"
+    assert caplog.messages.count(words) == 1
     monkeypatch.setattr(database, "PATIENCE_S", -1.0)
     assert "pgqueue_slots" not in {metric.name for metric in collector.collect()}
     assert "No figures of slots until the database can be asked again: the looks before" in caplog.text
-    monkeypatch.setattr(queues, "figures", failing)
-    assert figures(collector) == {}
-    assert "No figures of queues until the database can be asked again: division by zero" in caplog.messages
 
 
 def test_a_lost_connection_costs_one_scrape_and_is_told_once(

@@ -290,6 +290,14 @@ def test_a_look_that_fails_hides_nothing_of_the_others(queue: Queue, monkeypatch
     assert set(before) - set(after) == {"locks"}
 
 
+def test_a_server_that_tells_nothing_of_itself_ends_the_visit_with_its_words(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "server", lambda conn, _: conn.execute("SELECT 1 / 0"))
+    (only,) = checking.check(queue.database)
+    assert (only.name, only.verdict, only.found) == ("reachable", "failure", "division by zero")
+
+
 def test_a_server_that_is_out_of_memory_is_known_by_its_code_whatever_its_language(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

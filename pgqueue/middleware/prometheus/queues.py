@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from pgqueue.logging import own_logger
 from pgqueue.storage import queues
-from pgqueue.storage.database import Connection, Database, translated
+from pgqueue.storage.database import Connection, Database, is_lost, translated
 
 from .database import database_metrics
 
@@ -101,8 +101,22 @@ class QueueCollector(Collector):
             self._chosen = self._chosen or queues.try_measure(self._conn, statements)
             if not self._chosen:
                 return []
-            figures = queues.figures(self._conn, statements, most=self._most)
-            return [*_metrics(figures), *database_metrics(self._conn, statements, told=self._tell)]
+            return [
+                *self._queued(self._conn),
+                *database_metrics(self._conn, statements, told=self._tell),
+            ]
+
+    def _queued(self, conn: Connection) -> list[Metric]:
+        failed: Exception | None = None
+        metrics: list[Metric] = []
+        try:
+            metrics = list(_metrics(queues.figures(conn, self._database.statements, most=self._most)))
+        except Exception as error:
+            if is_lost(error):
+                raise
+            failed = error
+        self._tell("queued messages", failed)
+        return metrics
 
     def _tell(self, what: str, failed: Exception | None) -> None:
         if failed is None:

@@ -2,8 +2,8 @@
 -- object that is locked, the other, which is twice as large, one for each object and who holds it or waits for it. In
 -- PostgreSQL 15 to 18 there is room for max_locks_per_transaction * (MaxBackends + max_prepared_transactions) objects
 -- (NLOCKENTS in storage/lmgr/lock.c), where MaxBackends is the sum of max_connections, max_worker_processes,
--- max_wal_senders, the workers of autovacuum (from 18 on autovacuum_worker_slots) and its launcher, from 17 on with the
--- worker that synchronizes slots (InitializeMaxBackends in utils/init/postinit.c). The server adds a tenth for safety.
+-- max_wal_senders, the workers of autovacuum (from 18 on autovacuum_worker_slots) and its launcher, from 17.3 on with
+-- the worker that synchronizes slots (InitializeMaxBackends in utils/init/postinit.c). The server adds a tenth for safety.
 --
 -- Locks of the fast path take no room, and predicate locks have a table of their own. A prepared transaction has no pid.
 WITH locked AS MATERIALIZED (
@@ -23,7 +23,7 @@ server AS MATERIALIZED (
         current_setting('max_connections')::integer + current_setting('max_prepared_transactions')::integer
         + current_setting('max_worker_processes')::integer + current_setting('max_wal_senders')::integer
         + coalesce(current_setting('autovacuum_worker_slots', true), current_setting('autovacuum_max_workers'))::integer
-        + CASE WHEN current_setting('server_version_num')::integer >= 170000 THEN 2 ELSE 1 END
+        + CASE WHEN current_setting('server_version_num')::integer >= 170003 THEN 2 ELSE 1 END
     ) AS room
 ),
 most AS (
