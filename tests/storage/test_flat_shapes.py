@@ -95,7 +95,10 @@ def test_scheduled_messages_make_neither_claims_nor_promotion_dearer(queue: Queu
     [
         [(f"queue{number}", 0) for number in range(200)],
         [("default", number) for number in range(20)],
-        [(f"queue{number}", level) for number in range(200) for level in range(20)],
+        pytest.param(
+            [(f"queue{number}", level) for number in range(200) for level in range(20)],
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["queues", "priorities", "queues times priorities"],
 )

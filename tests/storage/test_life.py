@@ -377,7 +377,7 @@ def run(databases: Databases, *, examples: int, steps: int) -> None:
 
 @pytest.mark.timeout(180)
 def test_no_message_is_lost_or_doubled_whatever_happens(databases: Databases) -> None:
-    run(databases, examples=20, steps=30)
+    run(databases, examples=12, steps=30)
 
 
 @pytest.mark.long

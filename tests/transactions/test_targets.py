@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,11 +15,20 @@ from pgqueue.storage.statements import Statements
 from pgqueue.transactions.target import adapt
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
+from tests.support.postgres import Databases
 
 from .apps import App, AsyncApp
 from .async_apps import ASYNC_APPS
 
 AnyActor = pgqueue.Actor[..., Any]
+
+
+@pytest.fixture(scope="module")
+def database_url(databases: Databases) -> Iterator[str]:
+    """One database for all: whatever a test sends has run, or is taken back, when it ends."""
+    url = databases.create()
+    yield url
+    databases.drop(url)
 
 
 @pytest.fixture(autouse=True)
