@@ -6,6 +6,7 @@ import pytest
 
 from pgqueue.maintenance import promoter
 from pgqueue.maintenance.promoter import Promoter
+from pgqueue.storage import registers
 from pgqueue.storage.database import Connection
 
 from ..support.eventually import eventually
@@ -166,3 +167,20 @@ def test_looking_costs_the_same_after_many_promotions_under_a_held_snapshot(
 
     first = promote(10)
     assert promote(3 * promoter.BATCH) <= first + 3
+
+
+def test_idle_workers_are_told_of_what_became_ready(queue: Queue, duty: Promoter) -> None:
+    listener = queue.connect()
+    listener.execute(f'LISTEN "{registers.channel(queue.database.schema)}"'.encode())
+    queue.send("later", delay_ms=50)
+    wait_until_due(queue)
+    assert duty.run_once(queue.conn).in_s == 0.0
+    assert list(listener.notifies(timeout=30.0, stop_after=1)) != []
+
+
+def test_earlier_attempts_are_not_forgotten(queue: Queue, duty: Promoter) -> None:
+    queue.send("later", delay_ms=50)
+    queue.conn.execute("UPDATE pgqueue.scheduled SET attempts = 2")
+    wait_until_due(queue)
+    settle_down(duty, queue.conn)
+    assert [message.attempts for message in queue.claimed(queue.owner())] == [2]

@@ -40,3 +40,14 @@ def test_evacuation_leaves_finished_leases_behind(queue: Queue) -> None:
     assert left == slots.Left(0, 1)
     slots.truncate(queue.conn, queue.statements, slot=0)
     assert leases.find_leases(queue.conn, queue.statements, owner=owner) == {held.lease.lid: (1, {held.id})}
+
+
+def test_evacuation_copies_only_what_is_still_needed(queue: Queue) -> None:
+    queue.send("settled", "held", "ready")
+    settled, held = queue.claimed(queue.owner(), limit=2)
+    queue.settle([done(settled)])
+    slots.open_slot(queue.conn, queue.statements, slot=1)
+    slots.evacuate(queue.conn, queue.statements, slot=0)
+    slots.truncate(queue.conn, queue.statements, slot=0)
+    assert queue.values("SELECT payload FROM pgqueue.messages ORDER BY id") == [b"held", b"ready"]
+    assert held.payload == b"held"
