@@ -152,16 +152,16 @@ class Fetcher:
 
     def tell_of_room(self) -> None:
         """Have others look at limited queues in which a place has become free that this process can't use now."""
-        if self._conn is not None and self.limits.take_freed():
-            self.limits.has_word()
+        if self._conn is not None:
+            self.limits.has_word(self.limits.take_freed())
         self._tell_others()
 
     def _tell_others(self) -> None:
         """Tell, if there is something to tell; whatever comes of it, what has been claimed is there to be run."""
-        if self._conn is None or not self.limits.may_tell():
+        if self._conn is None or not (queue_names := self.limits.word()):
             return
         try:
-            registers.wake(self._conn, self._database.statements)
+            registers.wake(self._conn, self._database.statements, queue_names=queue_names)
         except Exception as error:  # noqa: BLE001  # whatever it is
             if is_lost(error):
                 self.close()
@@ -312,7 +312,7 @@ class Fetcher:
                 found = self._claim_of(conn, owner, lanes, min(wanted, room), queue_name=name)
                 taken += found
                 if self.limits.claimed(each.queue_name, len(found), wanted=wanted, room=room):
-                    self.limits.has_word()
+                    self.limits.has_word({name})
         # From here on nothing may fail: these messages would be with nobody who runs them.
         self._leases.add(taken)
         return taken

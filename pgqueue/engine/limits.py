@@ -38,7 +38,7 @@ class Limits:
         self._news = self._news_at_lock = 0
         self._told_at = 0.0
         self._freed: set[str] = set()
-        self._untold = False
+        self._untold: set[str] = set()
         self._tell_at = 0.0
         self._tell_again = Backoff(first_s=AGAIN_S, most_s=3.0)
 
@@ -62,22 +62,22 @@ class Limits:
         if queue_name in self._due_at:
             self._due_at[queue_name] = 0.0
 
-    def take_freed(self) -> bool:
-        """Whether places have become free here that nobody has looked at since; asking forgets them."""
-        found, self._freed = bool(self._freed), set()
+    def take_freed(self) -> set[str]:
+        """The queues in which places have become free here that nobody has looked at since; asking forgets them."""
+        found, self._freed = self._freed, set()
         return found
 
-    def has_word(self) -> None:
-        """Others are to be told of places."""
-        self._untold = True
+    def has_word(self, queue_names: Collection[str]) -> None:
+        """Others are to be told of places in these queues."""
+        self._untold.update(queue_names)
 
-    def may_tell(self) -> bool:
-        """Whether others are to be told of places now: again only after a while, if they could not be."""
-        return self._untold and time.monotonic() >= self._tell_at
+    def word(self) -> set[str]:
+        """The queues of which others are to be told now: again only after a while, if they could not be."""
+        return self._untold if time.monotonic() >= self._tell_at else set()
 
     def told(self) -> None:
         """Others have been told of places."""
-        self._untold = False
+        self._untold = set()
         self._tell_again.reset()
 
     def not_told(self) -> float:

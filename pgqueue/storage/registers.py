@@ -1,6 +1,6 @@
 """Registers: sequences used as cells that everybody sees at once and that leave no dead rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from zlib import crc32
 
 from .calls import Call, run
@@ -68,6 +68,8 @@ def bump_catalog(conn: Connection, statements: Statements) -> None:
     run(conn, statements, catalog_changed())
 
 
-def wake(conn: Connection, statements: Statements) -> None:
-    """Tell all workers that something may be ready."""
-    conn.execute(statements["registers/wake"], {"channel": channel(statements.schema)})
+def wake(conn: Connection, statements: Statements, *, queue_names: Iterable[str] = ()) -> None:
+    """Tell workers that something may be ready: those of some queues, by their idle registers, or all."""
+    payloads = sorted({f"idle_{idle_cell(name)}" for name in queue_names}) or [""]
+    parameters = {"channel": channel(statements.schema), "payloads": payloads}
+    conn.execute(statements["registers/wake"], parameters)

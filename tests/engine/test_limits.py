@@ -155,14 +155,14 @@ def test_what_was_claimed_is_there_although_others_can_not_be_told_and_they_are_
     queue.send(*"1234", queue_name="a")
     fetcher, wake, told = fetcher_for(), registers.wake, list[int]()
 
-    def fail(conn: Connection, _: Statements) -> None:
+    def fail(conn: Connection, _: Statements, *, queue_names: set[str]) -> None:
         if lost:
             conn.close()
             raise psycopg.OperationalError("server closed the connection unexpectedly")
         raise psycopg.errors.OutOfMemory("out of shared memory")
 
-    def tell(conn: Connection, statements: Statements) -> None:
-        wake(conn, statements)
+    def tell(conn: Connection, statements: Statements, *, queue_names: set[str]) -> None:
+        wake(conn, statements, queue_names=queue_names)
         told.append(len(told))
 
     monkeypatch.setattr(registers, "wake", fail)
@@ -181,6 +181,21 @@ def test_what_was_claimed_is_there_although_others_can_not_be_told_and_they_are_
     eventually(look, within_s=30.0)
     fetcher.tell_of_room()
     assert told == [0]
+
+
+def test_places_are_told_of_to_those_alone_who_serve_the_queue(
+    queue: Queue, standing: Standing, fetcher_for: Callable[[], Fetcher]
+) -> None:
+    listener = queue.connect()
+    listener.execute(f'LISTEN "{registers.channel(queue.database.schema)}"'.encode())
+    limit(queue, standing, 5)
+    queue.send(*"1234", queue_name="a")
+    fetcher = fetcher_for()
+    assert texts(fetched(fetcher, 1)) == ["1"]
+    fetcher.limits.freed("a")
+    fetcher.tell_of_room()
+    told = [each.payload for each in listener.notifies(timeout=30.0, stop_after=2)]
+    assert told == [f"idle_{registers.idle_cell('a')}"] * 2
 
 
 def test_what_was_claimed_before_there_was_a_limit_counts(
@@ -278,26 +293,26 @@ class TestLimits:
         limits = Limits()
         limits.serve({"a"})
         limits.freed("a")
-        assert limits.take_freed()
-        assert not limits.take_freed()
+        assert limits.take_freed() == {"a"}
+        assert limits.take_freed() == set()
 
     def test_who_could_not_be_told_is_told_again_ever_more_rarely(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(time, "monotonic", lambda: 1_000.0)
         limits = Limits()
-        assert not limits.may_tell()
-        limits.has_word()
-        assert limits.may_tell()
+        assert limits.word() == set()
+        limits.has_word({"a"})
+        assert limits.word() == {"a"}
         assert limits.not_told() == 0.0
-        assert limits.may_tell()
+        assert limits.word() == {"a"}
         assert 0.05 <= limits.not_told() <= 0.1
-        assert not limits.may_tell()
+        assert limits.word() == set()
         for _ in range(8):
             limits.not_told()
         assert 1.5 <= limits.not_told() <= 3.0
         limits.told()
-        assert not limits.may_tell()
-        limits.has_word()
+        assert limits.word() == set()
+        limits.has_word({"a"})
         monkeypatch.setattr(time, "monotonic", lambda: 1_004.0)
-        assert limits.may_tell()
+        assert limits.word() == {"a"}
