@@ -9,13 +9,15 @@ from uuid import UUID
 import pytest
 
 from pgqueue.engine.board import Board
+from pgqueue.engine.control import Standing
 from pgqueue.engine.fetcher import Fetcher
 from pgqueue.engine.inheritance import INTERVAL_S, STILL_CONNECTED_S, Inheritance
 from pgqueue.engine.leases import Leases
 from pgqueue.maintenance import reaper
 from pgqueue.maintenance.reaper import Reaper
 from pgqueue.rate_limits.backends import PostgresBackend
-from pgqueue.storage import rate_limits, workers
+from pgqueue.storage import queue_limits, rate_limits, workers
+from pgqueue.storage.orders import Orders
 
 from ..support.queue import Queue
 from .test_reaper import age, calm, passing
@@ -100,3 +102,23 @@ def test_its_heirs_wait_until_the_server_knows_of_its_end(queue: Queue, tmp_path
     assert queue.ready() == ["one"]
     assert not list(tmp_path.iterdir())
     board.close()
+
+
+@finders
+def test_its_room_in_a_limited_queue_is_there_for_others(queue: Queue, tmp_path: Path, find: Find) -> None:
+    queue_limits.set_limit(queue.conn, queue.statements, queue_name="default", at_once=1)
+    standing, leases = Standing(), Leases()
+    standing.replace(Orders(limited=frozenset({"default"})))
+    leases.adopt(queue.owner())
+    fetcher = Fetcher(queue.database, leases, ["default"], need_name=lambda: None, standing=standing)
+    queue.send("held", "next")
+    with passing(queue) as its:
+        owner = queue.owner(its)
+        queue.claimed(owner, conn=its, limit=1)
+        its.execute("UPDATE pgqueue.leases SET queue_name = 'default'")
+    fetcher.limits.wake()
+    assert fetcher.fetch_limited(2) == []
+    find(queue, owner, tmp_path)
+    fetcher.limits.wake()
+    assert [message.payload for message in fetcher.fetch_limited(2)] in ([b"held"], [b"next"])
+    fetcher.close()
