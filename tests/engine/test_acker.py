@@ -310,6 +310,7 @@ def test_a_refused_verdict_is_told_and_changes_nothing(
     assert queue.ready() == ["0", "1"]
     assert outcomes(queue) == []
     assert queue.value("SELECT count(*) FROM pgqueue.results") == 0
+    assert lost.lease.left == 1
 
 
 def test_a_lease_that_was_moved_is_followed(

@@ -176,8 +176,11 @@ def test_it_commits_also_when_its_lease_was_moved_meanwhile(
 ) -> None:
     """As the rotator does with messages that run for long."""
 
+    runs: list[int] = []
+
     @pgqueue.actor(transactional=True)
     def work() -> None:
+        runs.append(1)
         add("work")
         (slot, *_) = queue.values("SELECT slot FROM pgqueue.leases")
         with queue.conn.transaction():
@@ -188,6 +191,7 @@ def test_it_commits_also_when_its_lease_was_moved_meanwhile(
     worker_for(broker, worker_threads=1)
     broker.join("default", timeout=10_000)
     assert effects.seen == ["work"]
+    assert runs == [1]
     assert queue.value("SELECT status::text FROM pgqueue.outcomes") == "d"
 
 

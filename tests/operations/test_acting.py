@@ -80,6 +80,7 @@ class TestRetry:
         assert acting.retry(postgres_broker.database, message.message_id) is Done.REQUEUED
         eventually(lambda: _assert(message.status() is MessageStatus.DONE))
         assert queue.value("SELECT count(*) FROM pgqueue.dead_letters") == 0
+        assert queue.value("SELECT max(attempts) FROM pgqueue.outcomes") == 0
 
     def test_others_are_left_as_they_are(self, postgres_broker: PostgresBroker, queue: Queue) -> None:
         message = postgres_broker.enqueue(message_of())
