@@ -87,12 +87,8 @@ def check(database: Database) -> Iterator[Check]:
         return
     yield from _look_at_all(database)
     if not server.sees_all:
-        yield Check(
-            "rights",
-            "warning",
-            "transactions and queries of other roles can't be seen",
-            "GRANT pg_read_all_stats TO the role",
-        )
+        yield Check("rights", "warning", "transactions and queries of other roles can't be seen",
+                    "GRANT pg_read_all_stats TO the role")  # fmt: skip
     yield from _settings(server)
 
 
