@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Made anew whenever the package's metadata changes.
 READY := $(VENV)/.ready
 # Tests mostly wait, for processes and servers, so there may be more of them at a time than cores.
-JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+JOBS ?= $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 # Everything that takes minutes: what `make test` runs in a short version or leaves out; or what ARGS names of it.
 LONG = $(if $(filter tests/%,$(ARGS)),,tests)
 

@@ -52,7 +52,7 @@ def test_what_is_nowhere_is_named(name: str, tmp_path: Path) -> None:
         unpack(name, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_each_side_runs_with_its_own_pgqueue(
     wheel: Path, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -149,7 +149,7 @@ def server() -> Iterator[Node]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_an_effect_is_lost_with_its_acknowledgement_and_comes_again(
     server: Node, ledger: Ledger, dice: random.Random, scale: Scale, report: Callable[..., None]

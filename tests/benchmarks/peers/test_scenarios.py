@@ -31,7 +31,7 @@ def measure(peer: Peer, environment: Environment, url: str, options: Options = F
     return outcome
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_workers_that_do_not_start_are_told_with_their_last_words(
     environment: Environment, database_url: str
