@@ -1,13 +1,15 @@
 """A program that is forked from a warm interpreter is told apart from one that Python starts by nothing it asks for."""
 
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.processes import ROOT, Process
-from tests.support.warm import can_fork
+from tests.support.warm import Forked, can_fork
 
 #: What a program knows of itself.
 TOLD = """
@@ -65,6 +67,20 @@ def test_signals_reach_it(warm: bool, number: signal.Signals) -> None:
         program.send(number)
         assert program.wait() == -number
         assert not program.running()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are made on Linux only")
+def test_a_signal_to_one_that_has_ended_is_nothing() -> None:
+    """Also if the news of its end is still under way."""
+    news, told = os.pipe()
+    with os.fdopen(news, "rb", buffering=0) as reader, os.fdopen(told, "wb", buffering=0) as writer:
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        writer.write(f"{gone.pid}\n".encode())
+        program = Forked(reader, ["-c", ""])
+        program.send_signal(signal.SIGTERM)
+        writer.write(b"0\n")
+        assert program.wait(timeout=30.0) == 0
 
 
 def test_what_is_meant_for_the_start_of_python_is_started() -> None:

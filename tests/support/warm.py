@@ -22,6 +22,7 @@ import threading
 import time
 import types
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -80,7 +81,8 @@ class Forked:
     def send_signal(self, number: int) -> None:
         """Send a signal, unless the program has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended since, or the news of that is under way
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill the program."""
