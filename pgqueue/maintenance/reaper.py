@@ -24,7 +24,8 @@ SILENT_S = 60.0
 INTERVAL_S = 2.0
 
 #: How long, in seconds, nobody is taken for lost after we were cut off ourselves or the server's clock has jumped: the
-#: others need a moment, too, to connect and to renew their heartbeats.
+#: others need a moment, too, to connect and to renew their heartbeats. Nor after our start, which may be the end of an
+#: outage; unless somebody was connected for as long. (Where workers are killed faster than that, none would look.)
 CALM_S = 5.0
 
 #: How far, in seconds, the server's clock may run from ours between two looks without having jumped.
@@ -63,6 +64,7 @@ class Reaper(Duty):
         self._runs = count()
         self._ahead_s = float("inf")
         self._calm_at = 0.0
+        self._is_new = True
 
     def reconnected(self) -> None:
         """Wait until the others had time to connect again, too."""
@@ -83,7 +85,8 @@ class Reaper(Duty):
         now_s = time.monotonic()
         ahead_s = retention.now_s(conn, self.statements) - now_s
         jump_s = ahead_s - self._ahead_s
-        if abs(jump_s) > JUMP_S:
+        is_new, self._is_new = self._is_new, False
+        if abs(jump_s) > JUMP_S and not (is_new and workers.had_time(conn, self.statements, calm_s=CALM_S)):
             self._calm_at = now_s + CALM_S
             if isfinite(jump_s):
                 logger.warning(

@@ -180,6 +180,12 @@ def find_unowned(conn: Connection, statements: Statements, *, grace_s: float) ->
     return row[0] if row else None
 
 
+def had_time(conn: Connection, statements: Statements, *, calm_s: float) -> bool:
+    """Whether the server has had a session of a worker's or sender's for ``calm_s`` seconds."""
+    row = conn.execute(statements["workers/had_time"], {"calm_s": calm_s}).fetchone()
+    return bool(row and row[0])
+
+
 def count_alive(conn: Connection, statements: Statements, *, silent_s: float) -> int:
     """How many worker processes have given a sign of life in the last ``silent_s`` seconds."""
     row = conn.execute(statements["workers/count_alive"], {"silent_s": silent_s}).fetchone()

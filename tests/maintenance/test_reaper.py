@@ -122,6 +122,31 @@ def test_after_an_outage_the_others_have_time_to_come_back(
     assert queue.ready() == []
 
 
+@pytest.mark.parametrize(("name", "ours"), [("pgqueue fetcher", True), ("psql", False)])
+def test_a_new_worker_looks_at_once_if_others_had_time_to_connect(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, name: str, ours: bool
+) -> None:
+    """Or nobody would ever look where each is killed within a few seconds."""
+    monkeypatch.setattr(reaper, "CALM_S", 0.5)
+    queue.send("one")
+    with passing(queue) as its:
+        queue.claimed(queue.owner(its))
+    age(queue, seconds=reaper.GRACE_S + 1)
+    queue.conn.execute(f"SET application_name = '{name}'".encode())
+
+    def connected_for_long() -> None:
+        mine = "SELECT now() - backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        assert queue.value(mine) > timedelta(seconds=0.5)
+
+    eventually(connected_for_long)
+    duty = Reaper(queue.statements)
+    duty.reconnected()  # as the listener says of its first connection, too
+    assert (duty.run_once(queue.connect()).in_s == 0.0) is ours
+    assert queue.ready() == (["one"] if ours else [])
+    duty.reconnected()
+    assert duty.run_once(queue.connect()).in_s > 0.0  # what has cut it off may have cut off the others
+
+
 @pytest.mark.parametrize("jump_s", [600.0, -600.0])
 def test_a_jump_of_the_servers_clock_makes_nobody_lost(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, jump_s: float
