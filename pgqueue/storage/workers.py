@@ -181,7 +181,7 @@ def find_unowned(conn: Connection, statements: Statements, *, grace_s: float) ->
 
 
 def had_time(conn: Connection, statements: Statements, *, calm_s: float) -> bool:
-    """Whether the server has had a session of a worker's or sender's for ``calm_s`` seconds."""
+    """Whether the server has had a session of a worker's or sender's for ``calm_s`` seconds that is not silent."""
     row = conn.execute(statements["workers/had_time"], {"calm_s": calm_s}).fetchone()
     return bool(row and row[0])
 

@@ -147,6 +147,22 @@ def test_a_new_worker_looks_at_once_if_others_had_time_to_connect(
     assert duty.run_once(queue.connect()).in_s > 0.0  # what has cut it off may have cut off the others
 
 
+def test_who_is_connected_and_silent_shows_nothing(queue: Queue) -> None:
+    """The server may not know yet that the network is gone."""
+    with queue.connect() as theirs:
+        queue.conn.execute("SET application_name = 'psql'")
+
+        def silent_for_long() -> None:
+            assert queue.value(
+                "SELECT now() - state_change FROM pg_stat_activity WHERE pid = %s", theirs.info.backend_pid
+            ) > timedelta(seconds=0.5)
+
+        eventually(silent_for_long)
+        assert not workers.had_time(queue.conn, queue.statements, calm_s=0.4)
+        theirs.execute("SELECT 1")
+        assert workers.had_time(queue.conn, queue.statements, calm_s=0.4)
+
+
 @pytest.mark.parametrize("jump_s", [600.0, -600.0])
 def test_a_jump_of_the_servers_clock_makes_nobody_lost(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, jump_s: float
