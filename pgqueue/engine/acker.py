@@ -265,8 +265,6 @@ class Acker(threading.Thread):
             self._report_trouble(error)
             if part and is_lost(error):
                 group.after_refusal = self._not_committed
-                for verdict in part:
-                    verdict.message.lease.doubted = True
             group.look, group.failed = group.look or self._not_committed, True
         if len(part) > 1:
             group.shrink(part, at_once=about_a_value)

@@ -139,12 +139,8 @@ class Session:
         """Hold a message by a lease of its own, if there are others beside it on its lease."""
         if message.lease.left <= 1:
             return message
-        try:
-            with translated(self.database):
-                place = leases.set_apart(conn, self.database.statements, message=message)
-        except BaseException:
-            message.lease.doubted = True  # only the answer may have been lost
-            raise
+        with translated(self.database):
+            place = leases.set_apart(conn, self.database.statements, message=message)
         return message if place is None else self.leases.moved(message, lid=place[0], slot=place[1])
 
     def settled(self, verdicts: Sequence[Verdict]) -> None:

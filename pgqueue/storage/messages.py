@@ -58,7 +58,6 @@ class Lease:
 
     Attributes:
       queue_name: The queue, if it was claimed under a limit.
-      doubted: A connection was lost that may have settled some of its messages, or may do so yet.
     """
 
     lid: int
@@ -66,7 +65,6 @@ class Lease:
     owner: UUID
     left: int = 0
     queue_name: str | None = None
-    doubted: bool = False
 
 
 class ClaimedMessage(NamedTuple):

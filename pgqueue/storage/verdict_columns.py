@@ -27,7 +27,6 @@ class Failure:
 def parts_for(verdicts: Sequence[Verdict]) -> frozenset[str]:
     """The parts of the statement that some verdicts need."""
     needed = {
-        "doubts": any(verdict.message.lease.doubted for verdict in verdicts),
         "dead_letters": any(verdict.reason is not None for verdict in verdicts),
         "failures": any(verdict.failure is not None for verdict in verdicts),
         "results": any(verdict.results for verdict in verdicts),

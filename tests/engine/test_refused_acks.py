@@ -13,7 +13,7 @@ from pgqueue.storage.messages import StoredResult, Verdict
 
 from ..support.eventually import eventually
 from ..support.queue import Queue, done
-from .test_acker import acker, claim, outcomes, submit
+from .test_acker import acker, claim, outcomes
 
 __all__ = ["acker"]
 
@@ -76,19 +76,6 @@ def test_the_others_are_written_and_it_is_too_once_the_server_takes_it(
     written([message.id for message in claimed])
     assert queue.value("SELECT count(*) FROM pgqueue.leases") == 0
     assert queue.values("SELECT key FROM pgqueue.results") == ["bad"]
-
-
-def test_a_lease_is_doubted_once_a_connection_was_lost_that_settled_of_it(
-    queue: Queue, leases: Leases, acker: Acker
-) -> None:
-    (other,), (bad, good) = claim(queue, leases, 1), claim(queue, leases, 2)
-    submit(acker, done(other))
-    queue.conn.execute(REFUSING.format(DIES).encode(), prepare=False)
-    hand_over(acker, refused(done(bad)))
-    submit_without_waiting(queue, acker, done(good))
-    assert (other.lease.doubted, bad.lease.doubted) == (False, True)
-    queue.conn.execute(RECOVERED)
-    assert acker.flush(30.0)
 
 
 def submit_without_waiting(queue: Queue, acker: Acker, verdict: Verdict) -> list[Verdict]:

@@ -96,17 +96,3 @@ def test_a_message_whose_settlement_broke_goes_back_to_its_queue(postgres_broker
     consumer.ack(again)
     consumer.close()
     assert postgres_broker.get_queue_message_counts("default") == (0, 0, 0)
-
-
-def test_a_lease_is_doubted_if_nobody_knows_whether_a_message_was_set_apart(session: Session) -> None:
-    claimed = ClaimedMessage(
-        id=1, lease=Lease(1, 0, uuid4(), left=2), lane=1, attempts=0, wait_ms=0, payload=b""
-    )
-    with session.database.connection() as conn:
-        assert session.set_apart(conn, claimed) is claimed
-    assert not claimed.lease.doubted
-    conn = session.database.connect(application_name="pgqueue test")
-    conn.close()
-    with pytest.raises(DatabaseUnavailable):
-        session.set_apart(conn, claimed)
-    assert claimed.lease.doubted

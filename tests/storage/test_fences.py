@@ -49,7 +49,6 @@ def test_who_is_set_apart_unknown_to_a_group_takes_nobody_along(queue: Queue) ->
     one, two, three, four = queue.claimed(queue.owner())
     place = leases.set_apart(queue.conn, queue.statements, message=two)
     assert place is not None
-    two.lease.doubted = True
     assert queue.settle([done(one), done(two)], closes=True) == set()
     assert queue.settle([done(one)], closes=True) == {one.id}
     assert queue.settle([done(three)], closes=True) == {three.id}
@@ -66,7 +65,6 @@ def test_what_a_lost_connection_commits_later_is_not_written_again_with_others(q
     one, two, three, four, five = queue.claimed(queue.owner())
     lost = queue.connect()
     lost.execute("BEGIN")
-    one.lease.doubted = True
     assert queue.settle([done(one), done(two)], closes=True, conn=lost) == {one.id, two.id}
     again = queue.connect()
     with ThreadPoolExecutor(1) as pool:
@@ -81,6 +79,36 @@ def test_what_a_lost_connection_commits_later_is_not_written_again_with_others(q
     assert queue.settle([done(five)], closes=True) == {five.id}
     assert held(queue) == []
     assert queue.value("SELECT count(*) FROM pgqueue.outcomes") == 5
+
+
+def test_what_a_lost_connection_begins_late_is_refused_if_a_part_of_it_is_settled(queue: Queue) -> None:
+    """It waited for a lock, or its process stood still, while its messages were sent again one by one, the last first.
+
+    It was noted a second time; the next ack ended the lease then, with the last message in it, which was nowhere.
+    """
+    queue.send("one", "two", "three", "four")
+    one, two, three, four = queue.claimed(queue.owner())
+    assert queue.settle([done(two)], closes=True) == {two.id}
+    assert queue.settle([done(one), done(two)], closes=True) == set()
+    assert queue.settle([done(one)], closes=True) == {one.id}
+    assert queue.settle([done(three)], closes=True) == {three.id}
+    assert queue.values("SELECT ids[4] FROM pgqueue.leases WHERE cardinality(done) = 3") == [four.id]
+    assert queue.settle([done(four)], closes=True) == {four.id}
+    assert held(queue) == []
+    assert sorted(queue.values("SELECT id FROM pgqueue.outcomes")) == [one.id, two.id, three.id, four.id]
+
+
+def test_what_a_lease_does_not_hold_is_not_noted_on_it(queue: Queue) -> None:
+    """Nor does it end the lease, which ends when as many are done as it has."""
+    queue.send("one", "two")
+    one, two = queue.claimed(queue.owner())
+    before = held(queue)
+    stranger = one._replace(id=two.id + 1)
+    assert queue.settle([done(stranger)], closes=True) == set()
+    assert queue.settle([done(one), done(stranger)], closes=True) == set()
+    assert held(queue) == before
+    assert queue.value("SELECT count(*) FROM pgqueue.outcomes") == 0
+    assert queue.settle([done(one), done(two)], closes=True) == {one.id, two.id}
 
 
 def waits(queue: Queue, conn: Connection) -> None:

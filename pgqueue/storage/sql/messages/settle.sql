@@ -11,15 +11,12 @@
 -- Most groups are acks alone. The parts for the rest are left out of the statement where nothing needs them: with all of
 -- them, the server takes a millisecond to begin, which is what it takes for 200 acks.
 --
--- A lease's arrays are joined to an empty one where they are read: a long one is stored compressed, and would be
--- unpacked again for each message that is looked up in it.
---
 -- The caller's word that a lease holds nothing else (closes) is only a hint: of another's settlement he believes in,
--- the transaction may have failed since. What decides is how many of its ids are done; so none may be noted twice, or
--- the lease would end with others in it. A group that is sent again after a lost connection may be under way still: it
--- waits for the row's lock and then finds its first id done. Where the caller has doubts, for it is sent again with
--- others, or a message may have been set apart without his hearing of it, all are compared, which takes a while. Then,
--- or if the conditions turn while the row is waited for, neither CTE takes it, and the caller looks and sends again.
+-- the transaction may have failed since. What decides is how many of its ids are done; so none may be noted twice, and
+-- none that it does not hold, or the lease would end with others in it. All are compared therefore, each time: what was
+-- sent on a connection that is lost may run at any time later, beside and after what is sent again, and in other groups.
+-- If a single one of them is amiss, or if the conditions turn while the row is waited for, neither CTE takes the lease,
+-- and the caller looks and sends again.
 WITH settled AS MATERIALIZED (
     SELECT lid, id, closes, status, message_id::uuid AS message_id, foreign_id, lane, actor_name, attempts, wait_ms, run_ms, error
     FROM unnest(
@@ -40,12 +37,9 @@ closed_0 AS (
     WHERE lease.lid = part.lid
         AND lease.lid = ANY (ARRAY(SELECT lid FROM part WHERE closes))
         AND lease.owner = %(owner)s::uuid
-        AND part.ids[1] <> ALL (lease.done)
-        --[ with doubts
-        AND NOT part.ids && lease.done
-        --]
         AND cardinality(lease.ids) = cardinality(lease.done) + cardinality(part.ids)
-    RETURNING lease.slot, lease.lid, lease.ids || '{}' AS ids, lease.done || '{}' AS done
+        AND part.ids <@ lease.ids AND NOT part.ids && lease.done
+    RETURNING lease.slot, lease.lid
 ),
 marked_0 AS (
     UPDATE pgqueue.leases_0 AS lease
@@ -54,24 +48,20 @@ marked_0 AS (
     WHERE lease.lid = part.lid
         AND lease.lid = ANY (ARRAY(SELECT lid FROM part))
         AND lease.owner = %(owner)s::uuid
-        AND part.ids[1] <> ALL (lease.done)
-        --[ with doubts
-        AND NOT part.ids && lease.done
-        --]
         AND NOT (part.closes AND cardinality(lease.ids) = cardinality(lease.done) + cardinality(part.ids))
-    RETURNING lease.slot, lease.lid, lease.ids || '{}' AS ids, '{}'::bigint[] AS done
+        AND part.ids <@ lease.ids AND NOT part.ids && lease.done
+    RETURNING lease.slot, lease.lid
 )
 --],
 held AS (
     --[ each slot: UNION ALL
-    SELECT slot, lid, ids, done FROM closed_0 UNION ALL SELECT slot, lid, ids, done FROM marked_0
+    SELECT slot, lid FROM closed_0 UNION ALL SELECT slot, lid FROM marked_0
     --]
 ),
 accepted AS MATERIALIZED (
     SELECT held.slot, settled.*
     FROM settled
     JOIN held ON held.lid = settled.lid
-    WHERE settled.id = ANY (held.ids) AND settled.id <> ALL (held.done)
 ),
 present AS MATERIALIZED (
     SELECT
