@@ -59,6 +59,7 @@ class Intake:
         self._polls = 0
         self._poll_at = 0.0
         self._before_limited = 0
+        self._limited_had_all = False
         self._backoff = Backoff(first_s=0.1, most_s=3.0)
         session.on_wake(self.wake)
         session.serve(names)
@@ -202,8 +203,7 @@ class Intake:
     def _claim(self, room: int) -> bool:
         self._hungry = False  # before the claim: a wake-up during it counts
         self._before_limited = 0
-        found = self._take(self._fetcher.fetch_limited(min(room, self._threads - self._in_flight)))
-        found += self._take(self._fetcher.fetch(room - found)) if found < room else 0
+        found = self._claim_in_turns(room)
         with self._lock:
             self._policy.claimed(self._in_flight)
         self._backoff.reset()
@@ -214,6 +214,15 @@ class Intake:
         self._polls = 0
         self._hungry = True
         return True
+
+    def _claim_in_turns(self, room: int) -> int:
+        """Claim of limited queues, then of the others; the other way round if the first had all the room last time."""
+        found = self._take(self._fetcher.fetch(room)) if self._limited_had_all else 0
+        limited = self._take(self._fetcher.fetch_limited(min(room - found, self._threads - self._in_flight)))
+        if not self._limited_had_all and limited < room:
+            found = self._take(self._fetcher.fetch(room - limited))
+        self._limited_had_all = limited == room
+        return found + limited
 
     def _take(self, claimed: list[ClaimedMessage]) -> int:
         with self._lock:

@@ -34,6 +34,9 @@ class Limits:
         self._due_at: dict[str, float] = {}
         self._settled: set[str] = set()
         self._busy: set[str] = set()
+        # In which turn something was last claimed of a queue: who had it longest ago comes first.
+        self._turns: dict[str, int] = {}
+        self._turn = 0
         # Grows with each reason to look, so that one which comes during a look is not taken for an older one.
         self._news = self._news_at_lock = 0
         self._told_at = 0.0
@@ -97,7 +100,10 @@ class Limits:
         return min((self._due_at[name] for name in self._busy), default=float("inf"))
 
     def lock(self, conn: Connection, statements: Statements, queue_names: Iterable[str]) -> list[LockedLimit]:
-        """Take the right to claim for some queues, until the end of the transaction; those of others come later."""
+        """Take the right to claim for some queues, until the end of the transaction; those of others come later.
+
+        One that has always more would else have each place before the others are looked at.
+        """
         names = list(queue_names)
         now = time.monotonic()
         self._news_at_lock = self._news
@@ -106,7 +112,7 @@ class Limits:
             self._due_at[name] = now + BUSY_S * uniform(0.5, 1.5)  # noqa: S311  (spreads load)
         locked = queue_limits.lock(conn, statements, queue_names=names)
         self._busy = set(names) - {limit.queue_name for limit in locked}
-        return locked
+        return sorted(locked, key=lambda limit: self._turns.get(limit.queue_name, 0))
 
     def room(self, conn: Connection, statements: Statements, limit: LockedLimit) -> int:
         """How many messages may be claimed, under the lock; nothing else may have been claimed in its transaction."""
@@ -122,12 +128,15 @@ class Limits:
         """Take in what a claim has brought; answer whether others are to be told that they could claim more.
 
         Parameters:
-          wanted: How many this worker could begin at once.
+          wanted: How many this worker could begin at once; if none, it has not looked, and does as soon as it can.
           room: How many places there were.
         """
         now = time.monotonic()
+        if number:
+            self._turn += 1
+            self._turns[queue_name] = self._turn
         more = number == wanted < room
-        if self._news == self._news_at_lock and not more:
+        if wanted and self._news == self._news_at_lock and not more:
             self._due_at[queue_name] = now + AGAIN_S
         else:
             self._due_at[queue_name] = 0.0

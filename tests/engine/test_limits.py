@@ -316,3 +316,24 @@ class TestLimits:
         limits.has_word({"a"})
         monkeypatch.setattr(time, "monotonic", lambda: 1_004.0)
         assert limits.word() == {"a"}
+
+
+def test_a_limited_queue_with_a_backlog_leaves_places_to_another(
+    queue: Queue, standing: Standing, fetcher_for: Callable[[], Fetcher]
+) -> None:
+    """Else each thread that becomes free would be the backlog's again, for the place that it leaves is."""
+    for queue_name in "ab":
+        queue_limits.set_limit(queue.conn, queue.statements, queue_name=queue_name, at_once=4)
+    standing.replace(Orders(limited=frozenset("ab")))
+    queue.send(*["backlog"] * 30, queue_name="a")
+    queue.send(*["other"] * 3, queue_name="b")
+    fetcher = fetcher_for()
+    held, claimed = fetched(fetcher, 2), list[str]()
+    for _ in range(8):
+        message = held.pop(0)
+        queue.settle([done(message)])
+        fetcher.limits.freed("a" if message.payload == b"backlog" else "b")
+        held += (found := fetcher.fetch_limited(1))
+        claimed += texts(found)
+    assert claimed.count("other") == 3
+    assert claimed.count("backlog") > 3
