@@ -25,8 +25,13 @@ INTERVAL_S = 2.0
 
 #: How long, in seconds, nobody is taken for lost after we were cut off ourselves or the server's clock has jumped: the
 #: others need a moment, too, to connect and to renew their heartbeats. Nor after our start, which may be the end of an
-#: outage; unless somebody was connected for as long. (Where workers are killed faster than that, none would look.)
+#: outage; unless some worker or other has been heard all along. (Where workers are killed faster than that, none would
+#: look.)
 CALM_S = 5.0
+
+#: The longest silence of all workers together, in seconds, that leaves them heard all along: each has a heartbeat every
+#: two. Whether it was an outage nobody knows, so a new worker lets others be gone for so much longer.
+SILENCE_S = 3.0
 
 #: How far, in seconds, the server's clock may run from ours between two looks without having jumped.
 JUMP_S = 1.0
@@ -64,7 +69,7 @@ class Reaper(Duty):
         self._runs = count()
         self._ahead_s = float("inf")
         self._calm_at = 0.0
-        self._is_new = True
+        self._is_new, self._silence_s = True, float("inf")
 
     def reconnected(self) -> None:
         """Wait until the others had time to connect again, too."""
@@ -72,10 +77,10 @@ class Reaper(Duty):
 
     def run_once(self, conn: Connection) -> Again:
         """Reclaim from one lost worker; come again at once if there was one."""
-        if (wait_s := self._calm_in_s(conn)) > 0.0:
-            return Again(min(wait_s, INTERVAL_S))
-        if not self._reclaim_lost(conn) and not self._reclaim_unowned(conn):
-            return Again(INTERVAL_S)
+        calm_s = self._calm_in_s(conn)
+        too_early = calm_s > 0.0 and self._silence_s > SILENCE_S
+        if too_early or not self._reclaim_one(conn, late_s=self._silence_s if calm_s > 0.0 else 0.0):
+            return Again(min(calm_s, INTERVAL_S) if calm_s > 0.0 else INTERVAL_S)
         # A claim of theirs may have been rolled back after others had skipped its rows.
         registers.bump_rewind(conn, self.statements)
         registers.wake(conn, self.statements)
@@ -86,8 +91,11 @@ class Reaper(Duty):
         ahead_s = retention.now_s(conn, self.statements) - now_s
         jump_s = ahead_s - self._ahead_s
         is_new, self._is_new = self._is_new, False
-        if abs(jump_s) > JUMP_S and not (is_new and workers.had_time(conn, self.statements, calm_s=CALM_S)):
+        if abs(jump_s) > JUMP_S:
             self._calm_at = now_s + CALM_S
+            self._silence_s = (
+                workers.longest_silence(conn, self.statements, within_s=CALM_S) if is_new else float("inf")
+            )
             if isfinite(jump_s):
                 logger.warning(
                     "The server's clock has jumped by %+.0f s; nobody is taken for lost for %.0f s.", jump_s, CALM_S,
@@ -96,10 +104,13 @@ class Reaper(Duty):
         self._ahead_s = ahead_s
         return self._calm_at - now_s
 
-    def _reclaim_lost(self, conn: Connection) -> bool:
+    def _reclaim_one(self, conn: Connection, *, late_s: float) -> bool:
+        return self._reclaim_lost(conn, grace_s=GRACE_S + late_s) or self._reclaim_unowned(conn)
+
+    def _reclaim_lost(self, conn: Connection, *, grace_s: float) -> bool:
         with conn.transaction():
             lost = workers.find_lost(
-                conn, self.statements, grace_s=GRACE_S, silent_s=SILENT_S, spare=self._own()
+                conn, self.statements, grace_s=grace_s, silent_s=SILENT_S, spare=self._own()
             )
             if lost is None:
                 return False

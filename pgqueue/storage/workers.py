@@ -180,10 +180,10 @@ def find_unowned(conn: Connection, statements: Statements, *, grace_s: float) ->
     return row[0] if row else None
 
 
-def had_time(conn: Connection, statements: Statements, *, calm_s: float) -> bool:
-    """Whether the server has had a session of a worker's or sender's for ``calm_s`` seconds that is not silent."""
-    row = conn.execute(statements["workers/had_time"], {"calm_s": calm_s}).fetchone()
-    return bool(row and row[0])
+def longest_silence(conn: Connection, statements: Statements, *, within_s: float) -> float:
+    """For how many seconds, at most, no worker at all was heard in the last ``within_s``; infinite if nobody knows."""
+    row = conn.execute(statements["workers/longest_silence"], {"within_s": within_s}).fetchone()
+    return float("inf") if row is None or row[0] is None else float(row[0])
 
 
 def count_alive(conn: Connection, statements: Statements, *, silent_s: float) -> int:

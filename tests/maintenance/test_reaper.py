@@ -122,45 +122,90 @@ def test_after_an_outage_the_others_have_time_to_come_back(
     assert queue.ready() == []
 
 
-@pytest.mark.parametrize(("name", "ours"), [("pgqueue fetcher", True), ("psql", False)])
+def heard(queue: Queue, *ago_s: float) -> None:
+    """Let there have been signs of life of workers so many seconds ago."""
+    for each in ago_s:
+        queue.owner()
+        queue.conn.execute(
+            "UPDATE pgqueue.workers SET seen_at = now() - %(ago)s, started_at = now() - %(ago)s - interval '1 hour' "
+            "WHERE seen_at = (SELECT max(seen_at) FROM pgqueue.workers)",
+            {"ago": timedelta(seconds=each)},
+        )
+
+
+INFINITE = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "silence_s"),
+    [
+        ((8.0, 5.5, 3.0, 1.0), 2.5),
+        ((7.5, 4.9, 2.4, 0.1), 2.6),
+        ((0.1,), 3600.0),  # of all that are connected nobody may have been a second ago
+        ((20.0, 10.0, 0.1), 9.9),  # an outage has just ended
+        ((20.0, 3.0, 2.0, 0.1), 17.0),  # it ended three seconds ago
+        ((9.0, 7.0), 7.0),  # nobody has come back yet
+        ((605.0, 603.0, 601.0, 1.0, 0.5), 600.0),  # the clock has jumped by ten minutes
+        ((8.0, 5.5, 3.0, 1.0, -60.0), INFINITE),  # it was put back
+        ((), INFINITE),
+    ],
+)
+def test_a_silence_that_may_have_been_an_outage_is_known(
+    queue: Queue, ago_s: tuple[float, ...], silence_s: float
+) -> None:
+    heard(queue, *ago_s)
+    found = workers.longest_silence(queue.conn, queue.statements, within_s=5.0)
+    assert found == pytest.approx(silence_s, abs=0.4)
+
+
 def test_a_new_worker_looks_at_once_if_others_had_time_to_connect(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch, name: str, ours: bool
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or nobody would ever look where each is killed within a few seconds."""
-    monkeypatch.setattr(reaper, "CALM_S", 0.5)
+    monkeypatch.setattr(reaper, "CALM_S", 5.0)
     queue.send("one")
     with passing(queue) as its:
         queue.claimed(queue.owner(its))
+    age(queue, seconds=reaper.SILENCE_S)
+    with passing(queue) as its:
+        queue.owner(its)
     age(queue, seconds=reaper.GRACE_S + 1)
-    queue.conn.execute(f"SET application_name = '{name}'".encode())
+    heard(queue, 4.0, 2.0)  # two seconds of silence
+    duty = Reaper(queue.statements)
+    duty.reconnected()  # as the listener says of its first connection, too
+    conn = queue.connect()
+    assert duty.run_once(conn).in_s == 0.0
+    assert queue.ready() == ["one"]
+    # Who was heard six seconds ago may have been cut off for two of them.
+    assert duty.run_once(conn).in_s > 0.0
+    age(queue, seconds=reaper.SILENCE_S)
+    duty.reconnected()  # what has cut it off may have cut off the others
+    assert duty.run_once(queue.connect()).in_s > 0.0
+    assert queue.value("SELECT count(*) FROM pgqueue.workers") == 3
+
+
+def test_a_new_worker_takes_nobody_for_lost_whom_a_dead_network_has_cut_off_from_a_server_that_others_reach(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Senders have been connected all along, and speak; of all the workers it is the first that comes back."""
+    monkeypatch.setattr(reaper, "CALM_S", 0.2)
+    queue.send("one")
+    with passing(queue) as its:
+        queue.claimed(queue.owner(its))
+    queue.conn.execute(
+        "UPDATE pgqueue.workers SET (started_at, seen_at) = (now() - interval '1 hour', now() - interval '30 s')"
+    )
+    queue.conn.execute("SET application_name = 'pgqueue'")
 
     def connected_for_long() -> None:
         mine = "SELECT now() - backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-        assert queue.value(mine) > timedelta(seconds=0.5)
+        assert queue.value(mine) > timedelta(seconds=0.2)
 
     eventually(connected_for_long)
-    duty = Reaper(queue.statements)
-    duty.reconnected()  # as the listener says of its first connection, too
-    assert (duty.run_once(queue.connect()).in_s == 0.0) is ours
-    assert queue.ready() == (["one"] if ours else [])
-    duty.reconnected()
-    assert duty.run_once(queue.connect()).in_s > 0.0  # what has cut it off may have cut off the others
-
-
-def test_who_is_connected_and_silent_shows_nothing(queue: Queue) -> None:
-    """The server may not know yet that the network is gone."""
-    with queue.connect() as theirs:
-        queue.conn.execute("SET application_name = 'psql'")
-
-        def silent_for_long() -> None:
-            assert queue.value(
-                "SELECT now() - state_change FROM pg_stat_activity WHERE pid = %s", theirs.info.backend_pid
-            ) > timedelta(seconds=0.5)
-
-        eventually(silent_for_long)
-        assert not workers.had_time(queue.conn, queue.statements, calm_s=0.4)
-        theirs.execute("SELECT 1")
-        assert workers.had_time(queue.conn, queue.statements, calm_s=0.4)
+    duty, conn = Reaper(queue.statements), queue.connect()
+    queue.owner(conn)
+    assert duty.run_once(conn).in_s > 0.0
+    assert queue.ready() == []
 
 
 @pytest.mark.parametrize("jump_s", [600.0, -600.0])
