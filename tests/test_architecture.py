@@ -66,6 +66,7 @@ def test_every_import_keeps_to_the_layers() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_every_module_can_be_imported_first() -> None:
     """Each in a fork of an interpreter that has imported the packages above it, as Python does first in any case.

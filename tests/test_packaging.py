@@ -116,12 +116,14 @@ def test_the_installed_command_finds_its_benchmarks(in_environment: Installed) -
     assert "expected overhead, drain," in program.output
 
 
+@pytest.mark.long
 def test_a_measurement_says_which_extra_it_needs(in_environment: Installed, database_url: str) -> None:
     program = in_environment.pgqueue("bench", "dashboard", "--url", database_url)
     assert program.wait() == 2, program.output
     assert "pip install 'pgqueue-engine[dashboard]'" in program.output
 
 
+@pytest.mark.long
 def test_the_installed_benchmarks_start_their_workers(in_environment: Installed, database_url: str) -> None:
     source = f"""
 from pgqueue.benchmarks.server import fresh_schema

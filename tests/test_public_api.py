@@ -77,6 +77,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert done.stdout.split() == []
 
 
+@pytest.mark.long
 def test_what_importing_costs_can_be_measured() -> None:
     script = ROOT / "benchmarks" / "import_time.py"
     command = [sys.executable, str(script), "--runs", "1", "--json"]

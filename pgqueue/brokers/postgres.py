@@ -194,13 +194,13 @@ class PostgresBroker(QueueControl, SettlingBroker):
         """
         name = checked_queue(queue_name, "join")
         deadline = None if timeout is None else time.monotonic() + timeout / 1000
-        pause_s = 0.002
+        pause_s = 0.005
         while self._ask(lambda conn: queues.busy(conn, self.database.statements, queue_name=name)):
             left_s = None if deadline is None else deadline - time.monotonic()
             if left_s is not None and left_s <= 0:
                 raise QueueJoinTimeout(f"Queue {queue_name!r} still has messages after {timeout} ms.")
             time.sleep(pause_s if left_s is None else min(pause_s, left_s))
-            pause_s = min(pause_s * 1.5, interval / 1000)
+            pause_s = min(pause_s * 2, interval / 1000)
 
     def _ask(self, look: Callable[[Connection], T]) -> T:
         """What may be asked twice: over connections that are lost meanwhile."""

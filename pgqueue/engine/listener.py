@@ -1,4 +1,4 @@
-"""The listener: the connection on which a process is woken, shows that it lives, and does the keeper's duties."""
+"""The first words on a new connection: which process has its session, on which server, and what time it is there."""
 
 import os
 import select
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from random import uniform
 
 from psycopg import OperationalError
 
@@ -71,7 +72,8 @@ class Listener(threading.Thread):
         self._presence = presence
         self._control = control
         self._duties: list[Duty] = [presence, control, *duties]
-        self._due_at = dict.fromkeys(self._duties, 0.0)
+        now_s = time.monotonic()
+        self._due_at = {duty: now_s + uniform(0.0, duty.first_within_s) for duty in self._duties}  # noqa: S311  (spreads load)
         self._on_wake = on_wake
         self._stopping = threading.Event()
         self._up = threading.Event()

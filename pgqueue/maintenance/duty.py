@@ -32,7 +32,14 @@ class Alarm:
 
 
 class Duty(ABC):
-    """A background duty. It keeps no promise in memory: any keeper can take over, two can run at once."""
+    """A background duty. It keeps no promise in memory: any keeper can take over, two can run at once.
+
+    Attributes:
+      first_within_s: It runs for the first time at some moment within so many seconds after the start. What can wait
+        is spread out: a fleet that starts at once does not do it at once, nor does a process that lives for a moment.
+    """
+
+    first_within_s = 0.0
 
     def __init__(self, statements: Statements) -> None:
         self.statements = statements

@@ -13,6 +13,9 @@ from .duty import Again, Alarm, Duty
 #: Seconds between two looks.
 INTERVAL_S = 60.0
 
+#: Seconds within which it looks for the first time.
+FIRST_WITHIN_S = 5.0
+
 #: Seconds from which a transaction or snapshot is old, and from which an idle transaction is.
 OLD_SNAPSHOT_S, OLD_IDLE_S = 300.0, 60.0
 
@@ -27,6 +30,8 @@ logger = own_logger(__name__)
 
 class Lookout(Duty):
     """One session of a deployment looks; it keeps its lock as long as its connection, and another follows."""
+
+    first_within_s = FIRST_WITHIN_S
 
     def __init__(self, statements: Statements) -> None:
         super().__init__(statements)

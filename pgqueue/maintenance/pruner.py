@@ -16,6 +16,9 @@ from .duty import PRUNING, Again, Alarm, Duty
 #: Seconds between two looks.
 INTERVAL_S = 60.0
 
+#: Seconds within which it looks for the first time.
+FIRST_WITHIN_S = 5.0
+
 #: Rows deleted in one statement where TRUNCATE does not do.
 BATCH = 5_000
 
@@ -39,6 +42,8 @@ logger = own_logger(__name__)
 
 class Pruner(Duty):
     """Empties slices whose time is over by TRUNCATE; deletes old dead letters in batches."""
+
+    first_within_s = FIRST_WITHIN_S
 
     def __init__(self, statements: Statements, *, dead_letter_ttl_s: float = DEAD_LETTER_TTL_S) -> None:
         super().__init__(statements)

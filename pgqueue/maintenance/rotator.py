@@ -43,6 +43,8 @@ logger = own_logger(__name__)
 class Rotator(Duty):
     """One keeper at a time turns the ring. Each step is a transaction of its own and leaves the ring whole."""
 
+    first_within_s = QUIET_S
+
     def __init__(
         self, statements: Statements, *, max_messages: int = MAX_MESSAGES, patience_s: float = PATIENCE_S
     ) -> None:

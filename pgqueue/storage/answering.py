@@ -71,8 +71,21 @@ class AnsweringConnection(_OfSeveral, psycopg.Connection[Any]):
     _answered_at = float("inf")
 
     @classmethod
-    def connect(cls, conninfo: str = "", *, servers: Servers | None = None, **options: Any) -> Self:  # type: ignore[override]  # one argument more
-        """As the driver's; of several servers those that have fallen silent are tried last."""
+    def connect(  # type: ignore[override]  # arguments more
+        cls,
+        conninfo: str = "",
+        *,
+        servers: Servers | None = None,
+        ready: list[Self] | None = None,
+        **options: Any,
+    ) -> Self:
+        """As the driver's; of several servers those that have fallen silent are tried last.
+
+        Parameters:
+          ready: Connections to it that were made before; one of them is taken from the list in the place of a new one.
+        """
+        if ready:
+            return ready.pop()
         made = super().connect(conninfo if servers is None else servers.in_order(conninfo), **options)
         made.servers = servers
         return made

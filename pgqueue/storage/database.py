@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated, StatementTimedOut
 from .answering import AnsweringConnection
-from .meeting import meet
+from .meeting import agree, meet
 from .refusals import exhausted, explained, first_line, right_to_grant
 from .servers import Servers
 from .statements import BY_INDEX, Compiled, Statements
@@ -127,6 +127,7 @@ class Database:
         self._given_pool = pool
         self._own_pool: ConnectionPool[Any] | None = None
         self._own_pool_pid = 0
+        self._ready: list[AnsweringConnection] = []
         self._max_connections = max_connections
         self.prepare_threshold = prepare_threshold
         self.is_behind_pooler = False
@@ -253,7 +254,7 @@ class Database:
                 connection.pooled, connection.prepare_threshold = True, None
             else:
                 self.servers.met(connection, server)
-                _set(connection, {**SERVER_SIDE, **(settings or {})})
+                agree(connection, {**SERVER_SIDE, **(settings or {})})
             return connection
 
     def check(self, connection: Connection) -> None:
@@ -277,6 +278,8 @@ class Database:
             self._url = self._ask_url or self._url
         if pool is not None and self._own_pool_pid == os.getpid():
             pool.close()
+            for connection in self._ready:
+                connection.close()
 
     def describe(self) -> str:
         """The database for people: without secrets."""
@@ -294,9 +297,17 @@ class Database:
     def _open_pool(self) -> "ConnectionPool[Any]":
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
         options = self.options(application_name=self._application_name)
-        with AnsweringConnection.connect(self.url, autocommit=True, servers=self.servers, **options) as first:
-            pid, _ = meet(first, self.statements)
-            self.found_pooled(is_pooled=self.is_pooled(first, pid))
+        first = AnsweringConnection.connect(self.url, autocommit=True, servers=self.servers, **options)
+        try:
+            pid, server = meet(first, self.statements)
+        except BaseException:
+            first.close()
+            raise
+        self.found_pooled(is_pooled=self.is_pooled(first, pid))
+        first.prepare_threshold = self.prepare_threshold
+        if not self.is_behind_pooler:
+            self.servers.met(first, server)
+        self._ready = [first]
         return ConnectionPool(
             self.url,
             connection_class=AnsweringConnection,
@@ -313,6 +324,7 @@ class Database:
                 "autocommit": True,
                 "prepare_threshold": self.prepare_threshold,
                 "servers": self.servers,
+                "ready": self._ready,
                 **options,
             },
         )
@@ -321,11 +333,12 @@ class Database:
         # Not where somebody else would get the session next.
         if self.is_behind_pooler:
             return
-        _, server = meet(connection, self.statements)
-        self.servers.met(connection, server)
+        if not connection.server:
+            _, server = meet(connection, self.statements)
+            self.servers.met(connection, server)
         # Nor where the application's transactions are.
         if self._patience_s != float("inf"):
-            _set(connection, SERVER_SIDE)
+            agree(connection, SERVER_SIDE)
 
     def options(
         self, *, application_name: str, url: str | None = None, connect_timeout_s: int = CONNECT_TIMEOUT_S
@@ -375,14 +388,6 @@ def is_lost(error: BaseException) -> bool:
         return True
     return isinstance(error, psycopg.OperationalError) and (
         error.sqlstate is None or error.sqlstate.startswith("08")
-    )
-
-
-def _set(connection: Connection, settings: Mapping[str, str]) -> None:
-    connection.execute(
-        "SELECT " + ", ".join(["set_config(%s, %s, false)"] * len(settings)),
-        [text for pair in settings.items() for text in pair],
-        prepare=False,
     )
 
 

@@ -1,5 +1,6 @@
-"""The first question on a new connection: which process has its session, on which server, and what time it is there."""
+"""The first words on a new connection: which process has its session, on which server, and what time it is there."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -7,7 +8,7 @@ import psycopg
 from .. import clock
 from .statements import Statements
 
-__all__ = ["meet", "meet_async"]
+__all__ = ["agree", "meet", "meet_async"]
 
 
 def meet(connection: "psycopg.Connection[Any]", statements: Statements) -> tuple[int, str]:
@@ -22,6 +23,15 @@ async def meet_async(connection: "psycopg.AsyncConnection[Any]", statements: Sta
     asked_ms = clock.steady_millis()
     asked = await connection.execute(_question(statements), prepare=False)
     return _met(await asked.fetchone(), asked_ms)
+
+
+def agree(connection: "psycopg.Connection[Any]", settings: Mapping[str, str]) -> None:
+    """Set what is to hold for the session."""
+    connection.execute(
+        "SELECT " + ", ".join(["set_config(%s, %s, false)"] * len(settings)),
+        [text for pair in settings.items() for text in pair],
+        prepare=False,
+    )
 
 
 def _question(statements: Statements) -> bytes:

@@ -30,13 +30,12 @@ def mentioned(directory: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("words", "worker", "number", "code"),
     [
-        pytest.param(
-            DRAIN, "benchmarks.app", signal.SIGTERM, 143, id="bench, SIGTERM", marks=pytest.mark.long
-        ),
+        pytest.param(DRAIN, "benchmarks.app", signal.SIGTERM, 143, id="bench, SIGTERM"),
         pytest.param(DRAIN, "benchmarks.app", signal.SIGINT, 130, id="bench, SIGINT"),
         pytest.param(
             PEERS,
@@ -44,7 +43,6 @@ def mentioned(directory: str) -> list[str]:
             signal.SIGTERM,
             143,
             id="bench-peers, SIGTERM",
-            marks=pytest.mark.long,
         ),
     ],
 )

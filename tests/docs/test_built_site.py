@@ -43,6 +43,7 @@ def browser() -> Iterator[Any]:
         yield driver
 
 
+@pytest.mark.long
 def test_every_address_leads_somewhere_and_none_to_another_host(site: Path) -> None:
     found = references(site)
     assert {path.stem for path in (ROOT / "docs").glob("*.md")} <= {each.page.stem for each in found}
@@ -67,6 +68,7 @@ def test_an_address_that_leads_nowhere_is_found(tmp_path: Path) -> None:
 
 
 @NO_CHROMIUM
+@pytest.mark.long
 def test_search_works_from_the_disk_and_a_phone_shows_whole_lines(site: Path, browser: Any) -> None:
     browser.get(f"{site.as_uri()}/index.html")
     field = browser.find_element(By.CSS_SELECTOR, "input.md-search__input")

@@ -136,6 +136,7 @@ def pair() -> Iterator[Pair]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_crashes_without_synchronous_commit(
     server: Node, ledger: Ledger, dice: random.Random, scale: Scale, report: Callable[..., None]
@@ -189,6 +190,7 @@ def crash(server: Node, ledger: Ledger, dice: random.Random, losses: Losses, *, 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_failovers_to_a_server_that_lags_behind(
     pair: Pair, ledger: Ledger, dice: random.Random, scale: Scale, report: Callable[..., None]

@@ -9,6 +9,8 @@ from pgqueue.errors import DatabaseUnavailable, DiskFull, PermissionDenied, Sche
 from pgqueue.storage.database import Database, is_lost, translated
 from pgqueue.storage.urls import redacted
 
+from ..support.proxy import Proxy
+
 TERMINATE = "SELECT pg_terminate_backend(%s)"
 
 
@@ -43,6 +45,22 @@ def test_a_terminated_backend_shows_as_an_unavailable_database(database_url: str
             other.execute(TERMINATE, (victim.info.backend_pid,))
         with pytest.raises(DatabaseUnavailable), translated(database):
             victim.execute("SELECT 1")
+
+
+def test_the_connection_that_tries_the_url_is_the_pools_first(database_url: str) -> None:
+    with Proxy(database_url) as proxy:
+        database = Database(proxy.url)
+        for _ in range(3):
+            with database.connection() as conn:
+                row = conn.execute("SELECT current_setting('idle_in_transaction_session_timeout')").fetchone()
+                assert row == ("1min",)
+        assert proxy.accepted == 1
+        with database.connection(), database.connection():
+            assert proxy.accepted == 2
+        database.close()
+        with database.connection():
+            assert proxy.accepted == 3
+        database.close()
 
 
 def test_a_missing_table_shows_as_an_outdated_schema(empty_database_url: str) -> None:

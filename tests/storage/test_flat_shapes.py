@@ -123,7 +123,9 @@ def test_claims_from_many_lanes_stay_flat_under_a_held_snapshot(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
-@pytest.mark.parametrize("plans", ["auto", "force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize(
+    "plans", ["auto", pytest.param("force_custom_plan", marks=pytest.mark.long), "force_generic_plan"]
+)
 def test_claims_stay_flat_whatever_the_statistics_say(queue: Queue, plans: str) -> None:
     """With none, with those of empty tables, with those of full ones that were emptied since, one after the other."""
     total = large(100_000, otherwise=2_000)

@@ -19,6 +19,7 @@ class Proxy:
 
     Attributes:
       url: Leads through the proxy to the database of the URL that was given.
+      accepted: How many connections it has taken.
     """
 
     def __init__(self, url: str) -> None:
@@ -29,6 +30,7 @@ class Proxy:
         self._wake_in, self._wake_out = os.pipe()
         self._silent = self._closing = False
         self._mute: list[socket.socket] = []
+        self.accepted = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def silence(self) -> None:
@@ -57,6 +59,7 @@ class Proxy:
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
+        self.accepted += 1
         if self._silent:
             self._mute.append(client)
             return

@@ -1,0 +1,82 @@
+"""When the listener's duties are due."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from pgqueue.engine.control import Control, Standing
+from pgqueue.engine.leases import Leases
+from pgqueue.engine.listener import Listener
+from pgqueue.engine.presence import Presence
+from pgqueue.engine.running import Running
+from pgqueue.maintenance.duty import Again, Duty
+from pgqueue.maintenance.lookout import Lookout
+from pgqueue.maintenance.promoter import Promoter
+from pgqueue.maintenance.pruner import Pruner
+from pgqueue.maintenance.reaper import Reaper
+from pgqueue.maintenance.rotator import Rotator
+from pgqueue.storage.database import Connection, Database
+from pgqueue.storage.statements import Statements
+
+from ..support.queue import Queue
+
+
+class Noted(Duty):
+    """Notes that it has run."""
+
+    def __init__(self, statements: Statements, first_within_s: float) -> None:
+        super().__init__(statements)
+        self.first_within_s = first_within_s
+        self.ran = threading.Event()
+
+    def run_once(self, conn: Connection) -> Again:
+        """Run."""
+        self.ran.set()
+        return Again(60.0)
+
+
+@pytest.fixture
+def duties(queue: Queue) -> list[Noted]:
+    return [Noted(queue.statements, 1e9), Noted(queue.statements, 0.2), Noted(queue.statements, 0.0)]
+
+
+@pytest.fixture
+def listener(queue: Queue, database_url: str, duties: list[Noted]) -> Iterator[Listener]:
+    process, standing, running = uuid4(), Standing(), Running()
+    made = Listener(
+        Database(database_url),
+        presence=Presence(queue.statements, Leases(), threads=1, board=None),
+        control=Control(
+            queue.statements, standing, running, process=process,
+            on_change=lambda: None, on_stop=lambda: None,
+        ),
+        duties=duties,
+        on_wake=lambda _: None,
+    )  # fmt: skip
+    made.start_and_wait()
+    yield made
+    made.stop()
+
+
+@pytest.mark.usefixtures("listener")
+def test_what_can_wait_is_done_at_some_moment_after_the_start(duties: list[Noted]) -> None:
+    late, soon, at_once = duties
+    assert at_once.ran.wait(30)
+    assert soon.ran.wait(30)
+    assert not late.ran.is_set()
+
+
+def test_what_was_to_wait_is_done_when_somebody_asks_for_it(listener: Listener, duties: list[Noted]) -> None:
+    listener.nudge(Noted)
+    assert duties[0].ran.wait(30)
+
+
+def test_nobody_waits_for_those_that_make_messages_ready() -> None:
+    assert Promoter.first_within_s == Reaper.first_within_s == 0.0
+    assert 0.0 < Rotator.first_within_s <= 1.0
+    assert 0.0 < Pruner.first_within_s <= 5.0
+    assert 0.0 < Lookout.first_within_s <= 5.0
