@@ -18,7 +18,7 @@ from ..storage.registers import channel
 from .backoff import Backoff
 from .group import BATCH, Group
 from .leases import Leases
-from .refused import Unrecordable, give_up, is_about_a_value, report_lost, unrecordable
+from .refused import Unrecordable, give_up, is_about_a_value, report_lost, took_its_time, unrecordable
 from .verdicts import write_verdicts
 
 #: How often in a row a verdict may be refused whose lease is there. The waits in between add up to some seconds.
@@ -33,6 +33,8 @@ SETTINGS = {
     "enable_seqscan": "off",
     "jit": "off",
     "statement_timeout": "10s",
+    # One lease that somebody else has locked must not hold up the others for long.
+    "lock_timeout": "1s",
 }
 
 #: What groups of verdicts usually need of their statement: nothing but acks, results, retries and next steps.
@@ -260,17 +262,17 @@ class Acker(threading.Thread):
 
     def _hindered(self, group: Group, part: list[Verdict], error: Exception) -> bool:
         """Take in that a part, or what comes before it, failed; answer whether the group was put off."""
-        about_a_value = bool(part) and is_about_a_value(error)
+        about_a_value, has_waited = bool(part) and is_about_a_value(error), took_its_time(error)
         if not about_a_value:
             self._report_trouble(error)
             if part and is_lost(error):
                 group.after_refusal = self._not_committed
-            group.look, group.failed = group.look or self._not_committed, True
+            group.look, group.failed = group.look or self._not_committed, not (part and has_waited)
         if len(part) > 1:
-            group.shrink(part, at_once=about_a_value)
+            group.shrink(part, at_once=about_a_value or has_waited)
         elif part and (about_a_value or group.blames(part[0], error, written=self._times_written)):
             self._blame(group, error)
-        elif part and group.turn():
+        elif part and group.turn(at_once=has_waited):
             self._put_off(group)
             return True
         return False

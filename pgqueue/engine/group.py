@@ -42,6 +42,7 @@ class Group:
       refusals: Attempts in a row of which nothing was accepted.
       due_at: When it is tried again if it was put off, on the monotonic clock.
       written_before: How often the acker had written when it was put off.
+      alone: The ids of those that have failed alone: they are tried again when the others are written.
       blamed: By a message's id, how often it alone has failed, and how often the acker had written then.
     """
 
@@ -54,6 +55,7 @@ class Group:
     refusals: int = 0
     due_at: float = 0.0
     written_before: int = 0
+    alone: set[int] = field(default_factory=set)
     blamed: dict[int, tuple[int, int]] = field(default_factory=dict)
     _failures: int = 0
     _in_parts: bool = False
@@ -61,7 +63,11 @@ class Group:
 
     def part(self) -> list[Verdict]:
         """What is to be written next."""
-        return self.left[: self.most]
+        return self.left[: min(self.most, self._others() or len(self.left))]
+
+    def _others(self) -> int:
+        """How many have not failed alone: they come first."""
+        return sum(verdict.message.id not in self.alone for verdict in self.left)
 
     def accepted(self, ids: set[int]) -> None:
         """Take in which of a part were accepted; those that were not come first."""
@@ -70,6 +76,8 @@ class Group:
         if ids:
             self.most = min(self.most * 2, BATCH)
             self.left = [verdict for verdict in self.left if verdict.message.id not in ids]
+            self.alone -= ids
+            self.blamed = {id_: times for id_, times in self.blamed.items() if id_ not in ids}
 
     def shrink(self, part: list[Verdict], *, at_once: bool) -> None:
         """Take in that a part of several failed."""
@@ -77,12 +85,13 @@ class Group:
         if at_once or self._in_parts or self._failures >= PATIENCE:
             self.most, self._failures, self._in_parts = len(part) // 2, 0, True
 
-    def turn(self) -> bool:
+    def turn(self, *, at_once: bool = False) -> bool:
         """Take in that the first one failed alone: the next is tried. Answer whether all that are left are put off."""
         self.most = 1
         self._failures += 1
+        self.alone.add(self.left[0].message.id)
         self.left = self.left[1:] + self.left[:1]
-        return self._failures >= PATIENCE
+        return self._failures >= PATIENCE or (at_once and not self._others())
 
     def blames(self, verdict: Verdict, error: Exception, *, written: int) -> bool:
         """Whether it is for this verdict, which failed alone, that it can't be written.
@@ -109,5 +118,7 @@ class Group:
     def join(self, other: "Group") -> None:
         """Take in those that were put off after these."""
         self.left += other.left
+        self.left.sort(key=lambda verdict: verdict.message.id in self.alone | other.alone)
+        self.alone |= other.alone
         self.blamed |= other.blamed
         self.after_refusal = other.after_refusal

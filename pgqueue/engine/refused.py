@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psycopg import DataError, Error
+from psycopg import DataError, Error, errors
 
 from ..faults import Fault
 from ..logging import own_logger
@@ -26,6 +26,11 @@ def is_about_a_value(error: Exception) -> bool:
 def is_in_trouble(error: Exception) -> bool:
     """Whether the server says of itself, and not of what it was to write, that it can't for now."""
     return isinstance(error, Error) and error.sqlstate is not None and error.sqlstate[:2] in _TROUBLES
+
+
+def took_its_time(error: Exception) -> bool:
+    """Whether all have waited for it: for a lock that somebody else has, or for longer than a statement may take."""
+    return isinstance(error, errors.LockNotAvailable | errors.QueryCanceled)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 import psycopg
+import pytest
 from hypothesis import given, strategies as st
 
 from pgqueue.engine import group as module
@@ -31,16 +32,16 @@ def ids(group: Group) -> list[int]:
     return [verdict.message.id for verdict in group.left]
 
 
-def attempt(group: Group, bad: set[int]) -> bool:
+def attempt(group: Group, bad: set[int], *, at_once: bool = False) -> bool:
     """As the acker does it; answer whether the group was put off."""
     part = group.part()
     found = {verdict.message.id for verdict in part}
     if not found & bad:
         group.accepted(found)
     elif len(part) > 1:
-        group.shrink(part, at_once=False)
+        group.shrink(part, at_once=at_once)
     else:
-        return group.turn()
+        return group.turn(at_once=at_once)
     return False
 
 
@@ -67,6 +68,27 @@ def test_a_group_is_tried_as_it_is_for_a_while_and_in_ever_smaller_parts_then() 
     assert sizes == [8] * PATIENCE + [4, 2, 1]
     group.accepted({ids(group)[0]})
     assert len(group.part()) == 2
+
+
+@pytest.mark.parametrize("bad", [0, 31, 32, 42, 63])
+def test_who_has_failed_alone_is_tried_again_when_the_others_are_written(bad: int) -> None:
+    """Else each of their parts, which grow, would cost another attempt with him."""
+    group, failures = group_of(64), 0
+    while not (put_off := attempt(group, {bad}, at_once=True)) and failures < 64:
+        failures += bool({bad} & {verdict.message.id for verdict in group.part()})
+    assert put_off
+    assert ids(group) == [bad]
+    halvings = 6
+    assert failures <= 2 * halvings + 1
+
+
+def test_what_is_known_of_those_that_are_written_is_forgotten() -> None:
+    group = group_of(2)
+    for verdict in list(group.left):
+        group.blames(verdict, LOST, written=1)
+        group.turn()
+    group.accepted({1})
+    assert (set(group.blamed), group.alone) == ({0}, {0})
 
 
 def test_parts_never_grow_beyond_a_batch() -> None:
@@ -106,6 +128,8 @@ def test_who_was_put_off_waits_longer_each_time_if_others_are_written_meanwhile(
 def test_those_that_are_put_off_together_are_tried_together() -> None:
     first, second = Group(OWNER, verdicts(5)[:2], lambda *_: []), Group(OWNER, verdicts(5)[2:], lambda *_: [])
     second.blames(second.left[0], LOST, written=1)
+    first.turn()
     first.join(second)
-    assert ids(first) == [0, 1, 2, 3, 4]
+    assert ids(first) == [1, 2, 3, 4, 0]
+    assert first.alone == {0}
     assert 2 in first.blamed

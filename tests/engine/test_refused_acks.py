@@ -144,5 +144,21 @@ def test_who_stops_meanwhile_waits_no_longer_than_he_wants_to(
     assert any("could not be written within" in text for text in caplog.messages)
 
 
+def test_who_waits_for_a_lock_holds_up_the_others_for_seconds(
+    queue: Queue, leases: Leases, acker: Acker
+) -> None:
+    """Whole groups were tried again and again, ten seconds each time, and all acks that came later waited for them."""
+    good, bad, late = (done(claim(queue, leases, 1)[0]) for _ in range(3))
+    locker = queue.connect()
+    with locker.transaction():
+        locker.execute("SELECT FROM pgqueue.leases WHERE lid = %s FOR UPDATE", (bad.message.lease.lid,))
+        released = hand_over(acker, good, bad, late)
+        eventually(lambda: _equal(released, [good, late]), within_s=25.0)
+        assert outcomes(queue) == [good.message.id, late.message.id]
+    assert acker.flush(30.0)
+    assert released == [good, late, bad]
+    assert queue.value("SELECT count(*) FROM pgqueue.leases") == 0
+
+
 def _equal(found: object, expected: object) -> None:
     assert found == expected
