@@ -317,7 +317,12 @@ class Acker(threading.Thread):
         return moved
 
     def _not_committed(self, conn: Connection, owner: UUID, group: list[Verdict]) -> list[Verdict]:
-        """After a lost connection: what is still on its lease. The rest was committed, if the owner still exists."""
+        """After a lost connection: what is still on its lease. The rest was committed, if the owner still exists.
+
+        If it does not, all of the rest are told as LeaseLost, though some may have been committed before. It is a line
+        in the log and no more: nothing is undone. Nor could they be told apart: a retry leaves no outcome, the message
+        that it has sent may have run since, and its lease is gone in either case.
+        """
         held = leases.find_leases(conn, self._database.statements, owner=owner)
         open_: list[Verdict] = []
         gone: list[Verdict] = []

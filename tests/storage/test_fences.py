@@ -98,6 +98,16 @@ def test_what_a_lost_connection_begins_late_is_refused_if_a_part_of_it_is_settle
     assert sorted(queue.values("SELECT id FROM pgqueue.outcomes")) == [one.id, two.id, three.id, four.id]
 
 
+def test_a_lease_is_not_ended_by_what_is_settled_already(queue: Queue) -> None:
+    """As many as it holds have ended, but one of them twice."""
+    queue.send("one", "two", "three")
+    one, two, three = queue.claimed(queue.owner())
+    assert queue.settle([done(two)], closes=True) == {two.id}
+    assert queue.settle([done(one), done(two)], closes=True) == set()
+    assert queue.settle([done(one), done(three)], closes=True) == {one.id, three.id}
+    assert held(queue) == []
+
+
 def test_what_a_lease_does_not_hold_is_not_noted_on_it(queue: Queue) -> None:
     """Nor does it end the lease, which ends when as many are done as it has."""
     queue.send("one", "two")
@@ -128,6 +138,67 @@ def test_a_message_whose_ack_commits_meanwhile_is_not_given_back(queue: Queue) -
         acker.execute("COMMIT")
         assert answer.result(30.0) == 1
     assert queue.ready() == ["two"]
+
+
+@pytest.mark.parametrize("acked", ["the message", "one beside it", "the last beside it"])
+def test_whose_lease_changes_while_it_is_set_apart_stays_where_it_is(queue: Queue, acked: str) -> None:
+    """Else it is noted as done on its old lease, which would end too early, or never."""
+    queue.send("one", "two", "three")
+    one, two, three = queue.claimed(owner := queue.owner())
+    if acked == "the last beside it":
+        queue.settle([done(one)])
+    acker, other = queue.connect(), queue.connect()
+    acker.execute("BEGIN")
+    ended = {"the message": two, "one beside it": one, "the last beside it": three}[acked]
+    assert queue.settle([done(ended)], closes=True, conn=acker) == {ended.id}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(leases.set_apart, other, queue.statements, message=two)
+        eventually(lambda: waits(queue, other), within_s=30.0)
+        acker.execute("COMMIT")
+        place = answer.result(30.0)
+    kept = {
+        lid: left for lid, (_, left) in leases.find_leases(queue.conn, queue.statements, owner=owner).items()
+    }
+    if acked == "one beside it":
+        assert place is not None
+        assert kept == {two.lease.lid: {three.id}, place[0]: {two.id}}
+    else:
+        assert place is None
+        assert kept == {two.lease.lid: {"the message": {one.id, three.id}}.get(acked, {two.id})}
+
+
+def test_a_group_whose_message_is_set_apart_meanwhile_takes_nobody_along(queue: Queue) -> None:
+    """It ends the lease, but not before it has looked again: what it knew of the lease has turned while it waited."""
+    queue.send("one", "two")
+    one, two = queue.claimed(owner := queue.owner())
+    other, acker = queue.connect(), queue.connect()
+    other.execute("BEGIN")
+    place = leases.set_apart(other, queue.statements, message=two)
+    assert place is not None
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(queue.settle, [done(one), done(two)], closes=True, conn=acker)
+        eventually(lambda: waits(queue, acker), within_s=30.0)
+        other.execute("COMMIT")
+        assert answer.result(30.0) == set()
+    assert queue.settle([done(one)], closes=True) == {one.id}
+    found = leases.find_leases(queue.conn, queue.statements, owner=owner)
+    assert {lid: left for lid, (_, left) in found.items()} == {place[0]: {two.id}}
+
+
+def test_a_lease_of_which_the_rest_ends_meanwhile_is_not_left_behind(queue: Queue) -> None:
+    """With all of it noted as done nobody would come and end it."""
+    queue.send("one", "two")
+    one, two = queue.claimed(queue.owner())
+    other, acker = queue.connect(), queue.connect()
+    other.execute("BEGIN")
+    assert queue.settle([done(two)], closes=True, conn=other) == {two.id}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(queue.settle, [done(one)], closes=True, conn=acker)
+        eventually(lambda: waits(queue, acker), within_s=30.0)
+        other.execute("COMMIT")
+        assert answer.result(30.0) == set()
+    assert queue.settle([done(one)], closes=True) == {one.id}
+    assert held(queue) == []
 
 
 def test_a_lease_that_is_held_in_a_transaction_can_not_be_reclaimed(queue: Queue) -> None:
