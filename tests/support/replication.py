@@ -25,6 +25,8 @@ __all__ = ["Node", "Pair"]
 #: They crash as programs, not as machines; a commit waits for the other server nevertheless.
 _SETTINGS = {
     "cluster_name": "",
+    # What a killed server leaves of it goes with its directory, not with the machine.
+    "dynamic_shared_memory_type": "mmap",
     "fsync": "off",
     "full_page_writes": "off",
     "hot_standby_feedback": "on",
