@@ -66,6 +66,21 @@ def test_a_late_commit_is_noticed_without_a_notification(queue: Queue, fetcher: 
     assert payloads(fetcher) == ["late"]
 
 
+def test_an_older_transaction_that_commits_is_noticed_though_the_youngest_stays_the_same(
+    queue: Queue, fetcher: Fetcher
+) -> None:
+    """Nothing that moves with new messages and younger transactions tells of it; only that it was seen undecided."""
+    queue.lane()
+    with queue.connect() as late, late.transaction():
+        queue.send("late", conn=late)
+        queue.send("in time")
+        assert payloads(fetcher) == ["in time"]
+        assert payloads(fetcher) == []
+        assert not fetcher.worth_fetching(idle=False)
+    assert fetcher.worth_fetching(idle=False)
+    assert payloads(fetcher) == ["late"]
+
+
 def test_late_commits_are_found_in_any_order(queue: Queue, fetcher: Fetcher) -> None:
     queue.lane()
     senders = [queue.connect() for _ in range(7)]

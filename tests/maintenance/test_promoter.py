@@ -49,6 +49,19 @@ def test_a_delayed_message_can_be_claimed_when_it_is_due_and_not_before(queue: Q
     assert queue.value("SELECT count(*) FROM pgqueue.scheduled") == 0
 
 
+def test_what_is_not_due_yet_stays_behind_when_others_are(queue: Queue, duty: Promoter) -> None:
+    queue.send_all([queue.new("due", delay_ms=1), queue.new("later", delay_ms=60_000)])
+
+    def look() -> None:
+        duty.run_once(queue.conn)
+        assert queue.ready() == ["due"]
+
+    eventually(look)
+    settle_down(duty, queue.conn)
+    assert queue.ready() == ["due"]
+    assert queue.values("SELECT payload FROM pgqueue.scheduled") == [b"later"]
+
+
 def test_the_longest_nap_is_a_second(queue: Queue, duty: Promoter) -> None:
     settle_down(duty, queue.conn)
     assert duty.run_once(queue.conn).in_s == promoter.NAP_S

@@ -7,10 +7,12 @@ import os
 import pytest
 
 from pgqueue.maintenance import rotator
+from pgqueue.maintenance.duty import ROTATION
 from pgqueue.maintenance.rotator import Rotator
-from pgqueue.storage import slots
+from pgqueue.storage import registers, slots
 from pgqueue.storage.database import Connection
 from pgqueue.storage.slots import Slot
+from pgqueue.storage.statements import Statements
 
 from ..support.queue import Queue, done
 
@@ -72,13 +74,18 @@ class TestOpening:
         turn(queue)
         assert open_one(queue) == 1
 
-    def test_of_two_keepers_one_opens_the_next(self, queue: Queue) -> None:
+    def test_of_two_keepers_one_opens_the_next(self, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
         fill(queue)
         other = queue.connect()
         duty = Rotator(queue.statements, max_messages=10)
         before = slots.list_slots(queue.conn, queue.statements)
         assert duty._open_next(queue.conn, before)
         assert not duty._open_next(other, before)
+        # So too for one who had found that it was enough, and came by the lock only now.
+        monkeypatch.setattr(Rotator, "_has_enough", lambda *_: True)
+        turns = queue.values("SELECT turn FROM pgqueue.slots ORDER BY slot")
+        assert not duty._open_next(other, before)
+        assert queue.values("SELECT turn FROM pgqueue.slots ORDER BY slot") == turns
         assert open_one(queue) == 1
 
     def test_a_turn_that_failed_half_way_is_made_good(self, queue: Queue) -> None:
@@ -118,10 +125,15 @@ class TestEmptying:
         sent = fill(queue)
         owner = queue.owner()
         (held,) = queue.claimed(owner, limit=1)
+        places = queue.conn.execute("SELECT xid, id FROM pgqueue.ready ORDER BY xid, id").fetchall()
+        listener = queue.connect()
+        listener.execute(f'LISTEN "{registers.channel(queue.database.schema)}"'.encode())
         rewind = queue.value("SELECT last_value FROM pgqueue.rewind_seq")
         turn(queue, times=3, patience_s=0.0)
         assert ring(queue)[0] == "free"
         assert queue.value("SELECT last_value FROM pgqueue.rewind_seq") > rewind
+        assert queue.conn.execute("SELECT xid, id FROM pgqueue.ready ORDER BY xid, id").fetchall() == places
+        assert [call.payload for call in listener.notifies(timeout=30.0, stop_after=1)] == [""]
         assert queue.settle([done(held)]) == set()  # it lies in another slot now
         held.lease.slot = 1
         assert queue.settle([done(held)]) == {held.id}
@@ -200,8 +212,38 @@ class TestLocks:
         turn(queue)
         assert ring(queue)[0] == "free"
 
+    def test_what_is_sent_while_the_lock_is_waited_for_is_not_truncated(
+        self, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A sender had read the register before the slot was closed; it commits before the lock is there."""
+        self.emptied(queue)
+        lock = slots.lock
+
+        def late(conn: Connection, statements: Statements, *, slot: int) -> None:
+            queue.conn.execute("SELECT setval('pgqueue.open_slot', %s)", (slot,))
+            queue.send("late")
+            queue.conn.execute("SELECT setval('pgqueue.open_slot', 1)")
+            lock(conn, statements, slot=slot)
+
+        monkeypatch.setattr(slots, "lock", late)
+        turn(queue, queue.connect())
+        assert ring(queue)[0] == "free"
+        assert drain(queue) == ["late"]
+
+    def test_while_another_turns_the_ring_nobody_else_does(self, queue: Queue) -> None:
+        self.emptied(queue)
+        sent = fill(queue)
+        with queue.connect() as other, other.transaction():
+            assert slots.try_lock(other, queue.statements, duty=ROTATION)
+            turn(queue, times=2)
+            assert (ring(queue)[0], ring(queue)[1]) == ("closing", "open")
+        turn(queue)
+        assert (ring(queue)[0], ring(queue)[1]) == ("free", "closing")
+        assert drain(queue) == sent
+
     def test_the_lock_is_given_up_soon(self, queue: Queue) -> None:
         """Whoever wants the slot queues behind the rotator's request for as long as that waits."""
+        assert rotator.LOCK_TIMEOUT_MS <= 50
         reader = queue.connect()
         self.emptied(queue)
         reader.execute("BEGIN")

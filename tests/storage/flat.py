@@ -15,7 +15,7 @@ from pgqueue.storage.positions import Positions
 from ..support.plans import buffers, explained
 from ..support.queue import Queue, done
 
-__all__ = ["CLAIM", "FLAT", "Consumer", "check_flat", "large", "ring_bytes"]
+__all__ = ["BATCH", "CLAIM", "FLAT", "Consumer", "check_flat", "large", "ring_bytes"]
 
 #: The most that a claim may cost at the end, compared with the beginning.
 FLAT = 1.3
