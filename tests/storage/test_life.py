@@ -153,15 +153,15 @@ class Life(RuleBasedStateMachine):
             (self.expected[message.payload.decode()].priority, *self.place(message)) for message in claimed
         ]
         assert order == sorted(order)
-        if not claimed:
-            return
-        last, slot = order[-1], claimed[-1].lease.slot
         left = self.queue.conn.execute(
             """SELECT lane.priority, ready.xid, ready.id, ready.slot FROM pgqueue.ready
             JOIN pgqueue.lanes AS lane ON lane.id = ready.lane
             JOIN pgqueue.slots ON slots.slot = ready.slot WHERE slots.state <> 'free'"""
         ).fetchall()
         assert full or not left
+        if not claimed:
+            return
+        last, slot = order[-1], claimed[-1].lease.slot
         assert all(row[0] >= last[0] for row in left)
         assert all(row[:3] > last for row in left if row[0] == last[0] and row[3] == slot)
 
@@ -304,6 +304,12 @@ class Life(RuleBasedStateMachine):
     @rule(number=st.integers(0, 1))
     def promote(self, number: int) -> None:
         self.promoters[number].run_once(self.queue.conn)
+        self.check_due()
+
+    def check_due(self) -> None:
+        """Nothing is ready before its time."""
+        now = self.queue.value("SELECT clock_timestamp()")
+        assert all((self.expected[name].due_at or now) <= now for name in self.queue.ready())
 
     def kill(self, conn: Connection) -> None:
         pid = conn.info.backend_pid
