@@ -11,7 +11,7 @@ from typing import Self
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-__all__ = ["Proxy", "refusing_port"]
+__all__ = ["Proxy", "connected", "refusing_port"]
 
 
 class Proxy:
@@ -23,7 +23,7 @@ class Proxy:
     """
 
     def __init__(self, url: str) -> None:
-        self._target = conninfo_to_dict(url)
+        self._target = url
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = make_conninfo(url, host="127.0.0.1", port=self._listener.getsockname()[1])
         self._selector = selectors.DefaultSelector()
@@ -63,17 +63,9 @@ class Proxy:
         if self._silent:
             self._mute.append(client)
             return
-        server = self._connect()
+        server = connected(self._target)
         self._selector.register(client, selectors.EVENT_READ, server)
         self._selector.register(server, selectors.EVENT_READ, client)
-
-    def _connect(self) -> socket.socket:
-        host, port = str(self._target.get("host")), int(self._target.get("port") or 5432)
-        if not host.startswith("/"):
-            return socket.create_connection((host, port))
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(str(Path(host) / f".s.PGSQL.{port}"))
-        return server
 
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         data = b""
@@ -112,6 +104,17 @@ class Proxy:
         self._selector.close()
         os.close(self._wake_in)
         os.close(self._wake_out)
+
+
+def connected(url: str) -> socket.socket:
+    """A socket to the server of a URL, to speak its protocol."""
+    target = conninfo_to_dict(url)
+    host, port = str(target.get("host")), int(target.get("port") or 5432)
+    if not host.startswith("/"):
+        return socket.create_connection((host, port))
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(str(Path(host) / f".s.PGSQL.{port}"))
+    return server
 
 
 def refusing_port() -> socket.socket:
