@@ -20,6 +20,9 @@ from .backoff import Backoff
 #: is busy with others; one that is idle asks less often.
 AGAIN_S = 0.1
 
+#: For so many seconds a queue that was full or empty comes after those with a backlog, unless there is another reason.
+LAST_S = 1.0
+
 #: About so many seconds after it was found that somebody else claims for a queue, it is tried again.
 BUSY_S = 0.01
 
@@ -34,8 +37,11 @@ class Limits:
         self._due_at: dict[str, float] = {}
         self._settled: set[str] = set()
         self._busy: set[str] = set()
-        # In which turn something was last claimed of a queue: who had it longest ago comes first.
+        # In which turn something was last claimed of a queue: who had it longest ago comes first, but for those that
+        # had no more, or no room, and were not called since: they come after the others for a while.
         self._turns: dict[str, int] = {}
+        self._last_until: dict[str, float] = {}
+        self._called: set[str] = set()
         self._turn = 0
         # Grows with each reason to look, so that one which comes during a look is not taken for an older one.
         self._news = self._news_at_lock = 0
@@ -56,11 +62,13 @@ class Limits:
         self._news += 1
         for name in self._due_at:
             if cell is None or idle_cell(name) == cell:
+                self._called.add(name)
                 self._due_at[name] = 0.0
 
     def freed(self, queue_name: str) -> None:
         """A message of this queue has ended here; from any thread."""
         self._freed.add(queue_name)
+        self._called.add(queue_name)
         self._news += 1
         if queue_name in self._due_at:
             self._due_at[queue_name] = 0.0
@@ -105,14 +113,27 @@ class Limits:
         One that has always more would else have each place before the others are looked at.
         """
         names = list(queue_names)
+        self.looks_at(names)
+        locked = {limit.queue_name: limit for limit in queue_limits.lock(conn, statements, queue_names=names)}
+        self._busy = set(names) - locked.keys()
+        return [locked[name] for name in self._in_turns(locked)]
+
+    def looks_at(self, queue_names: Iterable[str]) -> None:
+        """Take note that queues are looked at: what calls for them from now on may be for what that does not see."""
         now = time.monotonic()
         self._news_at_lock = self._news
-        for name in names:
+        for name in queue_names:
             self._freed.discard(name)
+            if name in self._called:
+                self._called.discard(name)
+                self._last_until.pop(name, None)
             self._due_at[name] = now + BUSY_S * uniform(0.5, 1.5)  # noqa: S311  (spreads load)
-        locked = queue_limits.lock(conn, statements, queue_names=names)
-        self._busy = set(names) - {limit.queue_name for limit in locked}
-        return sorted(locked, key=lambda limit: self._turns.get(limit.queue_name, 0))
+
+    def _in_turns(self, queue_names: Iterable[str]) -> list[str]:
+        return sorted(queue_names, key=lambda name: (self._is_last(name), self._turns.get(name, 0)))
+
+    def _is_last(self, queue_name: str) -> bool:
+        return self._last_until.get(queue_name, 0.0) > time.monotonic()
 
     def room(self, conn: Connection, statements: Statements, limit: LockedLimit) -> int:
         """How many messages may be claimed, under the lock; nothing else may have been claimed in its transaction."""
@@ -128,7 +149,8 @@ class Limits:
         """Take in what a claim has brought; answer whether others are to be told that they could claim more.
 
         Parameters:
-          wanted: How many this worker could begin at once; if none, it has not looked, and does as soon as it can.
+          wanted: How many this worker could begin at once; if none, it has not looked, and mostly does as soon
+            as it can.
           room: How many places there were.
         """
         now = time.monotonic()
@@ -136,7 +158,10 @@ class Limits:
             self._turn += 1
             self._turns[queue_name] = self._turn
         more = number == wanted < room
-        if wanted and self._news == self._news_at_lock and not more:
+        if number < wanted and queue_name not in self._called:
+            self._last_until[queue_name] = now + LAST_S
+        looked = wanted > 0 or self._is_last(queue_name)
+        if looked and self._news == self._news_at_lock and not more:
             self._due_at[queue_name] = now + AGAIN_S
         else:
             self._due_at[queue_name] = 0.0

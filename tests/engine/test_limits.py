@@ -337,3 +337,21 @@ def test_a_limited_queue_with_a_backlog_leaves_places_to_another(
         claimed += texts(found)
     assert claimed.count("other") == 3
     assert claimed.count("backlog") > 3
+
+
+def test_queues_that_are_empty_or_full_come_after_those_with_a_backlog_until_they_are_called() -> None:
+    """To look at one takes the server a millisecond; of two hundred, each time, it would take all there is."""
+    limits = Limits()
+    limits.serve(["backlog", "empty"])
+    order = limits._in_turns
+    assert limits.claimed("backlog", 1, wanted=1, room=1) is False
+    assert order(["backlog", "empty"]) == ["empty", "backlog"]
+    limits.claimed("empty", 0, wanted=1, room=4)
+    assert order(["backlog", "empty"]) == ["backlog", "empty"]
+    limits.wake(registers.idle_cell("empty"))
+    limits.looks_at(["empty"])
+    assert order(["backlog", "empty"]) == ["empty", "backlog"]
+    limits.wake()
+    limits.claimed("empty", 0, wanted=1, room=4)  # it was called while it was looked at
+    limits.looks_at(["empty"])
+    assert order(["backlog", "empty"]) == ["empty", "backlog"]
