@@ -72,6 +72,8 @@ class Acker(threading.Thread):
         self._ended = threading.Event()
         self._stopping = False
         self._times_written = 0
+        # The messages of what was handed over and is not known to be written: they have run.
+        self.unwritten: set[int] = set()
         # What was put off, who waits for a place of it, and who for all to be written.
         self._later: dict[UUID, Group] = {}
         self._waiting: list[Settled] = []
@@ -80,6 +82,7 @@ class Acker(threading.Thread):
 
     def submit(self, settled: Settled) -> None:
         """Hand over a verdict; returns at once."""
+        self.unwritten.add(settled.verdict.message.id)
         self._queue.put(settled)
 
     def flush(self, timeout_s: float | None = None) -> bool:
@@ -207,6 +210,7 @@ class Acker(threading.Thread):
     def settled(self, verdicts: Sequence[Verdict]) -> None:
         """Count off what was settled, by whomever."""
         settled = [verdict.message for verdict in verdicts]
+        self.unwritten.difference_update(message.id for message in settled)
         self._leases.count_off(settled)
         self._leases.drop(settled)
         delays = [

@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from collections.abc import Callable, Collection
 from uuid import UUID, uuid4
 
 from ..faults import Fault
@@ -28,6 +29,7 @@ class Presence(Duty):
 
     Parameters:
       process: The number under which the process takes orders, whatever its names.
+      ran: The ids of messages that have run and were not acknowledged, to be charged when the process leaves.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class Presence(Duty):
         threads: int,
         board: Board | None,
         process: UUID | None = None,
+        ran: Callable[[], Collection[int]] = tuple,
     ) -> None:
         super().__init__(statements)
         self._process = process or uuid4()
+        self._ran = ran
         self._leases = leases
         self._threads = threads
         self._board = board
@@ -64,12 +68,12 @@ class Presence(Duty):
         return Again(INTERVAL_S)
 
     def leave(self, conn: Connection) -> None:
-        """Retire all names; whatever they still hold goes back uncharged."""
+        """Retire all names; what they still hold goes back, charged only where it has run without an ack written."""
         self._leases.renounce()
         for owner in self._leases.names():
             # Mostly nothing is, and to look is a tenth of the work of taking it back.
             if leases.find_leases(conn, self.statements, owner=owner):
-                self._give_back(conn, owner, keep=[])
+                self._give_back(conn, owner, keep=[], ran=self._ran())
             with conn.transaction():
                 rate_limits.free_places(conn, self.statements, owner=owner)
             self._remove(conn, owner)
@@ -128,7 +132,9 @@ class Presence(Duty):
         if not keep:
             self._remove(conn, owner)
 
-    def _give_back(self, conn: Connection, owner: UUID, *, keep: list[int]) -> None:
+    def _give_back(
+        self, conn: Connection, owner: UUID, *, keep: list[int], ran: Collection[int] = ()
+    ) -> None:
         given = messages.reclaim(
             conn,
             self.statements,
@@ -136,7 +142,8 @@ class Presence(Duty):
             threads=0,
             max_attempts=2**15 - 1,
             error="",
-            charged=[],
+            lost="its worker ended before its ack could be written",
+            charged=list(ran),
             keep=keep,
         )
         if given.returned:

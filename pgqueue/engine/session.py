@@ -76,7 +76,14 @@ class Session:
         self._acker = Acker(database, self.leases)
         self._listener = Listener(
             database,
-            presence=Presence(statements, self.leases, threads=threads, board=board, process=self.process),
+            presence=Presence(
+                statements,
+                self.leases,
+                threads=threads,
+                board=board,
+                process=self.process,
+                ran=self._acker.unwritten.copy,
+            ),
             control=Control(
                 statements,
                 self.standing,

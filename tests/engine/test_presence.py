@@ -142,12 +142,3 @@ def test_who_leaves_with_nothing_in_hand_does_not_take_back(
     prepared = queue.values("SELECT statement FROM pg_prepared_statements")
     assert not [each for each in prepared if "attempted AS" in each]
     assert registered(queue) == set()
-
-
-def test_who_leaves_gives_back_what_he_holds(queue: Queue, leases: Leases, presence: Presence) -> None:
-    queue.send("one", "two")
-    assert len(queue.claimed(current(leases))) == 2
-    presence.leave(queue.conn)
-    assert queue.value("SELECT count(*) FROM pgqueue.ready") == 2
-    assert queue.value("SELECT count(*) FROM pgqueue.leases") == 0
-    assert registered(queue) == set()

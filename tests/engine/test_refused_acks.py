@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 import pytest
 
-from pgqueue.engine import group
+from pgqueue.engine import group, session
 from pgqueue.engine.acker import Acker, Settled
 from pgqueue.engine.leases import Leases
+from pgqueue.engine.session import Session
 from pgqueue.storage.messages import StoredResult, Verdict
 
 from ..support.eventually import eventually
@@ -162,3 +164,26 @@ def test_who_waits_for_a_lock_holds_up_the_others_for_seconds(
 
 def _equal(found: object, expected: object) -> None:
     assert found == expected
+
+
+def test_what_ran_and_is_not_written_by_the_end_is_charged_and_its_neighbours_are_not(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs again: whoever looks for a message that is never acknowledged finds that it had run."""
+    monkeypatch.setattr(session, "LAST_ACKS_S", 1.0)
+    with closing(Session(queue.database, threads=1)) as opened:
+        opened.open()
+        first, second, third = claim(queue, opened.leases, 3)
+        queue.conn.execute(REFUSING.format(FULL).encode(), prepare=False)
+        opened.submit(refused(done(first)), lambda _: None)
+        opened.submit(done(second), lambda _: None)
+
+        def second_is_written() -> None:
+            assert outcomes(queue) == [second.id]
+
+        eventually(second_is_written)
+    again = {message.payload: message.attempts for message in queue.claimed(queue.owner())}
+    assert again == {first.payload: 1, third.payload: 0}
+    assert queue.values("SELECT error FROM pgqueue.attempts") == [
+        "its worker ended before its ack could be written"
+    ]
