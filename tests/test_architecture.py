@@ -59,6 +59,7 @@ def test_every_module_says_what_it_owns() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # a part of `make check`
 def test_every_import_keeps_to_the_layers() -> None:
     command = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
     with Process(["-c", command]) as linter:
