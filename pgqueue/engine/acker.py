@@ -270,7 +270,7 @@ class Acker(threading.Thread):
         if not about_a_value:
             self._report_trouble(error)
             if part and is_lost(error):
-                group.after_refusal = self._not_committed
+                group.after_refusal, group.has_lost = self._not_committed, True
             group.look, group.failed = group.look or self._not_committed, not (part and has_waited)
         if len(part) > 1:
             group.shrink(part, at_once=about_a_value or has_waited)

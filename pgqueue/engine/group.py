@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from ..storage.answering import NoAnswer
 from ..storage.database import Connection, is_lost
 from ..storage.messages import Verdict
 from .backoff import Backoff
@@ -36,6 +37,7 @@ class Group:
     Attributes:
       left: Those that are still to be written, in their order.
       after_refusal: The look that a refusal asks for.
+      has_lost: A connection was lost that may commit some of them yet, and the look is one for that.
       most: How many are written at once.
       look: What is to be done before the next attempt.
       failed: The last attempt failed: wait before the next.
@@ -52,6 +54,7 @@ class Group:
     most: int = BATCH
     look: Look | None = None
     failed: bool = False
+    has_lost: bool = False
     refusals: int = 0
     due_at: float = 0.0
     written_before: int = 0
@@ -99,7 +102,8 @@ class Group:
         Parameters:
           written: How often the acker has written anything: the server takes others, though not this one.
         """
-        if is_in_trouble(error) and not is_lost(error):
+        # Who has no answer may wait for a lock of somebody else: behind a pooler nothing bounds that but patience.
+        if isinstance(error, NoAnswer) or (is_in_trouble(error) and not is_lost(error)):
             return False
         times, before = self.blamed.get(verdict.message.id, (0, written))
         times += written != before
@@ -116,9 +120,11 @@ class Group:
         self._failures = PATIENCE - min(PATIENCE, len(self.left))
 
     def join(self, other: "Group") -> None:
-        """Take in those that were put off after these."""
-        self.left += other.left
-        self.left.sort(key=lambda verdict: verdict.message.id in self.alone | other.alone)
+        """Take in those that were put off after these: they need not wait as long for what may be over sooner."""
         self.alone |= other.alone
+        self.left += other.left
+        self.left.sort(key=lambda verdict: verdict.message.id in self.alone)
         self.blamed |= other.blamed
-        self.after_refusal = other.after_refusal
+        self.due_at = min(self.due_at, other.due_at)
+        if other.has_lost:
+            self.after_refusal, self.has_lost = other.after_refusal, True

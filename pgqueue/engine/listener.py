@@ -1,4 +1,4 @@
-"""The first words on a new connection: which process has its session, on which server, and what time it is there."""
+"""The listener: the connection on which a process is woken, shows that it lives, and does the keeper's duties."""
 
 import os
 import select

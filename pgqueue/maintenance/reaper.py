@@ -29,9 +29,10 @@ INTERVAL_S = 2.0
 #: look.)
 CALM_S = 5.0
 
-#: The longest silence of all workers together, in seconds, that leaves them heard all along: each has a heartbeat every
-#: two. Whether it was an outage nobody knows, so a new worker lets others be gone for so much longer.
-SILENCE_S = 3.0
+#: The longest silence of all workers together, in seconds, after which a new one looks at once: enough for one that is
+#: killed and started again and again. Whether it was an outage nobody knows, so he lets others be gone for as much
+#: longer, and what the dead held runs again within fifteen seconds nevertheless.
+SILENCE_S = 8.0
 
 #: How far, in seconds, the server's clock may run from ours between two looks without having jumped.
 JUMP_S = 1.0

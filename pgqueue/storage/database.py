@@ -275,10 +275,11 @@ class Database:
         """Close the own pool; a later use opens it again, and asks for the URL again where that is a function's."""
         with self._lock:
             pool, self._own_pool = self._own_pool, None
+            ready, self._ready = self._ready, []
             self._url = self._ask_url or self._url
         if pool is not None and self._own_pool_pid == os.getpid():
             pool.close()
-            for connection in self._ready:
+            for connection in ready:
                 connection.close()
 
     def describe(self) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from pgqueue.engine import group as module
 from pgqueue.engine.group import BATCH, MOST_FAILURES, PATIENCE, Group
+from pgqueue.storage.answering import NoAnswer
 from pgqueue.storage.messages import ClaimedMessage, Lease, Verdict
 
 OWNER = uuid4()
@@ -108,7 +109,12 @@ def test_only_who_fails_again_and_again_while_others_are_written_is_to_blame() -
 
 def test_what_the_server_says_of_itself_is_nobodys_fault() -> None:
     (verdict,) = (group := group_of(1)).left
-    for error in (psycopg.errors.DiskFull("full"), psycopg.errors.QueryCanceled("statement timeout")):
+    for error in (
+        psycopg.errors.DiskFull("full"),
+        psycopg.errors.QueryCanceled("statement timeout"),
+        psycopg.errors.LockNotAvailable("lock timeout"),
+        NoAnswer("the server has not answered for 12 s"),
+    ):
         assert not any(group.blames(verdict, error, written=n) for n in range(50))
 
 
@@ -133,3 +139,20 @@ def test_those_that_are_put_off_together_are_tried_together() -> None:
     assert ids(first) == [1, 2, 3, 4, 0]
     assert first.alone == {0}
     assert 2 in first.blamed
+
+
+def look_after_loss(*_: object) -> list[Verdict]:
+    return []
+
+
+@pytest.mark.parametrize("has_lost", [0, 1])
+def test_who_joins_is_tried_as_soon_as_either_is_due_and_a_loss_of_either_is_remembered(
+    has_lost: int,
+) -> None:
+    groups = group_of(2), group_of(1)
+    groups[has_lost].after_refusal, groups[has_lost].has_lost = look_after_loss, True
+    groups[0].due_at, groups[1].due_at = 30.0, 0.5
+    groups[0].join(groups[1])
+    assert groups[0].due_at == 0.5
+    assert groups[0].after_refusal is look_after_loss
+    assert groups[0].has_lost

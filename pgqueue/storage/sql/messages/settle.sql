@@ -12,8 +12,8 @@
 -- them, the server takes a millisecond to begin, which is what it takes for 200 acks.
 --
 -- The caller's word that a lease holds nothing else (closes) is only a hint: of another's settlement he believes in,
--- the transaction may have failed since. What decides is how many of its ids are done; so none may be noted twice, and
--- none that it does not hold, or the lease would end with others in it. All are compared therefore, each time: what was
+-- the transaction may have failed since. What decides is how many of its ids are done; so none may be noted twice (the
+-- caller has each once in a group), and none that it does not hold, or the lease would end with others in it. All are compared therefore, each time: what was
 -- sent on a connection that is lost may run at any time later, beside and after what is sent again, and in other groups.
 -- If a single one of them is amiss, or if the conditions turn while the row is waited for, neither CTE takes the lease,
 -- and the caller looks and sends again.
