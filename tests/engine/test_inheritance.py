@@ -14,7 +14,7 @@ from tests.support.processes import Process
 from tests.support.project import Project, stop, worker_pids
 
 APP = """
-import os, signal, threading, time, pgqueue
+import ctypes, os, resource, signal, threading, time, pgqueue
 from pgqueue.brokers.postgres import PostgresBroker
 broker = PostgresBroker()
 pgqueue.set_broker(broker)
@@ -26,7 +26,8 @@ def note(word):
 @pgqueue.actor(max_retries=0)
 def poison():
     print("poisoned", os.getpid(), flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.string_at(0)  # as an extension with a fault
 
 @pgqueue.actor(max_retries=0)
 def leave():
@@ -90,7 +91,7 @@ def test_a_poison_message_kills_three_processes_and_charges_nobody_else(
             "SELECT reason, attempts, error FROM pgqueue.dead_letters"
         ).fetchall()
     assert (reason, attempts) == ("poison", 3)
-    assert "SIGKILL" in error
+    assert "SIGSEGV" in error
     assert program.output.count("poisoned") == 3
 
     def all_ran() -> None:
