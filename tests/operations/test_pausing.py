@@ -163,7 +163,8 @@ def test_a_paused_actor_lets_others_of_its_queue_pass(
 
     assert postgres_broker.resume_actor("work")
     postgres_broker.join("default", timeout=10_000)
-    assert ran == [4, 1, 2, 3]
+    # In the order in which they were put aside: two that were claimed together may follow one that was claimed alone.
+    assert (ran[0], sorted(ran[1:])) == (4, [1, 2, 3])
 
 
 def test_what_was_claimed_ahead_of_a_paused_actor_is_parked(
