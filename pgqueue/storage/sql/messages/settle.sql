@@ -13,10 +13,10 @@
 --
 -- The caller's word that a lease holds nothing else (closes) is only a hint: of another's settlement he believes in,
 -- the transaction may have failed since. What decides is how many of its ids are done; so none may be noted twice (the
--- caller has each once in a group), and none that it does not hold, or the lease would end with others in it. All are compared therefore, each time: what was
--- sent on a connection that is lost may run at any time later, beside and after what is sent again, and in other groups.
--- If a single one of them is amiss, or if the conditions turn while the row is waited for, neither CTE takes the lease,
--- and the caller looks and sends again.
+-- caller has each once in a group), and none that it does not hold, or the lease would end with others in it. All are
+-- compared therefore, each time: what was sent on a connection that is lost may run at any time later, beside and after
+-- what is sent again, and in other groups. If a single one of them is amiss, or if the conditions turn while the row is
+-- waited for, neither CTE takes the lease, and the caller looks and sends again.
 WITH settled AS MATERIALIZED (
     SELECT lid, id, closes, status, message_id::uuid AS message_id, foreign_id, lane, actor_name, attempts, wait_ms, run_ms, error
     FROM unnest(
