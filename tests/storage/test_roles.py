@@ -151,6 +151,27 @@ def test_connections_of_other_roles_are_counted(
         assert health.server(conn, database.statements).connections >= 6
 
 
+def test_who_grants_need_own_no_more_than_the_tables(empty_database_url: str) -> None:
+    """Neither a superuser, nor somebody who may grant one role to another."""
+    names = ["app_owner", *(f"app_{kind}" for kind in KINDS)]
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        for name in names:
+            conn.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'".encode())
+        try:
+            conn.execute(f'GRANT CREATE ON DATABASE "{conn.info.dbname}" TO app_owner'.encode())
+            owner = make_conninfo(empty_database_url, user="app_owner", password="secret")
+            schema.upgrade(owner)
+            with psycopg.connect(owner) as owning:
+                owning.execute(grants().encode())
+            broker = PostgresBroker(make_conninfo(empty_database_url, user="app_caller", password="secret"))
+            sent = pgqueue.actor(broker=broker)(double).send(1)
+            assert broker.get_message_status(sent.message_id) is pgqueue.MessageStatus.QUEUED
+            broker.close()
+        finally:
+            for name in reversed(names):
+                conn.execute(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}".encode())
+
+
 @pytest.mark.parametrize("name", ["stage", "Odd$Name"])
 def test_grants_are_for_the_schema_and_the_names_that_are_asked_for(
     empty_database_url: str, capsys: pytest.CaptureFixture[str], name: str
