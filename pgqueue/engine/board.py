@@ -56,7 +56,7 @@ class Noted:
 
 
 class Board:
-    """Two eight-byte cells for each worker thread and a ring of owners, in a file of the supervisor's."""
+    """Three eight-byte cells for each worker thread and a ring of owners, in a file of the supervisor's."""
 
     def __init__(self, path: Path, memory: mmap.mmap) -> None:
         self.path = path
@@ -64,12 +64,14 @@ class Board:
         threads = _HEADER.unpack_from(memory)[0]
         second = _FIRST_THREAD + 8 * threads
         self._cells = memoryview(memory)[_FIRST_THREAD:second].cast("q")
-        self._limits = memoryview(memory)[second : second + 8 * threads].cast("d")
+        third = second + 8 * threads
+        self._limits = memoryview(memory)[second:third].cast("d")
+        self._names = memoryview(memory)[third : third + 8 * threads].cast("Q")
 
     @classmethod
     def create(cls, path: Path, threads: int) -> "Board":
         """Make an empty board in a new file."""
-        path.write_bytes(_HEADER.pack(threads, 0, 0, 0).ljust(_FIRST_THREAD, b"\0") + bytes(16 * threads))
+        path.write_bytes(_HEADER.pack(threads, 0, 0, 0).ljust(_FIRST_THREAD, b"\0") + bytes(24 * threads))
         return cls.open(path)
 
     @classmethod
@@ -84,6 +86,11 @@ class Board:
         place = _HEADER.size + (written % OWNERS) * _OWNER_BYTES
         self._memory[place : place + _OWNER_BYTES] = owner.bytes
         _HEADER.pack_into(self._memory, 0, threads, written + 1, code, cause)
+
+    def name(self, thread: int, identifier: int) -> None:
+        """Note what Python calls a thread."""
+        if thread < len(self._names):
+            self._names[thread] = identifier
 
     def note(self, thread: int, message: int) -> None:
         """Note the message that a thread runs; 0 for none. Threads beyond the board's are not noted."""
@@ -100,6 +107,11 @@ class Board:
         # The message first: if its thread goes on to another meanwhile, the limit that is read is 0 or the other's.
         pairs = [(self._cells[n], self._limits[n]) for n in range(len(self._cells))]
         return [message for message, until in pairs if message and 0.0 < until < now]
+
+    def run_by(self, identifier: int) -> int:
+        """The message that the thread runs which Python calls so; 0 for none."""
+        names = list(self._names)
+        return self._cells[names.index(identifier)] if identifier and identifier in names else 0
 
     def read(self) -> Noted:
         """What the board holds."""
@@ -128,6 +140,7 @@ class Board:
         """Unmap the board."""
         self._cells.release()
         self._limits.release()
+        self._names.release()
         with suppress(BufferError):
             self._memory.close()
 

@@ -177,6 +177,8 @@ class Session:
         number = self._threads.number
         if number is None:
             number = self._threads.number = next(self._numbers)
+            if self.board is not None:
+                self.board.name(number, threading.get_ident())
         return number
 
     def need_name(self) -> None:

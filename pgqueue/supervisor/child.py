@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from ..engine.board import Board, Cause, how_it_ended
 from ..logging import own_logger
+from .crashes import crash_file, read_crash
 from .home import Body, Booted, Dismissed, Failed, Home, News, Retired, enter
 from .log_pipe import LogPipe, LogSink
 from .settings import Settings
@@ -235,6 +236,7 @@ class Child:
         if self.board is not None:
             self.board.close()
             self.board.path.unlink(missing_ok=True)
+            crash_file(self.board.path).unlink(missing_ok=True)
 
 
 def on_child_death(child: Child, ended: Exit) -> None:
@@ -243,13 +245,22 @@ def on_child_death(child: Child, ended: Exit) -> None:
     Runs in the main process before the replacement starts: must not start threads nor keep a connection open,
     since a fork follows.
     """
-    if child.board is None or ended.code == 0:
+    if child.board is None:
         return
     noted = child.board.read()
+    if ended.code == 0 and not noted.running:
+        return
+    crash = read_crash(child.board.path)
+    culprit = 0 if crash is None else child.board.run_by(crash.thread)
     if noted.owners:
-        child.board.bequeath(code=ended.code, cause=ended.cause, culprits=child.culprits)
+        culprits = [culprit] if culprit and child.culprits is None else child.culprits
+        child.board.bequeath(code=ended.code, cause=ended.cause, culprits=culprits)
     if noted.running:
         logger.warning("%s was running %d messages.", child.task.name, len(noted.running))
+    if crash is not None and (culprit or ended.killed):
+        logger.error(
+            "%s ended in this thread (most recent call first):\n%s", child.task.name, crash.stack.rstrip()
+        )
 
 
 def _forks(context: Context) -> bool:

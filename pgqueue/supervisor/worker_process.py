@@ -8,6 +8,7 @@ from ..broker import Broker
 from ..errors import BrokerConnectionError, PgQueueError
 from ..logging import OwnLogger, own_logger
 from ..worker import Worker
+from .crashes import crash_file, note_crashes
 from .home import Booted, Dismissed, Failed, Home, Retired
 from .loading import explain, import_broker, shown
 from .log_format import JSON, know_current_message
@@ -34,6 +35,8 @@ def run_worker(home: Home, settings: Settings, *, index: int) -> int:
     logger = own_logger("pgqueue", f"WorkerProcess({index})")
     stop = StopRequest()
     unblock()
+    if home.board is not None:
+        note_crashes(home.board)
     try:
         broker = _load(settings, logger)
         if settings.log_format == JSON:
@@ -135,6 +138,7 @@ def _tidy_up(home: Home) -> None:
     if home.board is not None:
         with suppress(OSError):
             home.board.unlink(missing_ok=True)
+            crash_file(home.board).unlink(missing_ok=True)
             home.board.parent.rmdir()
 
 

@@ -72,3 +72,12 @@ def test_of_a_process_that_was_killed_for_some_messages_only_those_are_left_as_r
 )
 def test_the_end_is_told_in_words(code: int, text: str) -> None:
     assert how_it_ended(code) == text
+
+
+def test_a_thread_that_python_names_leads_to_what_it_runs(tmp_path: Path) -> None:
+    board = Board.create(tmp_path / "board", 2)
+    board.name(1, 2**64 - 1)
+    board.name(2, 4)
+    board.note(1, 11)
+    assert [board.run_by(name) for name in (2**64 - 1, 4, 0)] == [11, 0, 0]
+    board.close()

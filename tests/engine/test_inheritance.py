@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -14,7 +15,7 @@ from tests.support.processes import Process
 from tests.support.project import Project, stop, worker_pids
 
 APP = """
-import ctypes, os, resource, signal, threading, time, pgqueue
+import ctypes, os, resource, signal, threading, time, psycopg, pgqueue
 from pgqueue.brokers.postgres import PostgresBroker
 broker = PostgresBroker()
 pgqueue.set_broker(broker)
@@ -30,8 +31,15 @@ def poison():
     ctypes.string_at(0)  # as an extension with a fault
 
 @pgqueue.actor(max_retries=0)
-def leave():
-    os._exit(7)
+def leave(code):
+    os._exit(code)
+
+@pgqueue.actor(max_retries=0)
+def outlast():
+    print("outlasting", flush=True)
+    with psycopg.connect(os.environ["PGQUEUE_URL"], autocommit=True) as conn:
+        while conn.execute("SELECT to_regclass('go_on')").fetchone() == (None,):
+            time.sleep(0.01)
 
 @pgqueue.actor(max_retries=0)
 def die_once(path):
@@ -79,8 +87,7 @@ def test_a_poison_message_kills_three_processes_and_charges_nobody_else(
     project: Project, database_url: str
 ) -> None:
     send(project, database_url, "app.poison.message()")
-    # One thread: what runs beside the culprit when it kills is charged, too, for nobody can tell which it was.
-    program = project.start_workers("-t", "1", processes=2, env={"PGQUEUE_URL": database_url})
+    program = project.start_workers("-t", "4", processes=2, env={"PGQUEUE_URL": database_url})
 
     def look() -> None:
         assert outcomes(database_url, "poison") == [("f", 3)], program.output
@@ -93,6 +100,8 @@ def test_a_poison_message_kills_three_processes_and_charges_nobody_else(
     assert (reason, attempts) == ("poison", 3)
     assert "SIGSEGV" in error
     assert program.output.count("poisoned") == 3
+    assert program.output.count("ended in this thread") == 3
+    assert "in poison" in program.output
 
     def all_ran() -> None:
         ended = outcomes(database_url, "note")
@@ -104,9 +113,14 @@ def test_a_poison_message_kills_three_processes_and_charges_nobody_else(
 
 
 @pytest.mark.slow
-def test_a_dead_letter_names_the_exit_status(project: Project, database_url: str) -> None:
-    send(project, database_url, "app.leave.message()")
-    program = project.start_workers("-t", "1", processes=2, env={"PGQUEUE_URL": database_url})
+@pytest.mark.parametrize("code", [7, 0])
+def test_a_dead_letter_names_the_exit_status_and_whoever_ran_beside_it_is_not_charged(
+    project: Project, database_url: str, code: int
+) -> None:
+    send(project, database_url, "app.outlast.message()")
+    program = project.start_workers("-t", "2", processes=1, env={"PGQUEUE_URL": database_url})
+    program.wait_for("outlasting")
+    send(project, database_url, f"app.leave.message({code})")
 
     def look() -> str:
         with psycopg.connect(database_url) as conn:
@@ -114,8 +128,26 @@ def test_a_dead_letter_names_the_exit_status(project: Project, database_url: str
         assert len(rows) == 1, program.output
         return str(rows[0][0])
 
-    assert eventually(look, within_s=20.0).endswith("which exited with code 7")
+    assert eventually(look, within_s=20.0).endswith(f"which exited with code {code}")
+    assert outcomes(database_url, "leave") == [("f", 3)]
+    with psycopg.connect(database_url) as conn:
+        conn.execute("CREATE TABLE go_on ()")
+
+    def all_ran() -> None:
+        assert len(outcomes(database_url, "note")) == 60, program.output
+
+    eventually(all_ran)
+    assert eventually(partial(ended, database_url, "outlast")) == [("d", 0)], program.output
+    assert {attempts for _, attempts in outcomes(database_url, "note")} == {0}, program.output
+    assert program.output.count("outlasting") > 1, program.output
     assert stop(program) == 0
+
+
+def ended(url: str, actor_name: str) -> list[tuple[str, int]]:
+    """The outcomes of an actor, once there are any."""
+    found = outcomes(url, actor_name)
+    assert found
+    return found
 
 
 @pytest.mark.slow

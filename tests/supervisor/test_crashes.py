@@ -1,0 +1,83 @@
+"""What a crashing process leaves, in processes that really crash."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from pgqueue.supervisor.crashes import crash_file, read_crash
+from tests.support.processes import Process
+
+CRASH = """
+import ctypes, faulthandler, os, resource, sys, threading
+from pathlib import Path
+from pgqueue.supervisor.crashes import note_crashes
+
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+def fault():
+    ctypes.string_at(0)
+
+def leave():
+    os._exit(7)
+
+def fork(end):
+    if (child := os.fork()) == 0:
+        end()
+    os.waitpid(child, 0)
+
+def body():
+    print(threading.get_ident(), flush=True)
+    {body}
+
+note_crashes(Path("board"))
+thread = threading.Thread(target=body)
+thread.start()
+thread.join()
+"""
+
+
+def crash(directory: Path, body: str) -> tuple[int, int]:
+    """Run this in a thread; return the thread's identifier and how the process ended."""
+    with Process(["-c", CRASH.replace("{body}", body)], cwd=directory, warm=True) as process:
+        code = process.wait()
+        return int(process.output.split()[0]), code
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "function"),
+    [
+        ("fault()", -signal.SIGSEGV, "string_at"),
+        ("os.abort()", -signal.SIGABRT, "body"),
+        ("leave()", 7, "leave"),
+        ("fork(leave); fork(fault); leave()", 7, "leave"),
+    ],
+)
+def test_the_thread_and_its_stack_are_told(tmp_path: Path, body: str, code: int, function: str) -> None:
+    thread, ended = crash(tmp_path, body)
+    left = read_crash(tmp_path / "board")
+    assert left is not None
+    assert (left.thread, ended) == (thread, code)
+    assert f"in {function}" in left.stack
+    assert "in body" in left.stack
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "fork(leave); fork(fault)",
+        "os.kill(os.getpid(), 9)",
+        "faulthandler.disable(); fault()",
+        "faulthandler.enable(sys.stderr); fault()",
+    ],
+)
+def test_nothing_is_told_of_forks_of_kills_and_where_the_program_wants_none(
+    tmp_path: Path, body: str
+) -> None:
+    crash(tmp_path, body)
+    assert crash_file(tmp_path / "board").exists()
+    assert read_crash(tmp_path / "board") is None
+
+
+def test_who_never_noted_crashes_has_left_none(tmp_path: Path) -> None:
+    assert read_crash(tmp_path / "board") is None
