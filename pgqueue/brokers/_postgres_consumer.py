@@ -188,6 +188,7 @@ class PostgresConsumer(Consumer):
         with self._session.transactions.body(
             message_id=message.message_id,
             actor_name=message.actor_name,
+            owner=message.claimed.lease.owner if message.claimed is not None else None,
             warn_after_s=actor.options.get("transaction_warning_s"),
             prepare=partial(self._set_apart, message),
         ) as (message.transaction, finish):

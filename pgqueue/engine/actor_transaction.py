@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from psycopg import Cursor, Transaction
 from psycopg.pq import TransactionStatus
@@ -46,6 +47,7 @@ class ActorTransaction:
 
     Parameters:
       database: Where connections come from that nobody else waits for.
+      owner: In whose name the message was claimed; None if it was not.
       warn_after_s: Seconds for which it may be open without a warning.
       prepare: Called with the connection right before the transaction begins.
 
@@ -59,6 +61,7 @@ class ActorTransaction:
         *,
         message_id: str,
         actor_name: str,
+        owner: UUID | None,
         warn_after_s: float,
         prepare: Callable[[Connection], None],
     ) -> None:
@@ -66,6 +69,7 @@ class ActorTransaction:
         self.actor_name = actor_name
         self.queue_names: set[str] = set()
         self._database = database
+        self._owner = owner
         self._warn_after_s = warn_after_s
         self._prepare = prepare
         self._lock = threading.RLock()
@@ -128,7 +132,9 @@ class ActorTransaction:
             # Whatever an earlier body has made of it.
             conn.row_factory, conn.cursor_factory = tuple_row, Cursor
             self._prepare(conn)
-            self._block = transactions.begin(conn, self._database.statements, message_id=self.message_id)
+            self._block = transactions.begin(
+                conn, self._database.statements, message_id=self.message_id, owner=self._owner
+            )
             self._stack = stack.pop_all()
         self._conn, self._began_at = conn, time.monotonic()
 
@@ -289,7 +295,7 @@ class ActorTransaction:
         if self._database.is_behind_pooler:
             return  # the session is the pooler's
         try:
-            transactions.restore(conn, self._database.statements)
+            transactions.restore(conn, self._database.statements, settings=self._database.server_side)
         except Exception as error:  # noqa: BLE001  # closed, it is nobody's
             logger.debug("The session of message %s could not be restored: %s", self.message_id, error)
             conn.close()

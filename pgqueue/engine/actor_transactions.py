@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeAlias
+from uuid import UUID
 
 from .._running import CurrentTransaction, running_transaction
 from ..maintenance.duty import Again, Duty
@@ -53,6 +54,7 @@ class ActorTransactions:
         *,
         message_id: str,
         actor_name: str,
+        owner: UUID | None = None,
         warn_after_s: float | None,
         prepare: Callable[[Connection], None] = lambda _: None,
         make: Callable[..., ActorTransaction] = ActorTransaction,
@@ -60,6 +62,7 @@ class ActorTransactions:
         """What surrounds the body of one run; gives its transaction and what is to be called at the body's end.
 
         Parameters:
+          owner: In whose name the message was claimed: who gives that up ends what the body has left open.
           prepare: Called with the connection, in autocommit mode, right before the transaction begins.
           make: Makes the transaction; takes what `ActorTransaction` does.
         """
@@ -67,6 +70,7 @@ class ActorTransactions:
             self._database,
             message_id=message_id,
             actor_name=actor_name,
+            owner=owner,
             warn_after_s=self._warn_after_s if warn_after_s is None else warn_after_s,
             prepare=prepare,
         )

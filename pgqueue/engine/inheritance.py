@@ -12,7 +12,7 @@ from uuid import UUID
 from ..faults import Fault
 from ..logging import own_logger
 from ..maintenance.duty import Again, Duty
-from ..maintenance.reaper import MAX_ATTEMPTS, report_poison
+from ..maintenance.reaper import MAX_ATTEMPTS, end_transactions, report_poison
 from ..storage import messages, rate_limits, registers, workers
 from ..storage.database import Connection
 from ..storage.statements import Statements
@@ -72,4 +72,5 @@ class Inheritance(Duty):
             dead.pid, noted.end, reclaimed.returned, reclaimed.buried, fault=Fault.PROCESS_DIED,
         )  # fmt: skip
         report_poison(reclaimed.buried, end=noted.end)
+        end_transactions(conn, self.statements, owner=owner)
         return True

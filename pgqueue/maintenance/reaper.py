@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ..faults import Fault
 from ..logging import own_logger
-from ..storage import messages, rate_limits, registers, retention, workers
+from ..storage import messages, rate_limits, registers, retention, transactions, workers
 from ..storage.database import Connection
 from ..storage.statements import Statements
 from .duty import Again, Duty
@@ -54,6 +54,12 @@ def report_poison(number: int, *, end: str) -> None:
             "%d messages went to the dead letters: %d processes died while they ran, the last of which %s.",
             number, MAX_ATTEMPTS, end, fault=Fault.POISON,
         )  # fmt: skip
+
+
+def end_transactions(conn: Connection, statements: Statements, *, owner: UUID) -> None:
+    """End what transactional actors of a worker that was given up have left open, with the locks that it holds."""
+    if ended := transactions.end_those_of(conn, statements, owner=owner):
+        logger.info("Ended %d transactions that worker %s had left open.", ended, owner)
 
 
 class Reaper(Duty):
@@ -127,6 +133,7 @@ class Reaper(Duty):
             lost.owner, lost.pid, lost.host, reclaimed.returned, reclaimed.buried, fault=Fault.WORKER_LOST,
         )  # fmt: skip
         report_poison(reclaimed.buried, end="was lost")
+        end_transactions(conn, self.statements, owner=lost.owner)
         return True
 
     def _reclaim_unowned(self, conn: Connection) -> bool:
@@ -145,4 +152,5 @@ class Reaper(Duty):
             "Worker %s is not registered and held messages; %d run elsewhere.", owner, reclaimed.returned,
             fault=Fault.WORKER_LOST,
         )  # fmt: skip
+        end_transactions(conn, self.statements, owner=owner)
         return True

@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from .answering import AnsweringAsyncConnection
 from .database import CONNECT_TIMEOUT_S, PATIENCE_S, Database, translated
-from .meeting import meet_async
+from .meeting import agree_async, meet_async
 
 AsyncConnection: TypeAlias = "psycopg.AsyncConnection[Any]"
 
@@ -156,10 +156,11 @@ class _LoopPool:
         self._connections: WeakSet[AsyncConnection] = WeakSet()
 
     async def meet(self, connection: AnsweringAsyncConnection) -> None:
-        """Remember a connection to the server itself, and which server that is."""
+        """Remember a connection to the server itself, and which server that is; agree on how long it is kept."""
         await self.remember(connection)
         _, server = await meet_async(connection, self._database.statements)
         self._database.servers.met(connection, server)
+        await agree_async(connection, self._database.server_side)
 
     async def remember(self, connection: AsyncConnection) -> None:
         self._connections.add(connection)

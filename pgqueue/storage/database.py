@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated, StatementTimedOut
 from .answering import AnsweringConnection
-from .meeting import agree, meet
+from .meeting import SERVER_SIDE, SERVER_SIDE_APART, agree, meet
 from .refusals import exhausted, explained, first_line, right_to_grant
 from .servers import Servers
 from .statements import BY_INDEX, Compiled, Statements
@@ -27,18 +27,6 @@ REQUIRED_REVISION = "pgqueue_0010"
 
 #: Seconds to wait for a connection of the pool, or for the server to take a new one.
 CONNECT_TIMEOUT_S = 10
-
-#: The same from the server's side, which must not keep locks for somebody who is gone: neither when the network is
-#: dead, nor when a proxy lives that passes nothing on. A session that is not in a transaction holds none. And nothing
-#: is compiled: the costs by which the server chooses to say nothing here, and it takes seconds to.
-SERVER_SIDE: Mapping[str, str] = {
-    "jit": "off",
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "11000",
-    "idle_in_transaction_session_timeout": "60s",
-}
 
 #: Seconds within which a statement of the pool must be answered, which no statement_timeout bounds behind a pooler.
 PATIENCE_S = 60.0
@@ -172,6 +160,13 @@ class Database:
           pid: What the connection has answered first to `meet`. Poolers make up the one that they greet with.
         """
         return not self._keeps_sessions and pid != connection.info.backend_pid
+
+    @property
+    def server_side(self) -> Mapping[str, str]:
+        """The settings of the pool's sessions; none where somebody else would get the session next."""
+        if self.is_behind_pooler:
+            return {}
+        return SERVER_SIDE_APART if self._patience_s == float("inf") else SERVER_SIDE
 
     def found_pooled(self, *, is_pooled: bool) -> None:
         """Note what `is_pooled` has said of a new connection of the pool."""
@@ -331,15 +326,12 @@ class Database:
         )
 
     def _configure(self, connection: AnsweringConnection) -> None:
-        # Not where somebody else would get the session next.
         if self.is_behind_pooler:
             return
         if not connection.server:
             _, server = meet(connection, self.statements)
             self.servers.met(connection, server)
-        # Nor where the application's transactions are.
-        if self._patience_s != float("inf"):
-            agree(connection, SERVER_SIDE)
+        agree(connection, self.server_side)
 
     def options(
         self, *, application_name: str, url: str | None = None, connect_timeout_s: int = CONNECT_TIMEOUT_S

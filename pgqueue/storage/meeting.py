@@ -8,7 +8,24 @@ import psycopg
 from .. import clock
 from .statements import Statements
 
-__all__ = ["agree", "meet", "meet_async"]
+__all__ = ["SERVER_SIDE", "SERVER_SIDE_APART", "agree", "agree_async", "meet", "meet_async"]
+
+#: What the server is to do about silent clients, for it must not keep locks for somebody who is gone: neither when the
+#: network is dead, nor when a proxy lives that passes nothing on. A session that is not in a transaction holds none.
+#: And nothing is compiled: the costs by which the server chooses to say nothing here, and it takes seconds to.
+SERVER_SIDE: Mapping[str, str] = {
+    "jit": "off",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "11000",
+    "idle_in_transaction_session_timeout": "60s",
+}
+
+#: Where the application's transactions are, which may think for as long as they like, only a dead network counts.
+SERVER_SIDE_APART: Mapping[str, str] = {
+    name: value for name, value in SERVER_SIDE.items() if name.startswith("tcp_")
+}
 
 
 def meet(connection: "psycopg.Connection[Any]", statements: Statements) -> tuple[int, str]:
@@ -27,11 +44,17 @@ async def meet_async(connection: "psycopg.AsyncConnection[Any]", statements: Sta
 
 def agree(connection: "psycopg.Connection[Any]", settings: Mapping[str, str]) -> None:
     """Set what is to hold for the session."""
-    connection.execute(
-        "SELECT " + ", ".join(["set_config(%s, %s, false)"] * len(settings)),
-        [text for pair in settings.items() for text in pair],
-        prepare=False,
-    )
+    connection.execute(*_agreement(settings), prepare=False)
+
+
+async def agree_async(connection: "psycopg.AsyncConnection[Any]", settings: Mapping[str, str]) -> None:
+    """The same, for a coroutine."""
+    await connection.execute(*_agreement(settings), prepare=False)
+
+
+def _agreement(settings: Mapping[str, str]) -> tuple[bytes, list[str]]:
+    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+    return f"SELECT {calls}".encode(), [text for pair in settings.items() for text in pair]
 
 
 def _question(statements: Statements) -> bytes:

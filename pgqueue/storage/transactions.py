@@ -1,8 +1,11 @@
 """Typed doors to the transaction in which a transactional actor runs. No table is theirs."""
 
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
-from psycopg import Transaction
+from psycopg import Transaction, errors
 from psycopg.rows import tuple_row
 
 from .answering import ANSWER_S, AnsweringConnection
@@ -26,14 +29,28 @@ class Look:
     read_only: bool
 
 
-def begin(conn: Connection, statements: Statements, *, message_id: str) -> Transaction:
-    """Begin a transaction that carries a message's id, in one round trip; psycopg refuses commit() inside of it."""
+def begin(conn: Connection, statements: Statements, *, message_id: str, owner: UUID | None) -> Transaction:
+    """Begin a transaction that carries a message's id, in one round trip; psycopg refuses commit() inside of it.
+
+    Parameters:
+      owner: In whose name the message was claimed, for `end_those_of`.
+    """
     # The class, not conn.transaction(): inside a pipeline that would stay in the pipeline for as long as it lasts.
     transaction = Transaction(conn)
     with conn.pipeline():
         transaction.__enter__()
-        conn.execute(statements["transactions/mark"], {"name": MARK, "message_id": message_id})
+        parameters = {"name": MARK, "message_id": message_id, **_key(owner)}
+        conn.execute(statements["transactions/mark"], parameters)
     return transaction
+
+
+def end_those_of(conn: Connection, statements: Statements, *, owner: UUID) -> int:
+    """End the sessions of an owner who was given up; return how many. Those of other roles it can't."""
+    try:
+        row = conn.execute(statements["transactions/end_those_of"], _key(owner)).fetchone()
+    except errors.InsufficientPrivilege:
+        return 0
+    return int(row[0]) if row else 0
 
 
 def check(conn: Connection, statements: Statements) -> Look:
@@ -57,8 +74,19 @@ def use_timezone(conn: Connection, statements: Statements, *, name: str) -> None
     conn.execute(statements["transactions/use_timezone"], {"name": name})
 
 
-def restore(conn: Connection, statements: Statements) -> None:
-    """Make a session what it was when it was opened: its settings, locks, temporary tables, cursors, channels."""
+def restore(conn: Connection, statements: Statements, *, settings: Mapping[str, str]) -> None:
+    """Make a session what it was when it was opened: its settings, locks, temporary tables, cursors, channels.
+
+    Parameters:
+      settings: What is to hold for the session.
+    """
     if isinstance(conn, AnsweringConnection):
         conn.answer_within_s = ANSWER_S
-    conn.execute(_RESTORE + statements["sessions/unlock_all"], prepare=False)
+    agreed = "".join(f"; SET {name} = '{value}'" for name, value in settings.items())
+    conn.execute(_RESTORE + statements["sessions/unlock_all"] + agreed.encode(), prepare=False)
+
+
+def _key(owner: UUID | None) -> dict[str, int | None]:
+    """The lock of an owner's runs; that it is two numbers keeps it apart from the owner's own, which is one."""
+    high, low = (None, None) if owner is None else struct.unpack_from(">ii", owner.bytes)
+    return {"high": high, "low": low}

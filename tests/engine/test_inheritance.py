@@ -41,6 +41,15 @@ def outlast():
         while conn.execute("SELECT to_regclass('go_on')").fetchone() == (None,):
             time.sleep(0.01)
 
+@pgqueue.actor(max_retries=0, transactional=True)
+def hold(path):
+    conn = pgqueue.current_transaction().connection
+    conn.execute("UPDATE stock SET number = number - 1")
+    if not os.path.exists(path):
+        open(path, "w").close()
+        print("holding", os.getpid(), flush=True)
+        conn.execute("SELECT pg_sleep(60)")
+
 @pgqueue.actor(max_retries=0)
 def die_once(path):
     if not os.path.exists(path):
@@ -160,6 +169,24 @@ def test_messages_of_a_killed_process_run_again_before_it_would_count_as_lost(
     times = [float(line.split()[-1]) for line in output.splitlines() if " at " in line and line[0] in "db"]
     died, back = times
     assert back - died < GRACE_S
+    assert stop(program) == 0
+
+
+@pytest.mark.slow
+def test_a_statement_that_a_killed_process_has_left_holds_up_nobody(
+    project: Project, database_url: str, tmp_path: Path
+) -> None:
+    """The server goes on with it for its minute, with the locks of its transaction."""
+    with psycopg.connect(database_url) as conn:
+        conn.execute("CREATE TABLE stock AS SELECT 7 AS number")
+    program = project.start_workers("-t", "2", processes=2, env={"PGQUEUE_URL": database_url})
+    send(project, database_url, f"app.hold.message({str(tmp_path / 'held')!r})")
+    held = program.wait_for("holding")
+    os.kill(int(held.split("holding")[1].split()[0]), signal.SIGKILL)
+
+    assert eventually(partial(ended, database_url, "hold"), within_s=15.0) == [("d", 1)], program.output
+    with psycopg.connect(database_url) as conn:
+        assert conn.execute("SELECT number FROM stock").fetchone() == (6,)
     assert stop(program) == 0
 
 

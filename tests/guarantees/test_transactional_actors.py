@@ -171,6 +171,38 @@ def test_a_run_whose_claim_was_lost_counts_for_nothing(
     assert queue.value("SELECT count(*) FROM pgqueue.outcomes WHERE actor_name = 'work'") == 1
 
 
+def test_the_locks_of_a_run_whose_claim_was_lost_hold_up_nobody(
+    broker: PostgresBroker,
+    queue: Queue,
+    effects: Effects,
+    worker_for: WorkerFor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Else whoever runs it again would wait for the same rows until the first run ends, which may be stopped."""
+    started, second_is_done = threading.Event(), threading.Event()
+    runs = iter([0, 1])
+    effects.execute("INSERT INTO effects (what) VALUES ('none')")
+
+    @pgqueue.actor(transactional=True, **SOON)
+    def work() -> None:
+        number = next(runs)
+        pgqueue.current_transaction().connection.execute("UPDATE effects SET what = %s", (f"run {number}",))
+        if number == 0:
+            started.set()
+            second_is_done.wait(20.0)
+
+    work.send()
+    worker_for(broker, worker_threads=2)
+    assert started.wait(10.0)
+    declare_lost(queue, monkeypatch)
+    broker.join("default", timeout=10_000)
+    assert effects.seen == ["run 1"]
+    second_is_done.set()
+    eventually(lambda: _assert_equal(any("LeaseLost" in text for text in caplog.messages), True))
+    assert effects.seen == ["run 1"]
+
+
 def test_it_commits_also_when_its_lease_was_moved_meanwhile(
     broker: PostgresBroker, queue: Queue, effects: Effects, worker_for: WorkerFor
 ) -> None:

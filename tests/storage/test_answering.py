@@ -15,10 +15,15 @@ from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine import acker, fetcher, listener
 from pgqueue.errors import DatabaseUnavailable
 from pgqueue.message import Message
+from pgqueue.storage import transactions
 from pgqueue.storage.answering import ANSWER_S, AnsweringConnection
+from pgqueue.storage.async_database import AsyncDatabase
 from pgqueue.storage.database import Database, translated
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy, refusing_port
+
+#: Where the settings of the server for dead networks are from; on a socket their values are always 0.
+DEAD_NETWORK = "SELECT DISTINCT source FROM pg_settings WHERE name LIKE 'tcp_%'"
 
 ACTIVE = """SELECT count(*) FROM pg_stat_activity
     WHERE query LIKE 'SELECT pg_sleep(%' AND state = 'active' AND datname = current_database()"""
@@ -190,6 +195,37 @@ def test_every_connection_has_time_outs_unless_the_url_has_others(database_url: 
             "60",
             "3",
         )
+
+
+def test_the_server_finds_out_soon_that_a_client_is_gone(database_url: str) -> None:
+    """Where an application's transactions are, too, whatever a run has made of its session."""
+    database = Database(database_url)
+    apart = database.apart(application_name="pgqueue actor", max_connections=1)
+    with database.connect(application_name="pgqueue test") as own, database.connection() as pooled:
+        assert [dead_network(own), dead_network(pooled)] == ["session"] * 2
+    for _ in range(2):
+        with apart.connection() as conn:
+            assert dead_network(conn) == "session"
+            transactions.restore(conn, database.statements, settings=apart.server_side)
+            assert conn.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("0",)
+
+    async def ask() -> tuple[object, ...] | None:
+        loop = AsyncDatabase(database, max_connections=1)
+        async with loop.connection() as conn:
+            cursor = await conn.execute(DEAD_NETWORK)
+            row = await cursor.fetchone()
+        await loop.close_async()
+        return row
+
+    assert asyncio.run(ask()) == ("session",)
+    apart.close()
+    database.close()
+
+
+def dead_network(conn: "psycopg.Connection[tuple[object, ...]]") -> object:
+    """Where the settings for one are from."""
+    (source,) = conn.execute(DEAD_NETWORK).fetchall()
+    return source[0]
 
 
 def test_a_transactional_actors_statements_may_take_any_time(database_url: str) -> None:
