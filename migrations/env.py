@@ -58,8 +58,10 @@ def connect(url: str) -> psycopg.Connection[Any]:
     A driver that SQLAlchemy would read from the URL (``postgresql+asyncpg://``) is left out.
     """
     conninfo = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)
-    timeout = conninfo_to_dict(conninfo).get("connect_timeout", CONNECT_TIMEOUT_S)
-    return psycopg.connect(conninfo, connect_timeout=timeout)
+    given = conninfo_to_dict(conninfo)
+    # UTF-8, for a server in SQL_ASCII would have texts be bytes.
+    defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "client_encoding": "UTF8"}
+    return psycopg.connect(conninfo, **{name: given.get(name, value) for name, value in defaults.items()})
 
 
 def quoted(schema: str) -> str:

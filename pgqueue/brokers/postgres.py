@@ -27,7 +27,7 @@ from ..storage.async_database import AsyncDatabase
 from ..storage.database import Connection, Database
 from ..storage.deadlocks import again_after_deadlock
 from ..storage.messages import NewMessage
-from ..storage.revision import check_revision, current_revision
+from ..storage.revision import check_schema
 from ..transactions import AsyncTarget, Target
 from ..transactions.scope import ambient_target, block_target, is_outside
 from ._asking import checked_id, checked_queue, patiently
@@ -143,8 +143,7 @@ class PostgresBroker(QueueControl, SettlingBroker):
           ReleaseOutdated: A later release has migrated it to what this one can't work with.
         """
         with self.database.connection() as conn:
-            found = current_revision(conn, self.database.statements)
-        check_revision(found)
+            check_schema(conn, self.database.statements)
 
     # ── queues ────────────────────────────────────────────────────────────────────────────────────
 
@@ -350,7 +349,8 @@ class PostgresBroker(QueueControl, SettlingBroker):
             return self._session
 
     def _open_session(self, threads: int) -> Session:
-        self.check()
+        if self.database.direct_url != self.database.url:
+            self.check()  # the session looks at its own
         board = os.environ.get("PGQUEUE_BOARD")
         session = Session(
             self.database,

@@ -18,6 +18,7 @@ from ..maintenance.promoter import Promoter
 from ..storage.database import Connection, Database, has_session, is_lost, translated
 from ..storage.orders import ORDERS
 from ..storage.registers import called_cell, channel
+from ..storage.revision import check_schema
 from ..storage.urls import redacted
 from .backoff import Backoff
 from .control import Control
@@ -137,6 +138,9 @@ class Listener(threading.Thread):
             self._presence.leave(conn)
 
     def _begin(self, conn: Connection) -> None:
+        if not self._up.is_set():
+            # Here, since one of the pool's connections would stay as the process's fourth.
+            check_schema(conn, self._database.statements)
         conn.add_notify_handler(lambda notification: self._take(notification.payload))
         if has_session(conn):
             conn.execute(f'LISTEN "{channel(self._database.schema)}"')

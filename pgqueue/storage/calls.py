@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
+from psycopg.adapt import Buffer, Loader
 from psycopg.pq import Format, PipelineStatus
 from psycopg.rows import tuple_row
 
@@ -36,6 +37,7 @@ def run(conn: Connection, statements: Statements, call: Call) -> Rows:
     compiled = statements.compiled(call.name)
     register_packed(conn.adapters)
     with psycopg.RawCursor(conn, row_factory=tuple_row) as cursor:
+        _read_texts(cursor)
         cursor.format = Format.BINARY
         cursor.execute(compiled.text, _arguments(compiled, call))
         synchronize(conn)
@@ -47,10 +49,27 @@ async def run_async(conn: "psycopg.AsyncConnection[Any]", statements: Statements
     compiled = statements.compiled(call.name)
     register_packed(conn.adapters)
     async with psycopg.AsyncRawCursor(conn, row_factory=tuple_row) as cursor:
+        _read_texts(cursor)
         cursor.format = Format.BINARY
         await cursor.execute(compiled.text, _arguments(compiled, call))
         await synchronize_async(conn)
         return await cursor.fetchall() if cursor.description else []
+
+
+class _Utf8Loader(Loader):
+    """Reads texts of a session in SQL_ASCII, in which the driver leaves them bytes."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode()
+
+
+def _read_texts(cursor: "psycopg.RawCursor[Any] | psycopg.AsyncRawCursor[Any]") -> None:
+    # Of an application's connection; ours ask for UTF-8.
+    if cursor.connection.info.encoding == "ascii":
+        for name in ("text", "name"):
+            cursor.adapters.register_loader(name, _Utf8Loader)
 
 
 def synchronize(conn: Connection) -> None:

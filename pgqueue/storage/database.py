@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated, StatementTimedOut
 from .answering import AnsweringConnection
-from .meeting import SERVER_SIDE, SERVER_SIDE_APART, agree, meet
+from .meeting import SERVER_SIDE, SERVER_SIDE_APART, agree, check_encoding, meet
 from .refusals import exhausted, explained, first_line, right_to_grant
 from .servers import Servers
 from .statements import BY_INDEX, Compiled, Statements
@@ -188,6 +188,7 @@ class Database:
             the program's.
         """
         with translated(self), self._pool().connection(timeout=CONNECT_TIMEOUT_S) as connection:
+            check_encoding(connection)
             autocommit = connection.autocommit
             connection.autocommit = True
             if isinstance(connection, AnsweringConnection):
@@ -336,9 +337,12 @@ class Database:
     def options(
         self, *, application_name: str, url: str | None = None, connect_timeout_s: int = CONNECT_TIMEOUT_S
     ) -> dict[str, Any]:
-        """What the URL leaves open: time-outs, and the name under which the server lists the connection."""
+        """What the URL leaves open: time-outs, UTF-8, and the name under which the server lists the connection."""
         given = settings_of(self.url if url is None else url)
-        defaults = {"application_name": application_name, "connect_timeout": connect_timeout_s, **KEEPALIVES}
+        defaults = {
+            "application_name": application_name, "connect_timeout": connect_timeout_s, "client_encoding": "UTF8",
+            **KEEPALIVES,
+        }  # fmt: skip
         return {name: value for name, value in defaults.items() if name not in given}
 
 

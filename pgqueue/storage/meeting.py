@@ -6,9 +6,10 @@ from typing import Any
 import psycopg
 
 from .. import clock
+from ..errors import BrokerNotConfigured
 from .statements import Statements
 
-__all__ = ["SERVER_SIDE", "SERVER_SIDE_APART", "agree", "agree_async", "meet", "meet_async"]
+__all__ = ["SERVER_SIDE", "SERVER_SIDE_APART", "agree", "agree_async", "check_encoding", "meet", "meet_async"]
 
 #: What the server is to do about silent clients, for it must not keep locks for somebody who is gone: neither when the
 #: network is dead, nor when a proxy lives that passes nothing on. A session that is not in a transaction holds none.
@@ -55,6 +56,19 @@ async def agree_async(connection: "psycopg.AsyncConnection[Any]", settings: Mapp
 def _agreement(settings: Mapping[str, str]) -> tuple[bytes, list[str]]:
     calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
     return f"SELECT {calls}".encode(), [text for pair in settings.items() for text in pair]
+
+
+def check_encoding(connection: "psycopg.Connection[Any]") -> None:
+    """Refuse a connection whose texts are bytes, as in a database in SQL_ASCII; ours ask for UTF-8.
+
+    Raises:
+      BrokerNotConfigured: It is such a one, of a pool of the program's.
+    """
+    if connection.info.encoding == "ascii":
+        raise BrokerNotConfigured(
+            "The pool's connections have the encoding SQL_ASCII, in which texts are bytes: give it "
+            "client_encoding='utf8', or give the broker a URL in place of the pool."
+        )
 
 
 def _question(statements: Statements) -> bytes:

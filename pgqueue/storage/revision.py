@@ -58,6 +58,11 @@ def current_revision(conn: Connection, statements: Statements) -> str | None:
     return perform(conn, statements, find_revision(statements.schema))
 
 
+def check_schema(conn: Connection, statements: Statements) -> None:
+    """See whether this release works on the schema; raises what `check_revision` does."""
+    check_revision(current_revision(conn, statements))
+
+
 def check_revision(found: str | None, required: str = REQUIRED_REVISION) -> None:
     """See whether a release works on a schema.
 

@@ -68,6 +68,25 @@ class TestMessages:
         assert sorted(map(int, notes(project))) == list(range(50))
 
     @pytest.mark.slow
+    def test_a_process_has_three_connections_whatever_they_are_called(
+        self, project: Project, environment: Environment
+    ) -> None:
+        program = project.start_workers("-t", "8", processes=1, env=environment)
+        run_source(project, "[app.note.send(n) for n in range(20)]", environment)
+
+        def look() -> None:
+            assert len(notes(project)) == 20
+
+        eventually(look, within_s=15.0)
+        with psycopg.connect(str(environment["PGQUEUE_URL"]), application_name="test") as conn:
+            rows = conn.execute(
+                "SELECT application_name FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name <> 'test' ORDER BY 1"
+            ).fetchall()
+        assert rows == [("pgqueue acker",), ("pgqueue fetcher",), ("pgqueue listener",)]
+        assert stop(program) == 0
+
+    @pytest.mark.slow
     def test_those_of_a_killed_process_run_elsewhere(
         self, project: Project, environment: Environment
     ) -> None:
