@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from queue import Empty
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..common import to_millis
+from ..errors import ActorNotFound
 from ..middleware import Middleware
 from ..threading import InterruptShield
 from ..worker import ConsumerThread, Worker, WorkerThread
@@ -20,8 +22,6 @@ from ..worker.work_queue import WorkQueue
 from ._shelf import shelf_of
 
 if TYPE_CHECKING:
-    from threading import Thread
-
     from ..broker import Broker, Consumer, MessageProxy
 
 __all__ = ["Bench", "CrashPoint", "Ran", "drain", "inline"]
@@ -34,14 +34,16 @@ _PATIENCE_S = 10.0
 
 
 class CrashPoint(enum.Enum):
-    """Where a process dies that has a message."""
+    """Where a process dies that has a message, whether its actor returns or raises."""
 
     #: It has fetched it and not begun; no attempt is charged.
     FETCHED = "fetched"
-    #: The actor has run; nothing of that is recorded.
+    #: The actor has returned or raised; nothing of that is recorded.
     RAN = "ran"
-    #: The hooks after it have been called, too: retries, results, callbacks. The acknowledgement is not written.
+    #: The hooks after it have been called, too: retries, results, callbacks. Nothing of that is committed.
     SETTLED = "settled"
+    #: All of that is committed, and the worker hasn't heard of it yet: the message has ended.
+    COMMITTED = "committed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,40 @@ class _Runner(WorkerThread):
     def release(self) -> None:
         self._own.remove()
 
+    def crash(self, message: MessageProxy, thread: _Fetcher, at: CrashPoint, die: Callable[[], None]) -> None:
+        """Take a message as far as ``at``; what its actor raises is how it failed, as in a worker."""
+        consumer = thread.consumer_in_use
+        self._shield.forget()
+        try:
+            outcome = self._attempt(message, consumer)
+            if at is not CrashPoint.RAN:
+                thread.die = die if at is CrashPoint.SETTLED else None
+                with suppress(_Crash):
+                    self._settle(message, consumer, thread, outcome)
+                thread.flush()
+        finally:
+            consumer.finished(message)
+            message.clear_exception()
+        die()
+
+
+class _Fetcher(ConsumerThread):
+    """A consumer thread that is never started; it can die where it would acknowledge a message.
+
+    Attributes:
+      die: What comes of that, if it does.
+    """
+
+    die: Callable[[], None] | None = None
+
+    def post_process_message(self, message: MessageProxy) -> None:
+        if self.die is None:
+            super().post_process_message(message)
+            return
+        # Before the settlement gives the message back by itself, as a process that lives does.
+        self.die()
+        raise _Crash
+
 
 class Bench:
     """Runs a broker's messages in the calling thread, while it is entered. For one thread.
@@ -116,7 +152,7 @@ class Bench:
         self._runner = _Runner(
             broker=broker, consumers={}, work_queue=self._work_queue, worker_timeout=_LOOK_MS
         )
-        self._consumers: dict[str, ConsumerThread] = {}
+        self._consumers: dict[str, _Fetcher] = {}
 
     def step(self) -> Ran | None:
         """Run one message, the most urgent of those that are due; None if there is none."""
@@ -161,43 +197,34 @@ class Bench:
         self._shelf.advance(to_millis(by))
 
     def crash(self, at: CrashPoint = CrashPoint.RAN) -> MessageProxy:
-        """Take the next message as far as ``at`` and die: it is delivered again, as after the loss of a process.
+        """Take the next message as far as ``at`` and die; what its actor raises is how it failed, as in a worker.
 
-        A transactional actor's transaction is rolled back. What an actor has done outside of the database stays done.
+        It is delivered again, as after the loss of a process, unless its end was committed. What a transactional actor
+        has written is rolled back with it, or committed with it. What an actor has done elsewhere stays done.
 
         Raises:
           LookupError: No message is due.
+          ActorNotFound: Nobody declares its actor, so it can't run. It waits on.
         """
         thread, message = self._fetch()
         if thread is None or message is None:
             raise LookupError("There is no message to crash with.")
-        consumer = thread.consumer_in_use
-        if at is CrashPoint.FETCHED:
-            self._shelf.lose(consumer, message, charged=False)
+        die = self._shelf.loss_of(thread.consumer_in_use, message)
+        if at is CrashPoint.FETCHED or not self._is_declared(message):
+            die(charged=False)
         else:
-            self._crash_at_work(consumer, message, at)
+            self._runner.crash(message, thread, at, partial(die, charged=True))
         self._close_consumers()  # a process that died has none
+        if at is not CrashPoint.FETCHED:
+            self.broker.get_actor(message.actor_name)
         return message
 
-    def _crash_at_work(self, consumer: Consumer, message: MessageProxy, at: CrashPoint) -> None:
-        actor = self.broker.get_actor(message.actor_name)
-        consumer.started(message)
-        self.broker.emit_before("process_message", message)
+    def _is_declared(self, message: MessageProxy) -> bool:
         try:
-            with consumer.running(message, actor):
-                result = actor(*message.args, **message.kwargs)
-                if at is CrashPoint.RAN or actor.options.get("transactional"):
-                    raise _Crash
-            with consumer.settling(message):
-                self.broker.emit_after("process_message", message, result=result, exception=None)
-                # Before the settlement gives it back by itself, as a process that lives does.
-                self._shelf.lose(consumer, message, charged=True)
-                raise _Crash
-        except _Crash:
-            if at is CrashPoint.RAN or actor.options.get("transactional"):
-                self._shelf.lose(consumer, message, charged=True)
-        finally:
-            consumer.finished(message)
+            self.broker.get_actor(message.actor_name)
+        except ActorNotFound:
+            return False
+        return True
 
     # -- fetching
 
@@ -208,7 +235,7 @@ class Bench:
             run = self.step()
         return run
 
-    def _fetch(self) -> tuple[ConsumerThread | None, MessageProxy | None]:
+    def _fetch(self) -> tuple[_Fetcher | None, MessageProxy | None]:
         deadline = time.monotonic() + _PATIENCE_S
         while True:
             for thread in self._threads():
@@ -224,7 +251,7 @@ class Bench:
     def _queue_names(self) -> set[str]:
         return self.broker.get_declared_queues() - self.broker.get_declared_delay_queues()
 
-    def _threads(self) -> list[ConsumerThread]:
+    def _threads(self) -> list[_Fetcher]:
         names = self._queue_names()
         if not self._consumers:
             shared = self.broker.consume_many(names, prefetch=1, threads=1, timeout=_LOOK_MS)
@@ -237,8 +264,8 @@ class Bench:
             self._consumers[name] = known or self._thread_of(name, self.broker.consume(name, 1, _LOOK_MS))
         return list(dict.fromkeys(self._consumers.values()))
 
-    def _thread_of(self, name: str, consumer: Consumer) -> ConsumerThread:
-        thread = ConsumerThread(
+    def _thread_of(self, name: str, consumer: Consumer) -> _Fetcher:
+        thread = _Fetcher(
             broker=self.broker,
             queue_name=name,
             prefetch=1,
@@ -249,11 +276,10 @@ class Bench:
         return thread
 
     def _close_consumers(self) -> None:
-        threads: list[Thread] = list(dict.fromkeys(self._consumers.values()))
+        threads = list(dict.fromkeys(self._consumers.values()))
         self._consumers = {}
         for thread in threads:
-            if isinstance(thread, ConsumerThread):
-                thread.close()
+            thread.close()
 
     def __enter__(self) -> Self:
         self.broker.emit_before("worker_boot", self._worker)

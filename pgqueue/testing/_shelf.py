@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..broker import Broker, Consumer, MessageProxy
@@ -19,6 +20,7 @@ from ..worker.delayed import due_copy
 
 if TYPE_CHECKING:
     from .._queue import Queue
+    from ..storage.messages import ClaimedMessage
 
 __all__ = ["Shelf", "shelf_of"]
 
@@ -47,8 +49,14 @@ class Shelf(Protocol):
     def advance(self, by_ms: float) -> None:
         """Let the time of delayed messages go forward."""
 
-    def lose(self, consumer: Consumer, message: MessageProxy, *, charged: bool) -> None:
-        """Do with a message what is done when the process has died that holds it."""
+    def loss_of(self, consumer: Consumer, message: MessageProxy) -> Loss:
+        """What is to be done with a message that was fetched once the process has died that holds it."""
+
+
+class Loss(Protocol):
+    """Called in the place of a process's death, by the thread that has run the message."""
+
+    def __call__(self, *, charged: bool) -> None: ...
 
 
 def shelf_of(broker: Broker) -> Shelf:
@@ -95,10 +103,16 @@ class _PostgresShelf:
                     time.sleep(_CONTENDED_S)
             registers.wake(conn, self._statements)
 
-    def lose(self, consumer: Consumer, message: MessageProxy, *, charged: bool) -> None:
+    def loss_of(self, consumer: Consumer, message: MessageProxy) -> Loss:
+        # A message whose end is written has no claim any more, and a reaper must not mind.
         claimed = message.claimed if isinstance(message, ClaimedProxy) else None
+        return partial(self._lose, claimed)
+
+    def _lose(self, claimed: ClaimedMessage | None, *, charged: bool) -> None:
         if claimed is None:
             return
+        if (settling := self._broker.settlement_connection()) is not None:
+            settling.close()  # as a process that dies; what a hook or the actor has locked is free
         with self._database.connection() as conn:
             messages.reclaim(
                 conn, self._statements, owner=claimed.lease.owner, threads=0, max_attempts=MAX_ATTEMPTS,
@@ -138,8 +152,11 @@ class _StubShelf:
                     queue.put(message.encode())
                 queue.task_done()
 
-    def lose(self, consumer: Consumer, message: MessageProxy, *, charged: bool) -> None:
-        consumer.requeue([message])
+    def loss_of(self, consumer: Consumer, message: MessageProxy) -> Loss:
+        return partial(self._lose, consumer, message)
+
+    def _lose(self, consumer: Consumer, message: MessageProxy, *, charged: bool) -> None:
+        consumer.requeue([message])  # one that is acknowledged is not there
 
     def _names(self) -> list[str]:
         delayed = self._broker.get_declared_delay_queues()

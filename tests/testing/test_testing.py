@@ -204,7 +204,7 @@ class TestInline:
 
 
 class TestCrashes:
-    @pytest.mark.parametrize("at", CrashPoint)
+    @pytest.mark.parametrize("at", [CrashPoint.FETCHED, CrashPoint.RAN, CrashPoint.SETTLED])
     def test_the_message_is_delivered_again(self, broker: pgqueue.Broker, at: CrashPoint) -> None:
         ran: list[int] = []
         note = pgqueue.actor(actor_name="note")(ran.append)
