@@ -1,8 +1,9 @@
-"""``pgqueue migrate``: create the schema or bring it up to date, print it or the grants as SQL, or check it."""
+"""``pgqueue migrate``: create the schema or bring it up to date, print it and the grants as SQL, or check it."""
 
 import argparse
 
 from .. import schema
+from ..errors import PgQueueError
 from ..storage.database import Database, translated
 from ..storage.revision import check_revision
 from ..storage.roles import grants
@@ -10,6 +11,11 @@ from ..storage.urls import redacted
 from .target import add_target_arguments, running, target_schema, target_url
 
 __all__ = ["add_arguments", "run"]
+
+#: The end of what ``--sql`` prints, when there are no grants in it.
+NO_GRANTS = """\
+-- What other roles than the owner's need is not in here: `pgqueue migrate --grants` prints it, and
+-- `pgqueue migrate --sql --grants` both."""
 
 #: Exit code of ``--check`` when the schema needs a migration.
 EXIT_OUTDATED = 1
@@ -27,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="only say whether the schema is up to date (exit code 0 or 1; 2 if it needs a newer release)",
     )
-    mode.add_argument(
+    parser.add_argument(
         "--grants",
         nargs="?",
         const="app",
         metavar="PREFIX",
         help="print what the roles of producers, workers, operators and readers need, for psql; "
-        "their names begin with PREFIX_ (default: app)",
+        "their names begin with PREFIX_ (default: app); with --sql after the schema's own SQL",
     )
     direction = parser.add_mutually_exclusive_group()
     direction.add_argument(
@@ -49,17 +55,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     name = target_schema(arguments)
-    if arguments.grants is not None:
-        print(grants(name, arguments.grants), end="")
-        return 0
-    if arguments.sql:
-        print(_sql(arguments, name))
+    if arguments.sql or arguments.grants is not None:
+        print(_printed(arguments, name))
         return 0
     with running(target_url(arguments)) as url, translated(Database(url)):
         if arguments.check:
             return _check(url, name)
         _migrate(arguments, url, name)
     return 0
+
+
+def _printed(arguments: argparse.Namespace, name: str) -> str:
+    """The schema's SQL, what other roles need, or both."""
+    if arguments.grants is None:
+        return _sql(arguments, name) + ("" if arguments.down else f"\n\n{NO_GRANTS}")
+    if arguments.check or arguments.down is not None or arguments.revision != "head":
+        raise PgQueueError("--grants is for the newest revision: leave --check, --revision and --down out.")
+    needed = grants(name, arguments.grants).rstrip("\n")
+    return f"{_sql(arguments, name)}\n\n{needed}" if arguments.sql else needed
 
 
 def _sql(arguments: argparse.Namespace, name: str) -> str:

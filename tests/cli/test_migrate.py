@@ -2,14 +2,19 @@
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+import pgqueue
 from pgqueue import cli, schema
+from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.embedded.binaries import Binaries
 from pgqueue.storage.database import REQUIRED_REVISION
+from pgqueue.storage.roles import KINDS
 from tests.support.postgres import Databases, with_database
 
 Output = pytest.CaptureFixture[str]
@@ -102,7 +107,61 @@ class TestSql:
 
     def test_down_can_be_printed_as_well(self, capsys: Output) -> None:
         assert cli.main(["migrate", "--sql", "--down", "base"]) == 0
-        assert "DROP TABLE" in capsys.readouterr().out
+        text = capsys.readouterr().out
+        assert "DROP TABLE" in text
+        assert "--grants" not in text
+
+    def test_without_grants_it_says_how_to_get_them(self, capsys: Output) -> None:
+        assert cli.main(["migrate", "--sql"]) == 0
+        text = capsys.readouterr().out
+        assert "app_producer" not in text
+        *_, first, second = text.splitlines()
+        assert (first + second).startswith("-- ")
+        assert "`pgqueue migrate --grants`" in first
+
+    @pytest.mark.parametrize("prefix", ["app", "Odd%s"])
+    def test_with_grants_it_is_enough_to_send_as_a_producer(
+        self, empty_database_url: str, databases: Databases, capsys: Output, prefix: str
+    ) -> None:
+        words = ["--grants"] if prefix == "app" else ["--grants", prefix]
+        assert cli.main(["migrate", "--sql", *words]) == 0
+        text = capsys.readouterr().out
+        with roles(databases.url, prefix), psycopg.connect(empty_database_url, autocommit=True) as conn:
+            conn.execute(text.encode())
+            assert schema.current(empty_database_url) == REQUIRED_REVISION
+            producer = make_conninfo(empty_database_url, user=f"{prefix}_producer", password="secret")
+            broker = PostgresBroker(producer)
+            pgqueue.actor(actor_name="note", broker=broker)(lambda: None).send()
+            broker.close()
+            ((count,),) = conn.execute("SELECT count(*) FROM pgqueue.messages").fetchall()
+            assert count == 1
+            ((may_truncate,),) = conn.execute(
+                "SELECT has_table_privilege(%s, 'pgqueue.messages', 'TRUNCATE')", (f"{prefix}_producer",)
+            ).fetchall()
+            assert not may_truncate
+            for kind in KINDS:
+                conn.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(f"{prefix}_{kind}")))
+
+    @pytest.mark.parametrize("more", [["--check"], ["--down", "base"], ["--revision", "pgqueue_0001"]])
+    def test_grants_are_for_the_newest_revision_only(self, more: list[str], capsys: Output) -> None:
+        assert cli.main(["migrate", "--grants", "app", *more]) == 2
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert output.err.startswith("pgqueue: --grants is for the newest revision")
+
+
+@contextmanager
+def roles(url: str, prefix: str) -> Iterator[None]:
+    """All that are granted something, by their names' prefix."""
+    names = [sql.Identifier(f"{prefix}_{kind}") for kind in KINDS]
+    with psycopg.connect(url, autocommit=True) as conn:
+        for name in names:
+            conn.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'secret'").format(name))
+        try:
+            yield
+        finally:
+            for name in names:
+                conn.execute(sql.SQL("DROP ROLE {}").format(name))
 
 
 class TestMistakes:
