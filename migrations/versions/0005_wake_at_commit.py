@@ -31,6 +31,9 @@ def upgrade() -> None:
     sql("SET LOCAL lock_timeout = '50ms'")
     sql(
         """
+        -- Retries come to leases first, claims to ready. A later revision, in the same transaction perhaps, changes
+        -- leases: it would meet a retry there that waits for ready, again at each attempt. So both, at once.
+        LOCK TABLE pgqueue.ready, pgqueue.leases IN ACCESS EXCLUSIVE MODE;
         ALTER TABLE pgqueue.ready ADD COLUMN idle_cell smallint;
         COMMENT ON COLUMN pgqueue.ready.idle_cell IS
             'The idle register to look at when the transaction commits; in one row of each queue at most.';
