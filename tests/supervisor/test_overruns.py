@@ -41,6 +41,22 @@ def slow(path):
     print("slow starts", flush=True)
     time.sleep(1.5)
     print("slow ends", flush=True)
+
+@pgqueue.actor(max_retries=0)
+def outlast(path):
+    print("outlast starts", flush=True)
+    if not os.path.exists(path):
+        open(path, "w").close()
+        time.sleep(1000)  # the first time
+"""
+
+#: As ``pgqueue app -p 1 -t 2``, with less patience.
+MAIN = """
+import sys
+from pgqueue.supervisor import overruns
+overruns.LAST_WORDS_S = 1.0
+from pgqueue.cli import main
+sys.exit(main(["app", "-p", "1", "-t", "2"]))
 """
 
 
@@ -109,6 +125,25 @@ def test_what_runs_beside_it_comes_to_its_end(
     program.wait_for("was killed by SIGKILL, because a message was far beyond its time limit")
     assert program.output.count("slow starts") == program.output.count("slow ends") == 1
     program.close()
+
+
+@pytest.mark.slow
+def test_what_takes_too_long_beside_it_is_killed_with_it_and_runs_again_uncharged(
+    project: Project, environment: dict[str, str | None], database_url: str
+) -> None:
+    project.write("main.py", MAIN)
+    send(project, environment, "outlast.message('begun'), wait.message()")
+    program = project.start_python("main.py", env=environment)
+
+    def look() -> None:
+        assert outcomes(database_url) == {("outlast", "d"): [0], ("wait", "f"): [3]}, program.output
+
+    eventually(look, within_s=30.0)
+    assert program.output.count("outlast starts") == 2
+    assert program.output.count("runs a message far beyond the time limit") == 3
+    with psycopg.connect(database_url) as conn:
+        assert conn.execute("SELECT DISTINCT actor_name FROM pgqueue.attempts").fetchall() == [("wait",)]
+    assert stop(program) == 0
 
 
 @pytest.mark.slow
