@@ -1,5 +1,6 @@
 """Migrations on a queue in use: nobody waits long for one, nor for one that waits for a reader."""
 
+import os
 import re
 import threading
 import time
@@ -110,6 +111,10 @@ MEETINGS = 3
 #: Seconds by which a migration may make the longest wait longer, and how often that is tried: what else runs on the
 #: machine makes a wait longer, and nothing makes one shorter for which a lock was held.
 LONGEST_HOLD_S, ROUNDS = 0.1, 5
+
+#: The same where more programs want to run than there are processors: a migration that takes three times as long holds
+#: its locks three times as long.
+LONGEST_HOLD_IF_BUSY_S = 0.5
 
 
 class Traffic:
@@ -300,14 +305,17 @@ def test_nobody_waits_long_for_a_migration_in_one_go(
     since = revisions()[{"all": 0, "all but the first": 1, "the newest": -2}[steps]]
     added: list[float] = []
     waits: dict[str, str] = {}
-    while not added or (min(added) > LONGEST_HOLD_S and len(added) < ROUNDS):
+    loads: list[float] = []
+    while not added or (min(added) > LONGEST_HOLD_S and len(added) < scale(1, ROUNDS)):
         url = databases.create(migrated=False)
         quiet, busy = measured(url, since=since, rows=scale(2_000, 50_000), keys=scale(2_000, 20_000))
         databases.drop(url)
         added.append(max(busy[name] - quiet[name] for name in busy))
+        loads.append(os.getloadavg()[0])
         waits = {f"{name}_ms": f"{busy[name] * 1000:.0f} ({quiet[name] * 1000:.0f})" for name in busy}
-    report(Verdicts(), steps=steps, rounds=len(added), **waits)
-    assert not scale.full or min(added) <= LONGEST_HOLD_S, (added, waits)
+    bound_s = LONGEST_HOLD_S if min(loads) <= (os.cpu_count() or 1) else LONGEST_HOLD_IF_BUSY_S
+    report(Verdicts(), steps=steps, rounds=len(added), bound_ms=bound_s * 1000, **waits)
+    assert not scale.full or min(added) <= bound_s, (added, loads, waits)
 
 
 def test_no_revision_waits_for_a_lock_longer_than_a_tenth_of_a_second() -> None:
