@@ -138,7 +138,7 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
         self.completion_callbacks.append(message.asdict())
 
     def run(self, *, delay: int | timedelta | None = None) -> group:
-        """Enqueue the children.
+        """Enqueue the children; none of them, if one can't be encoded.
 
         Parameters:
           delay: Milliseconds until they run.
@@ -148,9 +148,8 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
           NotImplementedError: There are completion callbacks, and one of the children is a group.
         """
         delay = None if delay is None else to_millis(delay)
-        children = self.children
-        if self.completion_callbacks:
-            barrier, children = self._with_callbacks()
+        barrier, children = self._prepared()
+        if barrier is not None:
             barrier.create_with_sends(len(children))
         for composed, messages in _neighbours(children):
             if composed is not None:
@@ -162,9 +161,8 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
     async def run_async(self, *, delay: int | timedelta | None = None) -> group:
         """As :meth:`run`, for a coroutine: its event loop goes on meanwhile."""
         delay = None if delay is None else to_millis(delay)
-        children = self.children
-        if self.completion_callbacks:
-            barrier, children = self._with_callbacks()
+        barrier, children = self._prepared()
+        if barrier is not None:
             await barrier.create_with_sends_async(len(children))
         for composed, messages in _neighbours(children):
             if composed is not None:
@@ -249,6 +247,31 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
             return await child.get_result_async(block=True, timeout=timeout)
         backend = self.broker.get_results_backend()
         return await child.get_result_async(backend=backend, block=True, timeout=timeout)
+
+    def _prepared(self) -> tuple[Barrier | None, list[Child]]:
+        """The children as they are sent, and what counts them; an error if a single one of them can't be."""
+        barrier, children = self._counted()
+        # Without callbacks, messages alone are one call of the broker, which sends all or none by itself.
+        if barrier is not None or any(isinstance(child, (group, pipeline)) for child in children):
+            self._check(children)
+        return barrier, children
+
+    def check(self) -> None:
+        """Raise what running it would raise because of what is in its children, and send none."""
+        self._check(self._counted()[1])
+
+    def _counted(self) -> tuple[Barrier | None, list[Child]]:
+        return self._with_callbacks() if self.completion_callbacks else (None, self.children)
+
+    def _check(self, children: Iterable[Child]) -> None:
+        for composed, messages in _neighbours(children):
+            if isinstance(composed, group):
+                composed.check()
+            elif composed is not None:
+                # Each step carries those behind it: from the last on, the error names the one that it is about.
+                composed.broker.check_messages(composed.messages[::-1])
+            else:
+                self.broker.check_messages(messages)
 
     def _with_callbacks(self) -> tuple[Barrier, list[Child]]:
         middleware = self._callbacks_middleware()

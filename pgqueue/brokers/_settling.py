@@ -104,6 +104,9 @@ class SettlingBroker(Broker):
                 self.logger.exception("Message %s could not be sent.", message, fault=Fault.HOOK_FAILED)
         return rows
 
+    def _check_message(self, message: Message[Any]) -> None:
+        self._encode(message)
+
     def _encode(self, message: Message[Any]) -> Encoded:
         return Encoded(message, actors=self.actors, limit=self.max_message_size)
 

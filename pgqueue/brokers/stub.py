@@ -99,6 +99,14 @@ class StubBroker(Broker):
         self.emit_after("enqueue", message, delay)
         return cast("Message[Any]", message)
 
+    def enqueue_many(
+        self, messages: Iterable[Message[Any] | MessageProxy], *, delay: int | None = None
+    ) -> list[Message[Any]]:
+        """Put messages into their queues, in order; none of them, if one can't be encoded."""
+        messages = list(messages)
+        self.check_messages(cast("list[Message[Any]]", messages))
+        return super().enqueue_many(messages, delay=delay)
+
     def flush(self, queue_name: str) -> None:
         """Drop the messages of a queue and its delay queue; its dead letters stay until `flush_all`."""
         queue_name = checked_queue(queue_name, "flush")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +13,10 @@ import pgqueue
 from pgqueue import group, pipeline
 from pgqueue.broker import Broker
 from pgqueue.brokers.postgres import PostgresBroker
-from pgqueue.middleware import GroupCallbacks
+from pgqueue.brokers.stub import StubBroker
+from pgqueue.errors import MessageTooLarge
+from pgqueue.middleware import GroupCallbacks, Middleware
+from pgqueue.middleware.prometheus import Prometheus
 from pgqueue.rate_limits import backends as limiters
 from pgqueue.results import ResultFailure, Results, ResultTimeout, backends
 
@@ -195,3 +200,109 @@ def test_each_run_of_a_group_is_counted_for_itself(
     eventually(called_twice, within_s=PATIENCE / 1000)
     join(broker)
     called_twice()
+
+
+def sent(broker: Broker) -> int:
+    """How many messages are in the queues."""
+    if isinstance(broker, PostgresBroker):
+        return sum(broker.get_queue_message_counts("default"))
+    assert isinstance(broker, StubBroker)
+    return sum(queue.qsize() for queue in broker.queues.values())
+
+
+def barriers(broker: Broker) -> int:
+    """How many groups are waited for."""
+    backend = next(one for one in broker.middleware if isinstance(one, GroupCallbacks)).rate_limiter_backend
+    if isinstance(backend, limiters.StubBackend):
+        return len(backend._entries)
+    assert isinstance(broker, PostgresBroker)
+    with broker.database.connection() as conn:
+        row = conn.execute("SELECT count(*) FROM pgqueue.rate_limits").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+Group = Callable[["pgqueue.Actor[..., int]"], "group"]
+
+#: Groups of which one child can't be encoded, after others that can.
+BAD_GROUPS: dict[str, Group] = {
+    "messages": lambda add: group([add.message(1, 2), add.message(object(), 2)]),
+    "a pipeline between": lambda add: group(
+        [add.message(1, 2), add.message(1, 2) | add.message(3), add.message(object(), 2)]
+    ),
+    "a step": lambda add: group(
+        [add.message(1, 2) | add.message(3), add.message(1, 2) | add.message(3) | add.message(object())]
+    ),
+    "a group within": lambda add: group([add.message(1, 2), group([add.message(object(), 2)])]),
+    "deeper": lambda add: group([group([add.message(1, 2)]), group([group([add.message(object(), 2)])])]),
+}
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["run", "run_async"])
+@pytest.mark.parametrize("bad", BAD_GROUPS.values(), ids=BAD_GROUPS)
+def test_of_a_group_with_a_child_that_can_not_be_encoded_nothing_is_sent(
+    broker: Broker, add: pgqueue.Actor[..., int], bad: Group, is_async: bool
+) -> None:
+    with pytest.raises(TypeError, match="not JSON serializable") as caught:
+        asyncio.run(bad(add).run_async()) if is_async else bad(add).run()
+    assert "for actor 'add' was not sent" in caught.value.__notes__[-1]
+    assert sent(broker) == 0
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["run", "run_async"])
+@pytest.mark.parametrize("bad", ["messages", "a pipeline between", "a step"])
+def test_of_a_group_with_callbacks_neither_is_a_barrier_left(
+    broker: Broker, add: pgqueue.Actor[..., int], bad: str, is_async: bool
+) -> None:
+    made = BAD_GROUPS[bad](add)
+    made.add_completion_callback(add.message(1, 1))
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        asyncio.run(made.run_async()) if is_async else made.run()
+    assert (sent(broker), barriers(broker)) == (0, 0)
+
+
+def test_a_callback_that_can_not_be_encoded_keeps_a_group_from_being_sent(
+    broker: Broker, add: pgqueue.Actor[..., int]
+) -> None:
+    inner = group([add.message(1, 2)])
+    inner.add_completion_callback(add.message(object()))
+    for made in (inner, group([add.message(3, 4), inner])):
+        with pytest.raises(TypeError, match="not JSON serializable"):
+            made.run()
+    assert (sent(broker), barriers(broker)) == (0, 0)
+
+
+def test_the_step_that_can_not_be_encoded_is_the_one_that_is_named(
+    broker: Broker, add: pgqueue.Actor[..., int]
+) -> None:
+    bad = add.message(object())
+    with pytest.raises(TypeError) as caught:
+        group([add.message(1, 2) | bad | add.message(3)]).run()
+    assert bad.message_id in caught.value.__notes__[-1]
+    assert sent(broker) == 0
+
+
+def test_it_is_so_beside_our_own_hooks_of_sends(broker: Broker, add: pgqueue.Actor[..., int]) -> None:
+    broker.add_middleware(Prometheus())
+    with pytest.raises(TypeError):
+        BAD_GROUPS["a pipeline between"](add).run()
+    assert sent(broker) == 0
+
+
+def test_what_a_hook_makes_encodable_is_sent(broker: Broker, add: pgqueue.Actor[..., int]) -> None:
+    class Names(Middleware):
+        def before_enqueue(self, broker: Broker, message: Any, delay: int | None) -> None:
+            message.kwargs["y"] = str(message.kwargs["y"])
+
+    broker.add_middleware(Names())
+    group([add.message(1, y=object()), add.message(2, y=object()) | add.message(3)]).run()
+    assert sent(broker) == 2
+
+
+def test_of_a_group_with_a_message_that_is_too_large_nothing_is_sent(
+    postgres_broker: PostgresBroker, add: pgqueue.Actor[..., int]
+) -> None:
+    postgres_broker.max_message_size = 5_000
+    with pytest.raises(MessageTooLarge):
+        group([add.message(1, 2), add.message(1, 2) | add.message(3), add.message("x" * 5_000, 2)]).run()
+    assert sent(postgres_broker) == 0
