@@ -19,11 +19,11 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.exc import DBAPIError
 
-from .errors import BrokerNotConfigured, PgQueueError
+from .errors import PgQueueError
 from .logging import own_logger
+from .storage.urls import settings_of
 
 __all__ = [
     "as_sql",
@@ -178,15 +178,8 @@ def _config(
 
 
 def _check_url(url: str) -> None:
-    try:
-        if not url.startswith("embedded:"):
-            conninfo_to_dict(re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url))
-    except psycopg.ProgrammingError:
-        # Without its cause, which quotes what it could not read: that may be the password.
-        raise BrokerNotConfigured(
-            "The database URL is not one: expected postgresql://user@host:port/database, libpq's key=value "
-            "settings, or embedded:"
-        ) from None
+    if not url.startswith("embedded:"):
+        settings_of(re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url))
 
 
 def _with_lock_retries(migrate: Callable[[], None]) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import psycopg
 from psycopg import conninfo
 
+from .urls import settings_of
+
 __all__ = ["Servers", "Speaking"]
 
 #: Seconds for which a server that has not answered is tried after the others of its URL.
@@ -68,7 +70,7 @@ class Servers:
 
     def in_order(self, url: str) -> str:
         """The URL with those of its servers last that have not answered, if it asks for the one that takes writes."""
-        settings = conninfo.conninfo_to_dict(url)
+        settings = settings_of(url)
         silent = self._lately_silent()
         names = _listed(settings, "host")
         if not silent or len(names) < 2 or settings.get("target_session_attrs") not in _CHOOSING:

@@ -43,14 +43,27 @@ def settings_of(url: str) -> Mapping[str, Any]:
     Raises:
       BrokerNotConfigured: It is none.
     """
+    # Without their causes, which quote what could not be read: that may be the password.
     try:
         settings = conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        # Without its cause, which quotes what it could not read: that may be the password.
         raise BrokerNotConfigured(_NO_URL) from None
+    except UnicodeDecodeError:
+        raise BrokerNotConfigured(f"{_NO_URL} What is written with % in it must be UTF-8.") from None
     if "@" in str(settings.get("host", "")):
         raise BrokerNotConfigured(f"{_NO_URL} An @ in a user's name or a password is written %40.")
+    _check_timeout(settings.get("connect_timeout", 0))
     return settings
+
+
+def _check_timeout(given: Any) -> None:
+    """Refuse what libpq would take to the server first, and the driver ends with."""
+    try:
+        float(given)
+    except ValueError:
+        raise BrokerNotConfigured(
+            f"The database URL's connect_timeout is {given!r}: a number of seconds is expected."
+        ) from None
 
 
 def redacted(url: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import traceback
 from collections.abc import Callable
 
@@ -15,7 +16,7 @@ from pgqueue import schema
 from pgqueue.brokers import _outgoing
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.cli import main
-from pgqueue.errors import MessageTooLarge, PgQueueError
+from pgqueue.errors import BrokerNotConfigured, MessageTooLarge, PgQueueError
 from pgqueue.message import Message
 from tests.conftest import WorkerFor
 
@@ -194,7 +195,19 @@ URLS = [
     r"host=127.0.0.1 port=1 user=me password=s3cr3t\ part",
     "host=127.0.0.1 port=1 user=me password='s3cr3t",
     f"mysql://me:{SECRET}@127.0.0.1/db",
+    f"postgresql://me:{SECRET}@127.0.0.1:1/%ff",
+    f"postgresql://me:{SECRET}%ff@127.0.0.1:1/db",
+    f"postgresql://me:{SECRET}@127.0.0.1:1/db?connect_timeout=abc",
 ]
+
+#: URLs that are wrong whatever server there is, with what is told of them.
+WRONG_URLS = {
+    "mysql://127.0.0.1/db": "expected postgresql://",
+    "postgresql://127.0.0.1:1/%ff": "must be UTF-8",
+    "postgresql://127.0.0.1:1/db?options=%ff": "must be UTF-8",
+    "postgresql://127.0.0.1:1/db?connect_timeout=abc": "connect_timeout is 'abc': a number of seconds is expected",
+    "host=127.0.0.1 port=1 connect_timeout=1m": "connect_timeout is '1m': a number of seconds is expected",
+}
 
 
 class TestSecrets:
@@ -232,3 +245,27 @@ class TestSecrets:
         assert main([*command, "--url", url]) != 0
         output = capsys.readouterr()
         assert "s3cr3t" not in output.out + output.err
+
+
+@pytest.mark.parametrize(("url", "told"), WRONG_URLS.items())
+@pytest.mark.parametrize("command", [["migrate"], ["queues"], ["workers"], ["demo"]], ids=" ".join)
+def test_a_wrong_url_is_a_usage_error_in_one_line(
+    url: str, told: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--url", url]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert told in line
+
+
+@pytest.mark.parametrize(("url", "told"), WRONG_URLS.items())
+def test_a_wrong_url_is_told_to_programs_and_workers(url: str, told: str) -> None:
+    broker = PostgresBroker(url)
+    for call in (
+        broker.check,
+        lambda: broker.enqueue(message()),
+        lambda: asyncio.run(broker.enqueue_async(message())),
+        lambda: schema.upgrade(url),
+    ):
+        with pytest.raises(BrokerNotConfigured, match=re.escape(told)):
+            call()
