@@ -11,7 +11,7 @@ from datetime import timedelta
 from queue import Empty, Queue
 from typing import Any, Protocol, TypeVar, overload
 
-from .errors import QueueJoinTimeout
+from .errors import BadSetting, QueueJoinTimeout
 
 __all__ = [
     "checked_schema",
@@ -45,11 +45,12 @@ def checked_schema(name: str) -> str:
     """Return the name of a schema.
 
     Raises:
-      ValueError: It is not a plain name.
+      BadSetting: It is not a plain name; that is a ValueError, too.
     """
     if not _SCHEMA.fullmatch(name):
-        raise ValueError(
-            f"{name!r} can't be the schema: its name must be of up to 63 letters, digits and underscores."
+        raise BadSetting(
+            f"{name!r} can't be the schema (schema=..., --schema or PGQUEUE_SCHEMA): its name must be of up to 63 "
+            "letters, digits and underscores."
         )
     return name
 
@@ -135,7 +136,7 @@ def getenv_int(name: str, default: int | None = None) -> int | None:
         is that of a variable of the program's own.
 
     Raises:
-      ValueError: The variable is set to something else.
+      BadSetting: The variable is set to something else; it is a ValueError, too.
     """
     bare_name = name.removeprefix("pgqueue_").removeprefix("dramatiq_")
     ours = (f"pgqueue_{bare_name}", f"dramatiq_{bare_name}")
@@ -151,7 +152,7 @@ def _whole_number(variable: str, text: str) -> int:
         return int(text)
     except ValueError:
         message = f"Environment variable {variable!r} must be a whole number, not {text!r}."
-        raise ValueError(message) from None
+        raise BadSetting(message) from None
 
 
 def iter_queue(queue: Queue[T]) -> Iterator[T]:

@@ -17,7 +17,8 @@
     │ │ ├ NotATarget · TargetClosed · TargetFailed · NoTransaction
     │ │ ├ TargetElsewhere · TargetMismatch · NestedTransactions
     │ │ └ NoCurrentTransaction · TransactionEnded
-    │ └ SchemaOutdated · ReleaseOutdated · LeaseLost · MissingExtra · EmbeddedServerError
+    │ ├ SchemaOutdated · ReleaseOutdated · LeaseLost · MissingExtra · EmbeddedServerError
+    │ └ BadSetting, which is a ValueError, too
     └ MiddlewareError ─ SkipMessage
 
 Interrupts are BaseExceptions and live in :mod:`pgqueue.threading`.
@@ -30,7 +31,7 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
-    "ActorNotFound", "BrokerConnectionError", "BrokerError", "BrokerNotConfigured", "ConnectionClosed",
+    "ActorNotFound", "BadSetting", "BrokerConnectionError", "BrokerError", "BrokerNotConfigured", "ConnectionClosed",
     "ConnectionFailed", "DatabaseUnavailable", "DecodeError", "DiskFull", "DramatiqError", "EmbeddedServerError",
     "LeaseLost", "MessageTooLarge", "MiddlewareError", "MissingExtra", "NestedTransactions",
     "NoCurrentTransaction", "NoTransaction", "NotATarget", "PermissionDenied", "PgQueueError",
@@ -353,6 +354,10 @@ def _named(thing: object) -> str:
     if isinstance(thing, str):
         return f"the alias {thing!r}"
     return f"the {type(thing).__module__}.{type(thing).__qualname__} at {id(thing):#x}"
+
+
+class BadSetting(PgQueueError, ValueError):
+    """A setting, in the environment perhaps, is none that can be used."""
 
 
 class MissingExtra(PgQueueError):

@@ -36,6 +36,7 @@ def test_dramatiqs_name_stands_for_our_root() -> None:
         (errors.SchemaOutdated, errors.PgQueueError),
         (errors.LeaseLost, errors.PgQueueError),
         (errors.MissingExtra, errors.PgQueueError),
+        (errors.BadSetting, errors.PgQueueError),
         (errors.EmbeddedServerError, errors.PgQueueError),
         (errors.SkipMessage, errors.MiddlewareError),
     ],
@@ -91,6 +92,7 @@ def test_errors_name_the_way_out() -> None:
         errors.SchemaOutdated(found="pgqueue_0001", required="pgqueue_0002"),
         errors.MissingExtra("watch", "Reloading"),
         errors.BrokerNotConfigured(),
+        errors.BadSetting("no"),
     ],
 )
 def test_errors_survive_pickling(error: errors.PgQueueError) -> None:

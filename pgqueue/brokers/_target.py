@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 from ..embedded import Server, is_embedded_url, start
-from ..errors import BrokerNotConfigured
+from ..errors import BadSetting, BrokerNotConfigured
 
 #: Where a URL is looked for, in this order, if none is given.
 VARIABLES = ("PGQUEUE_URL", "DATABASE_URL")
@@ -43,11 +43,11 @@ def keeps_sessions(pooler: str | None) -> bool:
     """Whether a pooler on the way leaves its clients their sessions; in doubt it does not.
 
     Raises:
-      ValueError: Poolers have no such mode.
+      BadSetting: Poolers have no such mode.
     """
     mode = pooler or os.environ.get(POOLER_VARIABLE) or "transaction"
     if mode not in {"session", "transaction"}:
-        raise ValueError(
+        raise BadSetting(
             f"A pooler works in mode 'session' or 'transaction', not {mode!r}: PostgresBroker(pooler=...) or "
             f"{POOLER_VARIABLE}."
         )

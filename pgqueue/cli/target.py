@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from .. import embedded
 from ..common import checked_schema
-from ..errors import BrokerNotConfigured, PgQueueError
+from ..errors import BrokerNotConfigured
 from ..storage.database import Database
 from ..storage.revision import check_revision, current_revision
 
@@ -53,10 +53,7 @@ def running(url: str) -> Iterator[str]:
 
 def target_schema(arguments: argparse.Namespace) -> str:
     """Return the schema that a command line asks for."""
-    try:
-        return checked_schema(arguments.schema or os.environ.get("PGQUEUE_SCHEMA") or "pgqueue")
-    except ValueError as error:
-        raise PgQueueError(str(error)) from None
+    return checked_schema(arguments.schema or os.environ.get("PGQUEUE_SCHEMA") or "pgqueue")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ..common import getenv_int
+from ..errors import BadSetting
 from ..supervisor.log_format import LOG_FORMATS, TEXT
 from ..supervisor.log_pipe import LogSink, configure_logging
 from ..supervisor.pidfile import PidFile, PidFileError
@@ -15,6 +16,7 @@ from ..supervisor.reload import reexecute
 from ..supervisor.settings import Settings
 from ..supervisor.signals import SUPERVISOR_SIGNALS, ignore_requests
 from ..supervisor.supervisor import Ending, Supervisor
+from ..worker.settings import check
 
 __all__ = ["add_arguments", "positive", "run"]
 
@@ -43,8 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run workers until a signal ends them; return the exit code."""
     try:
+        check()
         settings = _settings(arguments)
-    except ValueError as error:
+    except BadSetting as error:
         return _fail(str(error), EXIT_USAGE)
     problem = _problem(settings)
     if problem:
@@ -142,7 +145,7 @@ def _limit(arguments: argparse.Namespace, name: str) -> int | None:
     """A limit of a process's life: from the command line, or from the environment."""
     given: int | None = getattr(arguments, name)
     if given is None and (given := getenv_int(f"pgqueue_{name}")) is not None and given < 1:
-        raise ValueError(f"Environment variable 'pgqueue_{name}' must be above 0, not {given}.")
+        raise BadSetting(f"Environment variable 'pgqueue_{name}' must be above 0, not {given}.")
     return given
 
 

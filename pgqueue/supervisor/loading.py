@@ -8,6 +8,7 @@ from typing import Any
 
 from ..broker import Broker, get_broker
 from ..errors import (
+    BadSetting,
     BrokerConnectionError,
     BrokerNotConfigured,
     EmbeddedServerError,
@@ -21,6 +22,7 @@ __all__ = ["LoadingError", "explain", "import_broker", "import_object", "shown"]
 
 #: Errors whose text alone tells what to do; a traceback would hide it.
 PLAIN_ERRORS = (
+    BadSetting,
     BrokerConnectionError,
     BrokerNotConfigured,
     EmbeddedServerError,

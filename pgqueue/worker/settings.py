@@ -1,4 +1,7 @@
-"""The worker's settings that come from the environment, as constants of the package `pgqueue.worker`."""
+"""The worker's settings that come from the environment, as constants of the package `pgqueue.worker`.
+
+They are read when pgqueue is imported, also by programs that only send: what is wrong with them is told by `check`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import sys
 from typing import cast
 
 from ..common import getenv_int
+from ..errors import BadSetting
 
 __all__ = [
     "ACK_RETRY_DELAY",
@@ -16,18 +20,30 @@ __all__ = [
     "QUEUE_PREFETCH",
     "WORKER_TIMEOUT",
     "ack_retry_delay_s",
+    "check",
     "current",
     "restart_delay_s",
 ]
 
+_wrong: list[BadSetting] = []
+
+
+def _setting(name: str, default: int) -> int:
+    try:
+        return getenv_int(name, default)
+    except BadSetting as error:
+        _wrong.append(error)
+        return default
+
+
 #: Messages fetched and not yet acknowledged, per queue and worker; 0 stands for twice the number of threads.
-QUEUE_PREFETCH = getenv_int("pgqueue_queue_prefetch", 0)
+QUEUE_PREFETCH = _setting("pgqueue_queue_prefetch", 0)
 
 #: The same for delayed messages; 0 stands for a thousand times the number of threads.
-DELAY_QUEUE_PREFETCH = getenv_int("pgqueue_delay_queue_prefetch", 0)
+DELAY_QUEUE_PREFETCH = _setting("pgqueue_delay_queue_prefetch", 0)
 
 #: Milliseconds before a consumer that has lost its connection tries again.
-CONSUMER_RESTART_DELAY = getenv_int("pgqueue_restart_delay", 3000)
+CONSUMER_RESTART_DELAY = _setting("pgqueue_restart_delay", 3000)
 
 #: The same in seconds, the name that Dramatiq reads; whichever of the two was changed counts.
 CONSUMER_RESTART_DELAY_SECS = CONSUMER_RESTART_DELAY / 1000
@@ -39,7 +55,17 @@ ACK_RETRY_DELAY = 5000
 POST_PROCESS_MESSAGE_RETRY_DELAY_SECS = ACK_RETRY_DELAY / 1000
 
 #: Milliseconds between two looks at what else there is to do, for idle threads.
-WORKER_TIMEOUT = getenv_int("pgqueue_worker_timeout", 1000)
+WORKER_TIMEOUT = _setting("pgqueue_worker_timeout", 1000)
+
+
+def check() -> None:
+    """See whether the environment could be read.
+
+    Raises:
+      BadSetting: It holds what is no number.
+    """
+    if _wrong:
+        raise BadSetting(str(_wrong[0]))
 
 
 def current(name: str) -> int:

@@ -13,7 +13,7 @@ from ..logging import own_logger
 from ..middleware import Middleware
 from .consumer import ConsumerThread
 from .executor import WorkerThread
-from .settings import WORKER_TIMEOUT, current
+from .settings import WORKER_TIMEOUT, check, current
 from .shared_consumer import SharedConsumerThread
 from .work_queue import WorkQueue
 
@@ -43,6 +43,7 @@ class Worker:
         worker_timeout: int = WORKER_TIMEOUT,
         worker_threads: int = 8,
     ) -> None:
+        check()
         if isinstance(queues, str):
             # Its letters would be taken for the names of queues, which nobody sends to.
             raise TypeError(
