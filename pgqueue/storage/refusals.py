@@ -9,6 +9,7 @@ __all__ = ["exhausted", "explained", "first_line", "right_to_grant"]
 #: How psycopg begins to say that a connection could not be made.
 _NOT_MADE = (
     "connection failed",
+    "connection is bad",
     "failed to resolve",
     "Multiple connection attempts failed",
     "connection timeout",
@@ -24,6 +25,7 @@ _WAYS_OUT = (
         "Its table of locks is full: somebody holds thousands of them, or max_locks_per_transaction is too low.",
     ),
     (("pg_hba.conf",), "Let the server's pg_hba.conf admit this user from here, or ask for SSL as it wants."),
+    (("invalid ",), "Mend it in the URL, or in libpq's variable for it (PGPORT, PGSSLMODE)."),
     ((), "Is the server running there, and is the URL right?"),
 )
 
