@@ -70,11 +70,7 @@ class Home:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             names = {entry.name for entry in directory.iterdir()}
         except OSError as error:
-            message = (
-                f"{directory} can't be used for the bundled server: {error.strerror}. "
-                "Name another directory: PGQUEUE_URL=embedded:/directory"
-            )
-            raise EmbeddedServerError(message) from error
+            raise _unusable(directory, error) from error
         if names - _OURS and "data" not in names and "PG_VERSION" not in names:
             message = (
                 f"{directory} is not empty and holds no bundled server. "
@@ -82,8 +78,20 @@ class Home:
             )
             raise EmbeddedServerError(message)
         home = cls(directory, Account.for_directory(directory))
-        home._furnish()
+        with home.writing():
+            home._furnish()
         return home
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Say of what can't be written in the directory that it is the directory that can't be used."""
+        try:
+            yield
+        except OSError as error:
+            # Others are of programs that can't be run, for example.
+            if not Path(str(error.filename)).is_relative_to(self.directory):
+                raise
+            raise _unusable(self.directory, error) from error
 
     def _furnish(self) -> None:
         self.account.own(self.directory)
@@ -162,3 +170,10 @@ class Home:
             f"(uid {self.account.uid}; PostgreSQL refuses to run as root). "
             "Name a directory below one that everybody may enter, such as PGQUEUE_URL=embedded:/var/lib/pgqueue/mine"
         )
+
+
+def _unusable(directory: Path, error: OSError) -> EmbeddedServerError:
+    return EmbeddedServerError(
+        f"{directory} can't be used for the bundled server: {error.strerror}. "
+        "Name another directory: PGQUEUE_URL=embedded:/directory"
+    )

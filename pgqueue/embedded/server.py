@@ -100,7 +100,8 @@ class Server:
         if not starting.acquire(timeout_s=timeout_s):
             raise self._error(f"is still being started by another process after {timeout_s:g} s")
         try:
-            ensure_ready(self._home, self._binaries, self._options, timeout_s=timeout_s)
+            with self._home.writing():
+                ensure_ready(self._home, self._binaries, self._options, timeout_s=timeout_s)
             self._endpoint = Endpoint.read(self._home)
         finally:
             starting.close()

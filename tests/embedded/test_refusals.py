@@ -19,6 +19,16 @@ from tests.support.eventually import eventually
 
 from .support import OrdinaryUser, wait_for_the_end
 
+_START = """
+    import sys
+    from pgqueue import embedded, errors
+
+    try:
+        embedded.start(sys.argv[1])
+    except errors.EmbeddedServerError as error:
+        print("refused:", error)
+"""
+
 
 def refusal(directory: Path | str) -> str:
     with pytest.raises(EmbeddedServerError) as caught:
@@ -128,19 +138,28 @@ def test_another_users_directory_is_refused(place: Path, ordinary_user: Ordinary
     place.chmod(0o777)
     other = place / "server"
     other.mkdir(mode=0o777)
-    source = """
-        import sys
-        from pgqueue import embedded, errors
-
-        try:
-            embedded.start(sys.argv[1])
-        except errors.EmbeddedServerError as error:
-            print("refused:", error)
-    """
-    with ordinary_user.runs(source, str(other)) as program:
+    with ordinary_user.runs(_START, str(other)) as program:
         assert program.wait() == 0, program.output
         expected = f"refused: {other} belongs to user 0, and this program runs as user {ordinary_user.uid}"
         assert expected in program.output
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["an empty one", "one that has held a server"])
+def test_a_directory_that_can_not_be_written_is_refused(
+    place: Path, server_directory: Path, ordinary_user: OrdinaryUser, held: bool
+) -> None:
+    place.chmod(0o755)
+    directory = server_directory if held else place / "empty"
+    directory.mkdir(exist_ok=True)
+    for path in (directory, *directory.rglob("*")):
+        os.chown(path, ordinary_user.uid, ordinary_user.uid, follow_symlinks=False)
+    directory.chmod(0o500)
+    with ordinary_user.runs(_START, str(directory)) as program:
+        assert program.wait() == 0, program.output
+        assert (
+            f"refused: {directory} can't be used for the bundled server: Permission denied" in program.output
+        )
+        assert "PGQUEUE_URL=embedded:/directory" in program.output
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a server as somebody else")
