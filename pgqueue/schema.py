@@ -8,7 +8,7 @@ import io
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,17 +81,17 @@ def upgrade(url: str, schema: str = "pgqueue", revision: str = "head") -> None:
       url: Any URL or conninfo of libpq, or ``embedded:``.
       schema: Where every object and the version table live; created if it is missing.
     """
-    _with_lock_retries(lambda: command.upgrade(_config(url=url, schema=schema), revision))
+    _with_lock_retries(lambda: command.upgrade(_config(url=url, schema=schema), revision), revision)
 
 
 def downgrade(url: str, schema: str = "pgqueue", revision: str = "base") -> None:
     """Take a database back to a revision; "base" removes all tables and their messages."""
-    _with_lock_retries(lambda: command.downgrade(_config(url=url, schema=schema), revision))
+    _with_lock_retries(lambda: command.downgrade(_config(url=url, schema=schema), revision), revision)
 
 
 def stamp(url: str, schema: str = "pgqueue", revision: str = "head") -> None:
     """Note that a database is at a revision, and run nothing: for tables that came about by other means."""
-    with _driver_errors():
+    with _driver_errors(revision):
         command.stamp(_config(url=url, schema=schema), revision)
 
 
@@ -134,7 +134,7 @@ def as_sql(
       bare: Whether BEGIN and COMMIT are left out, for a transaction of the caller's.
     """
     buffer = io.StringIO()
-    with _driver_errors():
+    with _driver_errors(since, revision):
         config = _config(schema=schema, output_buffer=buffer, bare=bare)
         command.upgrade(config, f"{since}:{revision}", sql=True)
     # A downgrade to the base leaves the version table behind.
@@ -152,7 +152,7 @@ def downgrade_as_sql(
     """Return what `downgrade` would do as SQL text for psql, without a database."""
     buffer = io.StringIO()
     start = head() if since == "head" else since
-    with _driver_errors():
+    with _driver_errors(start, revision):
         config = _config(schema=schema, output_buffer=buffer, bare=bare)
         command.downgrade(config, f"{start}:{revision}", sql=True)
     return buffer.getvalue()
@@ -182,11 +182,21 @@ def _check_url(url: str) -> None:
         settings_of(re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url))
 
 
-def _with_lock_retries(migrate: Callable[[], None]) -> None:
+def _check_revisions(revisions: Iterable[str]) -> None:
+    """Refuse what Alembic would stumble over, or take for two of them."""
+    for revision in revisions:
+        if not re.fullmatch(r"\w+|\w*[+-]\d+", revision):
+            raise PgQueueError(
+                f"{revision!r} is not a revision: expected its name, head, base, or a number of steps such as +1; "
+                f"this release's newest revision is {head()}."
+            )
+
+
+def _with_lock_retries(migrate: Callable[[], None], revision: str) -> None:
     """Run a migration; one that ran into its lock_timeout was rolled back whole and is tried again."""
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
-            with _driver_errors():
+            with _driver_errors(revision):
                 migrate()
         except psycopg.errors.LockNotAvailable as error:
             if attempt == LOCK_ATTEMPTS:
@@ -200,13 +210,18 @@ def _with_lock_retries(migrate: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _driver_errors() -> Iterator[None]:
+def _driver_errors(*revisions: str) -> Iterator[None]:
     """Run Alembic, one thread at a time; say in our words what it refuses, and give the driver's errors unwrapped."""
+    _check_revisions(revisions)
     try:
         with _alone:
             yield
-    except CommandError as error:
-        raise PgQueueError(f"{error}; this release's newest revision is {head()}.") from error
+    except (CommandError, AssertionError) as error:
+        # Alembic asserts that there is something so many steps behind a revision that is named.
+        asked = " to ".join(map(repr, revisions))
+        raise PgQueueError(
+            f"Revision {asked}: {str(error) or 'there is none'}; this release's newest revision is {head()}."
+        ) from error
     except DBAPIError as error:
         if isinstance(error.orig, psycopg.errors.DuplicateTable):
             raise PgQueueError(UNRECORDED.format(head=head())) from error

@@ -83,6 +83,10 @@ def import_broker(value: str) -> tuple[ModuleType, Broker]:
 def explain(error: Exception, value: str) -> str:
     """Say why ``value`` could not be loaded: in one line if the user named something wrong, else with a traceback."""
     name = value.partition(":")[0]
+    if not all(name.split(".")) and not name.endswith(".py"):
+        return f"'{value}' names no module: write it as in an import, 'package.module' or 'package.module:variable'."
+    if name.startswith("."):
+        return _no_such_module(name)
     if isinstance(error, LoadingError):
         return str(error)
     if isinstance(error, PLAIN_ERRORS):

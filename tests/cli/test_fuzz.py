@@ -31,6 +31,7 @@ COMMANDS = (
 WORDS = (
     "list", "show", "retry", "cancel", "delete", "requeue", "purge", "groups", "pause", "resume", "default",
     "--queue", "--actor", "--state", "queued", "failed", "--limit", "--after", "--all", "--yes", "--json", "--reason",
+    "--revision", "--down", "a:b", "+1", "base",
     "--error", "--schema", "--url", "--alerts", "--help", "-n", "-Q", "-a", "-s", "-y", "0", "-1", "1", "10000000000",
     "8f3c0b4e-30f0-4f53-9e3e-1f6d1b6f3f10", "nobody", "", "'; DROP SCHEMA pgqueue CASCADE; --", "%s", "%(name)s",
     "\ud83d", "ä" * 300,

@@ -145,6 +145,9 @@ class TestProgram:
             ("app:nothing", "Module 'app' does not define a 'nothing' variable."),
             ("app:number", "'app:number' is not a Broker."),
             ("app.py", "write it as in an import, 'app'."),
+            ("", "'' names no module"),
+            (":x", "':x' names no module"),
+            (".app", "'.app' names no module"),
         ],
     )
     def test_a_wrong_name_ends_with_code_two_and_one_line(

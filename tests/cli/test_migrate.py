@@ -202,6 +202,18 @@ class TestMistakes:
         text = self.error(capsys)
         assert f"permission denied for database {conninfo_to_dict(empty_database_url)['dbname']}" in text
 
+    @pytest.mark.parametrize("mode", [[], ["--sql"]], ids=["run", "sql"])
+    @pytest.mark.parametrize("option", ["--revision", "--down"])
+    @pytest.mark.parametrize("word", ["", "a:b", "@", " ", "pgqueue_0001+99", "pgqueue_0009-99"])
+    def test_what_can_be_no_revision_is_refused_in_one_line(
+        self, database_url: str, capsys: Output, mode: list[str], option: str, word: str
+    ) -> None:
+        assert cli.main(["migrate", "--url", database_url, *mode, option, word]) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert word in told
+        assert f"newest revision is {REQUIRED_REVISION}" in told
+
     def test_an_unknown_revision_is_named(self, empty_database_url: str, capsys: Output) -> None:
         assert cli.main(["migrate", "--url", empty_database_url, "--revision", "nosuch"]) == 2
         assert "'nosuch'" in self.error(capsys)

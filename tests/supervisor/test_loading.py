@@ -83,6 +83,12 @@ class TestExplanations:
         assert text.startswith(f"There is no module '{value.partition(':')[0]}'. Run from the directory")
         assert "\n" not in text
 
+    @pytest.mark.parametrize("value", ["", ":", ":x", ".app", "app..mail:broker", "mail."])
+    def test_what_is_no_name_of_a_module_needs_no_traceback_either(self, value: str) -> None:
+        text = self.explanation(value)
+        assert text.startswith(f"'{value}' names no module: write it as in an import, 'package.module'")
+        assert "\n" not in text
+
     @pytest.mark.parametrize(("value", "module"), [("app.py", "app"), ("./mail/app.py", "mail.app")])
     def test_a_file_name_is_turned_into_the_module_that_was_meant(self, value: str, module: str) -> None:
         error = ModuleNotFoundError(f"No module named {value!r}", name=value)
