@@ -24,12 +24,16 @@ __all__ = [
     "join_all",
     "join_queue",
     "q_name",
+    "quoted",
     "to_millis",
     "xq_name",
 ]
 
-#: What may name a schema: it is written into statements, so nothing that would need a second thought there.
-_SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
+#: Bytes of a name in PostgreSQL, and of a schema's whose letters take more than one: the workers' channel adds six.
+_MOST_BYTES, _MOST_BYTES_OF_LETTERS = 63, 57
+
+#: What a schema's name may not hold: it is written into strings and bodies of migrations, besides into statements.
+_NOT_IN_A_SCHEMA = re.compile(r"['\\:]|\$\$|pgqueue\.|^pg_")
 
 T = TypeVar("T")
 
@@ -45,14 +49,21 @@ def checked_schema(name: str) -> str:
     """Return the name of a schema.
 
     Raises:
-      BadSetting: It is not a plain name; that is a ValueError, too.
+      BadSetting: It can't be one; that is a ValueError, too.
     """
-    if not _SCHEMA.fullmatch(name):
+    most = _MOST_BYTES if name.isascii() else _MOST_BYTES_OF_LETTERS
+    size = len(name.encode(errors="replace"))
+    if not 0 < size <= most or not name.isprintable() or _NOT_IN_A_SCHEMA.search(name):
         raise BadSetting(
-            f"{name!r} can't be the schema (schema=..., --schema or PGQUEUE_SCHEMA): its name must be of up to 63 "
-            "letters, digits and underscores."
+            f"{name!r} can't be the schema (schema=..., --schema or PGQUEUE_SCHEMA): its name must have 1 to 63 bytes, "
+            "57 with letters beyond ASCII, all of them printable; no ' \\ : $$ or pgqueue. in it, no pg_ before it."
         )
     return name
+
+
+def quoted(name: str) -> str:
+    """Return a name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def compute_backoff(

@@ -21,6 +21,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
+from .common import checked_schema
 from .errors import PgQueueError
 from .logging import own_logger
 from .storage.urls import settings_of
@@ -167,10 +168,7 @@ def _config(
 ) -> Config:
     if url is not None:
         _check_url(url)
-    if "pgqueue." in schema:
-        # Revisions are written for a schema of that name, which is replaced wherever it stands.
-        raise ValueError(f"{schema!r} can't be the schema: there is 'pgqueue.' in its name.")
-    attributes = {"url": url, "schema": schema, "bare": bare}
+    attributes = {"url": url, "schema": checked_schema(schema), "bare": bare}
     config = Config(output_buffer=output_buffer, attributes=attributes)
     # A percent sign in the path would start an interpolation of configparser.
     config.set_main_option("script_location", str(script_location()).replace("%", "%%"))

@@ -10,6 +10,7 @@ from random import uniform
 
 from psycopg import OperationalError
 
+from ..common import quoted
 from ..errors import PgQueueError
 from ..faults import Fault
 from ..logging import own_logger
@@ -143,7 +144,7 @@ class Listener(threading.Thread):
             check_schema(conn, self._database.statements)
         conn.add_notify_handler(lambda notification: self._take(notification.payload))
         if has_session(conn):
-            conn.execute(f'LISTEN "{channel(self._database.schema)}"')
+            conn.execute(f"LISTEN {quoted(channel(self._database.schema))}".encode())
         elif not self._warned:
             self._warned = True
             logger.warning(_POLLING, redacted(self._database.direct_url), fault=Fault.POLLING)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from zlib import crc32
 
+from ..common import quoted
 from .calls import Call, run
 from .database import Connection
 from .messages import Registers
@@ -23,7 +24,7 @@ LONGEST_CHANNEL = 63
 
 def idle_register(queue_name: str, *, schema: str) -> str:
     """The cell in which idle workers of a queue leave word."""
-    return f'"{schema}".idle_{idle_cell(queue_name)}'
+    return f"{quoted(schema)}.idle_{idle_cell(queue_name)}"
 
 
 def idle_cell(queue_name: str) -> int:

@@ -2,6 +2,7 @@
 
 import re
 
+from ..common import quoted
 from .statements import Statements
 
 #: In this order; the names of the roles are ``app_…`` until told otherwise.
@@ -22,11 +23,11 @@ def _grants(statements: Statements, kind: str, prefix: str) -> str:
     text = (
         statements[f"roles/{kind}"]
         .decode()
-        .replace(f'"{statements.schema}".', f"{_quoted(statements.schema)}.")
+        .replace(f"{statements.identifier}.", f"{_quoted(statements.schema)}.")
     )
-    text = re.sub(r"(?<=SCHEMA )pgqueue\b", _quoted(statements.schema), text)
+    text = re.sub(r"(?<=SCHEMA )pgqueue\b", lambda _: _quoted(statements.schema), text)
     return re.sub(r"\bapp_(\w+)", lambda role: _quoted(f"{prefix}_{role[1]}"), text)
 
 
 def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else quoted(name)

@@ -7,7 +7,7 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
-from ..common import checked_schema
+from ..common import checked_schema, quoted
 
 _HERE = Path(__file__).parent / "sql"
 
@@ -50,6 +50,8 @@ class Statements:
 
     def __init__(self, schema: str = "pgqueue") -> None:
         self.schema = checked_schema(schema)
+        #: It as an identifier, and as the beginning of a string.
+        self.identifier, self._beginning = _written(self.schema)
         self._texts: dict[tuple[str, tuple[int, ...]], bytes] = {}
         self._compiled: dict[tuple[str, tuple[int, ...], frozenset[str] | None], Compiled] = {}
         self._portable: dict[tuple[str, Placeholder], Compiled] = {}
@@ -90,8 +92,23 @@ class Statements:
         return self._portable[key]
 
     def _fill_in(self, text: str) -> bytes:
-        text = re.sub(r"\bpgqueue\.", f'"{self.schema}".', text)
-        return re.sub(r"(?<=\bSCHEMA IF EXISTS )pgqueue\b", f'"{self.schema}"', text).encode()
+        text = re.sub(r"'pgqueue\.", lambda _: f"{self._beginning}.", text)
+        text = re.sub(r"\bpgqueue\.", lambda _: f"{self.identifier}.", text)
+        return re.sub(r"(?<=\bSCHEMA IF EXISTS )pgqueue\b", lambda _: self.identifier, text).encode()
+
+
+def _written(schema: str) -> tuple[str, str]:
+    """A schema as an identifier, and as one in a string that is open, in letters that no driver has another use for.
+
+    Drivers look for their placeholders everywhere: percent signs, colons, dollars.
+    """
+    if re.fullmatch(r"\w+", schema, re.ASCII):
+        return quoted(schema), f"'{quoted(schema)}"
+    return f"U&{_escaped(quoted(schema))}", f"U&'{_escaped(quoted(schema))}"
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"[^\w\"]", lambda letter: f"\\+{ord(letter[0]):06X}", name, flags=re.ASCII)
 
 
 def _number(text: str) -> Compiled:

@@ -105,8 +105,10 @@ class TestNames:
             postgres_broker.enqueue_many([message(), bad])
         assert written(database_url) == 0
 
-    @pytest.mark.parametrize("name", ODD_NAMES)
-    def test_of_schemas_are_refused(self, database_url: str, name: str) -> None:
+    @pytest.mark.parametrize(
+        "name", ["O'Brien", "a; DROP TABLE pgqueue.messages; --", "back\\slash", "x" * 200]
+    )
+    def test_of_schemas_that_can_not_be_are_refused(self, database_url: str, name: str) -> None:
         with pytest.raises(ValueError, match="can't be the schema"):
             PostgresBroker(database_url, schema=name)
         assert main(["migrate", "--schema", name, "--url", database_url]) == 2
