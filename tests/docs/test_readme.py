@@ -1,17 +1,26 @@
-"""The program and the commands of the README, run as printed, but for the page that is fetched."""
+"""The program and the commands of the README, which share one bundled server as they do there.
+
+Three things differ: the server's files are in a directory of the test's, the page that is fetched is on this machine,
+and nothing is installed: `tests/test_packaging.py` does that.
+"""
 
 from __future__ import annotations
 
 import http.server
+import os
 import re
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.embedded.support import wait_for_the_end
+from tests.support.postgres import quick_directory
 from tests.support.processes import ROOT, Process
-from tests.support.project import Project, wait_for_workers
+from tests.support.project import Project, stop, wait_for_workers
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -42,24 +51,33 @@ def fenced(language: str, containing: str) -> str:
     return next(block for block in blocks if containing in block)
 
 
+@pytest.fixture
+def server_place() -> Iterator[Path]:
+    """A directory for the bundled server, whose socket needs a short path; it has ended when that is removed."""
+    directory = Path(tempfile.mkdtemp(prefix="pgq-", dir=quick_directory())).resolve()
+    yield directory
+    wait_for_the_end(directory)
+    shutil.rmtree(directory)
+
+
 @pytest.mark.slow
-def test_its_program_runs(
-    tmp_path: Path, programs: list[Process], empty_database_url: str, page_url: str
-) -> None:
+def test_its_program_runs(server_place: Path, tmp_path: Path, programs: list[Process], page_url: str) -> None:
     project = Project(tmp_path, programs)
     project.write("app.py", fenced("python", "count_words"))
-    env: dict[str, str | None] = {"PGQUEUE_URL": empty_database_url}
     commands = [line.partition("#")[0].strip() for line in fenced("sh", "pgqueue app").splitlines()]
     assert commands == [
         "pip install 'pgqueue-engine[embedded]'", "export PGQUEUE_URL=embedded:", "pgqueue migrate",
         "pgqueue app &", "python app.py http://example.com",
     ]  # fmt: skip
-    assert project.run("migrate", env=env)[0] == 0
+    env: dict[str, str | None] = {"PGQUEUE_URL": f"embedded:{server_place}"}
+    code, output = project.run("migrate", env=env)
+    assert code == 0, output
     workers = project.start("app", env=env)
-    wait_for_workers(workers, 1)
+    wait_for_workers(workers, os.cpu_count() or 1)
     sender = project.start_python("app.py", page_url, env=env)
     assert sender.wait() == 0, sender.output
     workers.wait_for(f"{page_url} 3", within_s=30.0)
+    assert stop(workers) == 0
 
 
 def test_its_two_commands_are_of_the_makefile() -> None:
