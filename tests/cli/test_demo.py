@@ -18,6 +18,9 @@ from tests.support.project import Project
 
 pytestmark = pytest.mark.slow
 
+#: What takes a line off a terminal.
+ERASE_LINE = "\x1b[2K"
+
 
 @pytest.fixture
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -99,6 +102,25 @@ class TestRun:
         assert outcome["rerun"] == 1 if messages == 1 else outcome["rerun"] > 0
         assert messages == 1 or outcome["retries"] > 0
         assert len(outcome["largest"]) == min(messages, 5)
+
+    @pytest.mark.long
+    def test_on_a_terminal_it_has_a_bar_that_is_gone_when_the_table_comes(
+        self, project: Project, environment: dict[str, str | None], url: str
+    ) -> None:
+        source = f"""
+            import os, pty, sys
+            status = pty.spawn([sys.executable, "-m", "pgqueue", "demo", "--messages", "5", "--url", {url!r}])
+            sys.exit(os.waitstatus_to_exitcode(status))
+        """
+        project.write("terminal.py", source)
+        demo = project.start_python("terminal.py", env={**environment, "TERM": "xterm", "LINES": "40"})
+        assert demo.wait(timeout_s=60) == 0, demo.output
+        course, _, table = demo.output.partition(ERASE_LINE + "\r\nFiles")
+        assert "✓ 5 messages sent in one transaction" in course
+        assert re.search(r"Counting words .*━.* \d/5 0:00:0\d", course)
+        assert "Creating the tables …" in course
+        assert "✓ Every file was counted exactly once." in table
+        assert "━" not in table
 
 
 class TestInterruption:
