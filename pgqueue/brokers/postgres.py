@@ -84,7 +84,7 @@ class PostgresBroker(QueueControl, SettlingBroker):
 
     Raises:
       BrokerNotConfigured: There is neither a URL nor a pool.
-      ValueError: ``schema`` is not a plain name.
+      BadSetting: ``schema`` can't be one; it is a ValueError, too.
     """
 
     queues: set[str]
