@@ -167,7 +167,7 @@ def test_results_groups_and_orders_work_in_a_schema_of_an_odd_name(
 
     eventually(look, within_s=10.0)
     assert odd_broker.pause_queue("default")
-    late = note.send("late")
+    late = note.send_with_options(args=("late",), delay=60_000)
     assert odd_broker.cancel(late.message_id) is pgqueue.Cancellation.CANCELLED
     assert odd_broker.resume_queue("default")
 
