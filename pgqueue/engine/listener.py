@@ -1,5 +1,6 @@
 """The listener: the connection on which a process is woken, shows that it lives, and does the keeper's duties."""
 
+import logging
 import os
 import select
 import threading
@@ -18,6 +19,7 @@ from ..maintenance.duty import Duty
 from ..maintenance.promoter import Promoter
 from ..storage.database import Connection, Database, has_session, is_lost, translated
 from ..storage.orders import ORDERS
+from ..storage.refusals import first_line
 from ..storage.registers import called_cell, channel
 from ..storage.revision import check_schema
 from ..storage.urls import redacted
@@ -80,6 +82,8 @@ class Listener(threading.Thread):
         self._stopping = threading.Event()
         self._up = threading.Event()
         self._warned = False
+        #: The duties that fail at the moment, by name, and what each fails of.
+        self.failing: dict[str, str] = {}
         self._first_error: BaseException | None = None
         self._nudge_in, self._nudge_out = os.pipe()
         os.set_blocking(self._nudge_out, False)
@@ -167,12 +171,24 @@ class Listener(threading.Thread):
             in_s = AFTER_FAILURE_S
             if conn.closed or is_lost(error) or duty is self._presence:
                 raise
-            logger.error(
-                "%s failed; next try in %.0f s: %s", type(duty).__name__, in_s, error, exc_info=_mystery(error),
-                fault=Fault.DUTY_FAILED,
-            )  # fmt: skip
+            self._tell_of_failure(type(duty).__name__, error)
+        else:
+            self._tell_of_success(type(duty).__name__)
         finally:
             self._due_at[duty] = min(self._due_at[duty], time.monotonic() + in_s)
+
+    def _tell_of_failure(self, name: str, error: Exception) -> None:
+        """Count each failure; say once that a duty fails, for it may do so each second and for days."""
+        logger.log(
+            logging.DEBUG if name in self.failing else logging.ERROR,
+            "%s failed; next try in %.0f s, and a line when it works again: %s", name, AFTER_FAILURE_S, error,
+            exc_info=_mystery(error), fault=Fault.DUTY_FAILED,
+        )  # fmt: skip
+        self.failing[name] = first_line(error)
+
+    def _tell_of_success(self, name: str) -> None:
+        if self.failing.pop(name, None) is not None:
+            logger.info("%s works again.", name)
 
     def _wait(self, conn: Connection) -> None:
         wait_s = max(0.0, min(self._due_at.values()) - time.monotonic())

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 
+from pgqueue.engine import listener as listener_module
 from pgqueue.engine.control import Control, Standing
 from pgqueue.engine.leases import Leases
 from pgqueue.engine.listener import Listener
 from pgqueue.engine.presence import Presence
 from pgqueue.engine.running import Running
+from pgqueue.faults import Fault, watch
 from pgqueue.maintenance.duty import Again, Duty
 from pgqueue.maintenance.lookout import Lookout
 from pgqueue.maintenance.promoter import Promoter
@@ -22,26 +25,48 @@ from pgqueue.maintenance.rotator import Rotator
 from pgqueue.storage.database import Connection, Database
 from pgqueue.storage.statements import Statements
 
+from ..support.eventually import eventually
 from ..support.queue import Queue
 
 
 class Noted(Duty):
-    """Notes that it has run."""
+    """Notes that it has run; fails while it is broken."""
 
     def __init__(self, statements: Statements, first_within_s: float) -> None:
         super().__init__(statements)
         self.first_within_s = first_within_s
         self.ran = threading.Event()
+        self.broken = False
+        self.failures = 0
 
     def run_once(self, conn: Connection) -> Again:
         """Run."""
         self.ran.set()
+        if self.broken:
+            self.failures += 1
+            raise ValueError("no such thing")
         return Again(60.0)
+
+
+class Breaking(Noted):
+    """One that is broken now and then."""
+
+
+class Counted:
+    """Counts failures of duties, as the metric does."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        watch(self.hear)
+
+    def hear(self, fault: Fault) -> None:
+        """Count one."""
+        self.number += fault is Fault.DUTY_FAILED
 
 
 @pytest.fixture
 def duties(queue: Queue) -> list[Noted]:
-    return [Noted(queue.statements, 1e9), Noted(queue.statements, 0.2), Noted(queue.statements, 0.0)]
+    return [Breaking(queue.statements, 1e9), Noted(queue.statements, 0.2), Noted(queue.statements, 0.0)]
 
 
 @pytest.fixture
@@ -73,6 +98,36 @@ def test_what_can_wait_is_done_at_some_moment_after_the_start(duties: list[Noted
 def test_what_was_to_wait_is_done_when_somebody_asks_for_it(listener: Listener, duties: list[Noted]) -> None:
     listener.nudge(Noted)
     assert duties[0].ran.wait(30)
+
+
+def test_a_duty_that_fails_for_long_is_one_line_and_one_when_it_works_again(
+    listener: Listener,
+    duties: list[Noted],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener_module, "AFTER_FAILURE_S", 0.01)
+    caplog.set_level(logging.INFO)
+    duties[0].broken = True
+    counted = Counted()
+    listener.nudge(Breaking)
+
+    def it_was_tried_again_and_again() -> None:
+        assert duties[0].failures > 5
+        assert listener.failing == {"Breaking": "no such thing"}
+
+    eventually(it_was_tried_again_and_again)
+    duties[0].broken = False
+
+    def it_works() -> None:
+        lines = [each for each in caplog.records if "Breaking" in each.getMessage()]
+        assert [each.levelname for each in lines] == ["ERROR", "INFO"]
+        assert lines[0].getMessage().endswith("no such thing")
+        assert "works again" in lines[1].getMessage()
+        assert listener.failing == {}
+
+    eventually(it_works)
+    assert counted.number == duties[0].failures
 
 
 def test_nobody_waits_for_those_that_make_messages_ready() -> None:
