@@ -419,6 +419,7 @@ CREATE TABLE pgqueue.worker_states (
     running_since timestamp with time zone[] NOT NULL,
     state text DEFAULT 'working'::text NOT NULL,
     memory_bytes bigint,
+    faults jsonb,
     CONSTRAINT worker_states_state_check CHECK ((state = ANY (ARRAY['working'::text, 'quiet'::text, 'stopping'::text])))
 )
 WITH (fillfactor='50');
@@ -426,6 +427,8 @@ WITH (fillfactor='50');
 COMMENT ON TABLE pgqueue.worker_states IS 'What a worker serves, and the messages it has been running for more than a moment.';
 
 COMMENT ON COLUMN pgqueue.worker_states.state IS 'Which order the process obeys.';
+
+COMMENT ON COLUMN pgqueue.worker_states.faults IS 'Which duties fail and of what, and how often which faults were met lately; NULL if all is well.';
 
 CREATE TABLE pgqueue.workers (
     owner uuid NOT NULL,

@@ -209,12 +209,18 @@ class ResultFailure(ResultError):
 
 
 class SchemaOutdated(PgQueueError):
-    """The database schema is missing or older than this release needs."""
+    """The database schema is missing, older than this release needs, or has lost something.
 
-    def __init__(self, *, found: str | None, required: str) -> None:
+    Parameters:
+      missing: What the server says is not there, where the revision is not known.
+    """
+
+    def __init__(self, *, found: str | None, required: str, missing: str | None = None) -> None:
+        is_wrong = f"is at {found or 'no revision'}" if missing is None else f"is not whole ({missing})"
+        after = "" if missing is None else " If that changes nothing, `pgqueue doctor` says what is gone."
         super().__init__(
-            f"pgqueue's schema is at {found or 'no revision'}, but this release needs {required}. "
-            "Run `pgqueue migrate` before starting workers."
+            f"pgqueue's schema {is_wrong}, but this release needs {required}. Run `pgqueue migrate` before starting "
+            f"workers.{after}"
         )
         self.found = found
         self.required = required

@@ -26,6 +26,7 @@ from ..storage.urls import redacted
 from .backoff import Backoff
 from .control import Control
 from .presence import Presence
+from .publication import Publication
 
 #: After a duty failed, seconds until it is tried again.
 AFTER_FAILURE_S = 1.0
@@ -84,6 +85,9 @@ class Listener(threading.Thread):
         self._warned = False
         #: The duties that fail at the moment, by name, and what each fails of.
         self.failing: dict[str, str] = {}
+        for duty in self._duties:
+            if isinstance(duty, Publication):
+                duty.failing = self.failing.copy
         self._first_error: BaseException | None = None
         self._nudge_in, self._nudge_out = os.pipe()
         os.set_blocking(self._nudge_out, False)

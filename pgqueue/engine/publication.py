@@ -1,6 +1,6 @@
 """Says in the database what a process serves, what it has been running for a while, and how it is."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from ..maintenance.duty import Again, Duty
 from ..storage import workers
@@ -9,6 +9,7 @@ from ..storage.statements import Statements
 from .control import Standing
 from .footprint import resident_bytes
 from .leases import Leases
+from .recent import RecentFaults
 from .running import Running
 
 #: Seconds between two looks. Nothing is written unless something has changed.
@@ -29,7 +30,12 @@ class Publication(Duty):
       actors: Tells which actors are declared.
       standing: The orders that it obeys.
       memory: Tells how many bytes of memory it holds; 0 where the system doesn't tell.
+
+    Attributes:
+      failing: Tells which duties fail, and of what; set by whoever runs them.
     """
+
+    failing: Callable[[], Mapping[str, str]]
 
     def __init__(
         self,
@@ -49,6 +55,8 @@ class Publication(Duty):
         self._actors = actors
         self._standing = standing or Standing()
         self._memory = memory
+        self.failing = dict
+        self._recent = RecentFaults()
         self._said: tuple[object, ...] | None = None
         self._said_bytes = 0
 
@@ -62,12 +70,13 @@ class Publication(Duty):
         if owner is not None:
             running_ms = self._running.for_longer_than(LONG_S)
             queues, actors = frozenset(self._queues()), frozenset(self._actors())
-            present = (owner, queues, actors, frozenset(running_ms), self._standing.state)
+            duties, recent = self.failing(), self._recent.counts()
+            present = (owner, queues, actors, frozenset(running_ms), self._standing.state, duties, recent)
             held = self._memory()
             if present != self._said or self._differs(held):
                 workers.publish(
                     conn, self.statements, owner=owner, queues=queues, actors=actors, running_ms=running_ms,
-                    state=self._standing.state, memory_bytes=held or None,
+                    state=self._standing.state, memory_bytes=held or None, duties=duties, recent=recent,
                 )  # fmt: skip
                 self._said, self._said_bytes = present, held
         return Again(INTERVAL_S)

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 from ..errors import (
     DatabaseUnavailable,
     PgQueueError,
-    ReleaseOutdated,
     SchemaOutdated,
     ServerOutOfMemory,
     StatementTimedOut,
 )
 from ..maintenance import rotator
 from ..maintenance.lookout import FULL_CONNECTIONS, FULL_LOCKS, FULL_NOTIFY, OLD_IDLE_S, is_old
-from ..storage import health, pauses, queues, retention, slots
-from ..storage.database import REQUIRED_REVISION, Connection, Database
+from ..storage import health, pauses, queues, retention, slots, workers
+from ..storage.database import Connection, Database
 from ..storage.refusals import first_line
-from ..storage.revision import check_revision, current_revision
+from ..storage.revision import current_revision
 from .crew import SILENT_S, Crew, crew_of
+from .found import Check, Verdict
+from .troubles import troubles
+from .versions import revision, version
 from .waiting import told
 from .wording import more, span
 
-Verdict = Literal["ok", "warning", "failure"]
-
-#: The oldest server that is supported, as server_version_num.
-OLDEST_VERSION = 150_000
+__all__ = ["Check", "Verdict", "check"]
 
 #: Seconds by which a scheduled message may be late, for which a ready one may wait although its queue is served, and
 #: for which a worker may hold one that it does not run although it could.
@@ -46,21 +43,14 @@ IMPATIENT_S = 1.0
 #: What helps where a look has failed.
 _SEE_WHY = "let the role look, or see the server's log"
 
+#: What helps where something of a schema is gone that its revision has.
+_RESTORE = "restore it from a backup: no migration makes it anew, for the revision that does has been run"
+
 #: What gives the server room for more locks.
 _MORE_LOCKS = "raise max_locks_per_transaction, and restart the server"
 
 #: How far things are counted.
 MOST_COUNTED = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What one look has found; ``remedy`` is the command or setting that mends it."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    remedy: str | None = None
 
 
 def check(database: Database) -> Iterator[Check]:
@@ -80,8 +70,8 @@ def check(database: Database) -> Iterator[Check]:
         yield Check("reachable", "failure", first_line(error), _SEE_WHY)
         return
     yield Check("reachable", "ok", f"{database.describe()} answers in {span(time.monotonic() - began)}")
-    yield _version(server)
-    schema = _schema(found, database.schema)
+    yield version(server)
+    schema = revision(found, database.schema)
     yield schema
     if schema.verdict == "failure":
         return
@@ -103,6 +93,13 @@ def _look_at_all(database: Database) -> Iterator[Check]:
             patience_s = IMPATIENT_S
             what = look.__name__.strip("_").replace("_", " ")
             checks = [Check("unanswered", "failure", f"{what}: {error}", "see lock waits, and what holds it")]
+        except SchemaOutdated as error:
+            missing = first_line(error.__cause__ or error)
+            checks = [
+                Check(
+                    "schema", "failure", f"is said to be at this release's revision, but {missing}", _RESTORE
+                )
+            ]
         except ServerOutOfMemory as error:
             checks = [Check("locks", "failure", str(error), _MORE_LOCKS)]
         except DatabaseUnavailable:
@@ -111,31 +108,6 @@ def _look_at_all(database: Database) -> Iterator[Check]:
             what = look.__name__.strip("_").replace("_", " ")
             checks = [Check("unanswered", "failure", f"{what}: {first_line(error)}", _SEE_WHY)]
         yield from checks
-
-
-def _version(server: health.Server) -> Check:
-    if server.version < OLDEST_VERSION:
-        return Check(
-            "version", "failure", f"PostgreSQL {server.version_text}", "upgrade to PostgreSQL 15 or newer"
-        )
-    return Check("version", "ok", f"PostgreSQL {server.version_text}")
-
-
-def _schema(found: str | None, name: str) -> Check:
-    if found is None:
-        return Check("schema", "failure", f"there is no schema {name!r} of ours", "pgqueue migrate")
-    try:
-        check_revision(found)
-    except SchemaOutdated:
-        return Check(
-            "schema", "failure", f"{found}; this release needs {REQUIRED_REVISION}", "pgqueue migrate"
-        )
-    except ReleaseOutdated:
-        return Check(
-            "schema", "failure", f"{found}; this release knows {REQUIRED_REVISION}", "a newer pgqueue-engine"
-        )
-    newer = "" if found == REQUIRED_REVISION else f", newer than this release's {REQUIRED_REVISION}"
-    return Check("schema", "ok", f"{found}{newer}")
 
 
 def _snapshots(conn: Connection, database: Database) -> Iterator[Check]:
@@ -380,12 +352,17 @@ def _state(server: health.Server) -> Iterator[Check]:
         yield Check("clock", "ok", "this machine's clock and the server's agree")
 
 
+def _faults(conn: Connection, database: Database) -> Iterator[Check]:
+    yield troubles(workers.list_troubled(conn, database.statements))
+
+
 _LOOKS: tuple[Callable[[Connection, Database], Iterator[Check]], ...] = (
     _lock_waits,
     _locks,
     _workers,
     _listeners,
     _acks,
+    _faults,
     _paused,
     _scheduled,
     _dead,

@@ -23,7 +23,7 @@ from .urls import conninfo_of_pool, redacted, settings_of
 Connection: TypeAlias = "psycopg.Connection[Any]"
 
 #: The revision that this release needs; the newest of ``migrations/versions``.
-REQUIRED_REVISION = "pgqueue_0010"
+REQUIRED_REVISION = "pgqueue_0011"
 
 #: Seconds to wait for a connection of the pool, or for the server to take a new one.
 CONNECT_TIMEOUT_S = 10
@@ -368,7 +368,7 @@ def translated(database: Database | None = None) -> Iterator[None]:
     except errors.ReadOnlySqlTransaction as error:
         raise DatabaseUnavailable(_READ_ONLY.format(_where(database))) from error
     except _MISSING as error:
-        raise SchemaOutdated(found=None, required=REQUIRED_REVISION) from error
+        raise SchemaOutdated(found=None, required=REQUIRED_REVISION, missing=first_line(error)) from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
         if isinstance(error, psycopg.OperationalError) and error.sqlstate and not is_lost(error):
             raise

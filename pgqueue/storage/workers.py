@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from .. import clock
 from .database import Connection, has_session
@@ -65,6 +66,21 @@ class WorkerRow:
     state: str
     memory_bytes: int | None
     ordered: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TroubledWorker:
+    """What a worker says of faults of its own process.
+
+    Attributes:
+      duties: Those of its duties that fail now, and of what.
+      recent: How often it has met which faults in the last minutes.
+    """
+
+    host: str
+    pid: int
+    duties: dict[str, str]
+    recent: dict[str, int]
 
 
 def lock_key(owner: UUID) -> int:
@@ -133,8 +149,15 @@ def publish(
     running_ms: Mapping[int, float],
     state: str = "working",
     memory_bytes: int | None = None,
+    duties: Mapping[str, str] | None = None,
+    recent: Mapping[str, int] | None = None,
 ) -> None:
-    """Say what an owner serves, for how long it has been running which messages (by their ids), and how it is."""
+    """Say what an owner serves, for how long it has been running which messages (by their ids), and how it is.
+
+    Parameters:
+      duties: Those that fail, and of what.
+      recent: How often it has met which faults lately.
+    """
     parameters = {
         "owner": owner,
         "queues": sorted(queues),
@@ -143,8 +166,15 @@ def publish(
         "running_ms": list(running_ms.values()),
         "state": state,
         "memory_bytes": memory_bytes,
+        "faults": Jsonb({"duties": duties or {}, "recent": recent or {}}) if duties or recent else None,
     }
     conn.execute(statements["worker_states/publish"], parameters)
+
+
+def list_troubled(conn: Connection, statements: Statements) -> list[TroubledWorker]:
+    """Workers that are alive and say that something is wrong in their process."""
+    with conn.cursor(row_factory=class_row(TroubledWorker)) as cursor:
+        return cursor.execute(statements["worker_states/list_troubled"]).fetchall()
 
 
 def list_workers(conn: Connection, statements: Statements) -> list[WorkerRow]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import PermissionDenied, SchemaOutdated, TargetFailed, TransactionError
 from ..storage.database import REQUIRED_REVISION
+from ..storage.refusals import first_line
 
 #: Of PostgreSQL's manual, appendix A: undefined table, column, schema, function.
 _MISSING = frozenset({"42P01", "42703", "3F000", "42883"})
@@ -34,7 +35,7 @@ def explained(connection: object) -> Iterator[None]:
                 "that may write (READ WRITE), on the primary, or send without pgqueue.transaction()."
             ) from error
         if sqlstate in _MISSING:
-            raise SchemaOutdated(found=None, required=REQUIRED_REVISION) from error
+            raise SchemaOutdated(found=None, required=REQUIRED_REVISION, missing=first_line(error)) from error
         if sqlstate == _DENIED:
             raise PermissionDenied(
                 f"The database role may not do this: {str(error).splitlines()[0]}. Grant it the rights on pgqueue's "

@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pgqueue.engine import recent
 from pgqueue.engine.control import Standing
 from pgqueue.engine.footprint import resident_bytes
 from pgqueue.engine.leases import Leases
 from pgqueue.engine.publication import Publication
 from pgqueue.engine.running import Running
+from pgqueue.faults import Fault, report
 from pgqueue.storage import workers
 from pgqueue.storage.orders import Orders
 
@@ -136,6 +139,28 @@ def test_memory_and_state_are_told_and_small_changes_of_memory_are_not(
     held[0] = 0  # the system does not tell
     standing.replace(Orders())
     assert told() == ("working", None)
+
+
+def test_failing_duties_and_recent_faults_are_told_until_they_are_over(
+    process: Process, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing: dict[str, str] = {}
+    process.duty.failing = failing.copy
+
+    def told() -> object:
+        process.duty.run_once(queue.conn)
+        return queue.value("SELECT faults FROM pgqueue.worker_states")
+
+    assert told() is None
+    failing["Reaper"] = "no such table"
+    report(Fault.HOOK_FAILED)
+    report(Fault.HOOK_FAILED)
+    assert told() == {"duties": {"Reaper": "no such table"}, "recent": {"hook_failed": 2}}
+    failing.clear()
+    assert told() == {"duties": {}, "recent": {"hook_failed": 2}}
+    now_s = time.monotonic()
+    monkeypatch.setattr(recent, "time", SimpleNamespace(monotonic=lambda: now_s + 310.0))
+    assert told() is None
 
 
 def test_a_process_knows_how_much_memory_it_holds() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import cast
+from uuid import UUID
 
 import pytest
 
@@ -78,6 +79,53 @@ def test_a_schema_that_is_missing_or_old_ends_the_visit(empty_database_url: str)
     assert found_now["schema"].found.startswith("pgqueue_0001; this release needs")
     assert list(found_now)[-1] == "schema"
     database.close()
+
+
+def test_a_table_that_is_gone_is_told_as_that_and_the_others_are_looked_at(queue: Queue) -> None:
+    queue.conn.execute("ALTER TABLE pgqueue.pauses RENAME TO gone")
+    found_now = checks(queue.database)
+    assert found_now["schema"].verdict == "failure"
+    assert 'but relation "pgqueue.pauses" does not exist' in found_now["schema"].found
+    assert "backup" in (found_now["schema"].remedy or "")
+    assert found_now["retention"].verdict == "ok"
+
+
+def test_a_duty_that_fails_in_a_worker_is_named_with_its_error(queue: Queue) -> None:
+    owner = queue.owner()
+    publish(queue, owner)
+    assert found(queue, "faults") == Check("faults", "ok", "no worker has met any in the last five minutes")
+    publish(queue, owner, duties={"Reaper": "no such table"}, recent={"duty_failed": 7})
+    check = found(queue, "faults")
+    assert (check.verdict, check.found) == ("failure", "duty_failed at here:1: Reaper fails: no such table")
+    publish(queue, owner)
+    assert found(queue, "faults").verdict == "ok"
+
+
+def test_faults_of_the_last_minutes_are_counted(queue: Queue) -> None:
+    for recent in ({"hook_failed": 5, "time_limit": 1}, {"hook_failed": 2}):
+        publish(queue, queue.owner(), recent=recent)
+    check = found(queue, "faults")
+    assert check.verdict == "warning"
+    assert check.found == (
+        "here:1 (and 1 other) met in the last five minutes: hook_failed 5 times, time_limit 1 time"
+    )
+    queue.conn.execute("UPDATE pgqueue.workers SET seen_at = now() - interval '20 seconds'")
+    assert found(queue, "faults").verdict == "ok"  # nobody knows what has become of a silent one
+
+
+def publish(
+    queue: Queue, owner: UUID, *, duties: dict[str, str] | None = None, recent: dict[str, int] | None = None
+) -> None:
+    workers.publish(
+        queue.conn,
+        queue.statements,
+        owner=owner,
+        queues=[],
+        actors=[],
+        running_ms={},
+        duties=duties,
+        recent=recent,
+    )
 
 
 def test_a_newer_schema_is_worked_with(queue: Queue) -> None:

@@ -26,6 +26,7 @@ ABOUT = {
     "queues": "Whether every queue in which messages wait is served by a worker.",
     "listeners": "Whether workers can be woken when a message is sent; the others ask each second.",
     "acks": "What workers hold they run, and what they have run is recorded.",
+    "faults": "What workers say of their own processes: duties that fail now, faults of the last five minutes.",
     "pauses": "What is paused stays so, for all workers, until somebody resumes it.",
     "scheduled": "Whether messages become ready when they are due: workers see to that, each second.",
     "dead letters": "Messages that were given up; they are kept for seven days.",

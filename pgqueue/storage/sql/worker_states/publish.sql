@@ -1,8 +1,8 @@
--- Says what a registered worker serves and runs; nothing if he has been given up.
-INSERT INTO pgqueue.worker_states (owner, queues, actors, running, state, memory_bytes, running_since)
+-- Says what a registered worker serves and runs, and what fails in him; nothing if he has been given up.
+INSERT INTO pgqueue.worker_states (owner, queues, actors, running, state, memory_bytes, faults, running_since)
 SELECT
     worker.owner, %(queues)s::text[], %(actors)s::text[], %(running)s::bigint[],
-    %(state)s::text, %(memory_bytes)s::bigint,
+    %(state)s::text, %(memory_bytes)s::bigint, %(faults)s::jsonb,
     ARRAY(
         SELECT clock_timestamp() - part.ms * interval '1 millisecond'
         FROM unnest(%(running_ms)s::double precision[]) WITH ORDINALITY AS part (ms, place)
@@ -11,5 +11,5 @@ SELECT
 FROM pgqueue.workers AS worker
 WHERE worker.owner = %(owner)s::uuid
 ON CONFLICT (owner) DO UPDATE
-SET queues = excluded.queues, actors = excluded.actors, running = excluded.running,
-    state = excluded.state, memory_bytes = excluded.memory_bytes, running_since = excluded.running_since
+SET queues = excluded.queues, actors = excluded.actors, running = excluded.running, state = excluded.state,
+    memory_bytes = excluded.memory_bytes, faults = excluded.faults, running_since = excluded.running_since
