@@ -14,7 +14,7 @@ from pgqueue.middleware.prometheus import Metrics
 from pgqueue.middleware.prometheus.queues import QueueCollector
 from pgqueue.operations import checking
 from pgqueue.storage.database import Database
-from tests.faults import test_faults_of_the_keeper, test_faults_of_workers
+from tests.faults import test_faults_of_the_keeper, test_faults_of_workers, test_the_doctor
 from tests.faults.table import Row, rows
 from tests.support.processes import ROOT
 
@@ -69,6 +69,18 @@ def test_checks_exist_and_all_that_can_fail_are_named(database_url: str) -> None
     named = {check for row in rows() for check in row.checks}
     assert named <= checks
     assert checks - named - {"rights"} == {"version", "durability"}
+
+
+def test_every_row_with_a_check_is_turned_by_a_test_and_others_say_why_not() -> None:
+    named = {row.name: row.checks for row in rows() if row.checks}
+    assert set(named) == set(test_the_doctor.TURNED) | set(test_the_doctor.ELSEWHERE)
+    assert [name for name, check in test_the_doctor.TURNED.items() if check not in named[name]] == []
+    assert [row.name for row in rows() if not row.checks and not row.doctor.startswith("none: ")] == []
+
+
+@pytest.mark.parametrize(("file", "name"), sorted(set(test_the_doctor.ELSEWHERE.values())))
+def test_a_test_that_turns_a_check_elsewhere_exists(file: str, name: str) -> None:
+    assert f"def {name}(" in (ROOT / "tests" / file).read_text()
 
 
 def test_every_metric_of_the_table_has_a_rule_or_a_panel() -> None:

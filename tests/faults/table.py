@@ -17,12 +17,13 @@ _LINE = re.compile(r"(?P<levels>[A-Z]+(?: or [A-Z]+)*) \*(?P<text>[^*]+)\*")
 
 @dataclass(frozen=True)
 class Row:
-    """A row; ``line`` is a part of the text that is logged, at one of the ``levels``."""
+    """A row; ``line`` is a part of the text that is logged, at one of the ``levels``; ``doctor`` a column as it is."""
 
     name: str
     levels: tuple[str, ...]
     line: str
     metrics: tuple[str, ...]
+    doctor: str
     checks: tuple[str, ...]
     means: str
 
@@ -49,6 +50,6 @@ def _row(text: str) -> Row:
     assert line, text
     return Row(
         found["name"], tuple(line["levels"].split(" or ")), line["text"],
-        tuple(re.findall(r"`([^`]+)`", found["metrics"])), tuple(re.findall(r"`([^`]+)`", found["checks"])),
-        found["means"],
+        tuple(re.findall(r"`([^`]+)`", found["metrics"])), found["checks"],
+        tuple(re.findall(r"`([^`]+)`", found["checks"])), found["means"],
     )  # fmt: skip
