@@ -89,6 +89,7 @@ class Listener(threading.Thread):
             if isinstance(duty, Publication):
                 duty.failing = self.failing.copy
         self._first_error: BaseException | None = None
+        self._trouble: Fault | None = None
         self._nudge_in, self._nudge_out = os.pipe()
         os.set_blocking(self._nudge_out, False)
 
@@ -137,6 +138,7 @@ class Listener(threading.Thread):
             self._database.connect(application_name="pgqueue listener", settings=SETTINGS) as conn,
         ):
             self._begin(conn)
+            self._recover()
             backoff.reset()
             self._up.set()
             self._on_wake(None)  # something may have happened while nobody listened
@@ -225,14 +227,28 @@ class Listener(threading.Thread):
 
     def _report(self, error: BaseException) -> None:
         if is_lost(error):
-            logger.warning(
-                "The listener lost its connection and connects again: %s", error, fault=Fault.CONNECTION_LOST
-            )
+            logger.log(
+                self._once(Fault.CONNECTION_LOST, logging.WARNING),
+                "The listener lost its connection and connects again: %s", error, fault=Fault.CONNECTION_LOST,
+            )  # fmt: skip
         else:
-            logger.error(
+            logger.log(
+                self._once(Fault.LISTENER_FAILED, logging.ERROR),
                 "The listener failed and starts again: %s", error, exc_info=_mystery(error),
                 fault=Fault.LISTENER_FAILED,
             )  # fmt: skip
+
+    def _once(self, fault: Fault, level: int) -> int:
+        """The level for a fault of the listener's: a lower one for tries after the first, which are only counted."""
+        if fault is self._trouble:
+            return logging.DEBUG
+        self._trouble = fault
+        return level
+
+    def _recover(self) -> None:
+        if self._trouble is not None:
+            logger.info("The listener works again.")
+        self._trouble = None
 
 
 def _mystery(error: BaseException) -> BaseException | None:

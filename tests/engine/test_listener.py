@@ -53,15 +53,16 @@ class Breaking(Noted):
 
 
 class Counted:
-    """Counts failures of duties, as the metric does."""
+    """Counts faults of a kind, as the metric does."""
 
-    def __init__(self) -> None:
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
         self.number = 0
         watch(self.hear)
 
     def hear(self, fault: Fault) -> None:
         """Count one."""
-        self.number += fault is Fault.DUTY_FAILED
+        self.number += fault is self.fault
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_a_duty_that_fails_for_long_is_one_line_and_one_when_it_works_again(
     monkeypatch.setattr(listener_module, "AFTER_FAILURE_S", 0.01)
     caplog.set_level(logging.INFO)
     duties[0].broken = True
-    counted = Counted()
+    counted = Counted(Fault.DUTY_FAILED)
     listener.nudge(Breaking)
 
     def it_was_tried_again_and_again() -> None:
@@ -128,6 +129,27 @@ def test_a_duty_that_fails_for_long_is_one_line_and_one_when_it_works_again(
 
     eventually(it_works)
     assert counted.number == duties[0].failures
+
+
+def test_a_listener_that_fails_for_long_is_one_line_and_one_when_it_works_again(
+    listener: Listener, queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    counted = Counted(Fault.LISTENER_FAILED)
+    queue.conn.execute("ALTER TABLE pgqueue.workers RENAME TO hidden")
+    listener.nudge(Presence)
+
+    def it_was_tried_again_and_again() -> None:
+        assert counted.number >= 3
+
+    eventually(it_was_tried_again_and_again)
+    queue.conn.execute("ALTER TABLE pgqueue.hidden RENAME TO workers")
+
+    def it_works() -> None:
+        lines = [each for each in caplog.records if each.getMessage().startswith("The listener")]
+        assert [each.levelname for each in lines] == ["ERROR", "INFO"]
+
+    eventually(it_works)
 
 
 def test_nobody_waits_for_those_that_make_messages_ready() -> None:
