@@ -31,6 +31,9 @@ from .publication import Publication
 #: After a duty failed, seconds until it is tried again.
 AFTER_FAILURE_S = 1.0
 
+#: A duty works again when it has not failed for so many seconds: not all of what it does is done each time.
+WELL_AFTER_S = 10.0
+
 #: No duty takes longer than `statement_timeout`, or waits longer for somebody's lock. To compile the statement that
 #: takes back a lost worker's messages would take the server six seconds.
 SETTINGS = {
@@ -85,6 +88,8 @@ class Listener(threading.Thread):
         self._warned = False
         #: The duties that fail at the moment, by name, and what each fails of.
         self.failing: dict[str, str] = {}
+        self._failed_at: dict[str, float] = {}
+        self._worked: set[str] = set()
         for duty in self._duties:
             if isinstance(duty, Publication):
                 duty.failing = self.failing.copy
@@ -179,7 +184,8 @@ class Listener(threading.Thread):
                 raise
             self._tell_of_failure(type(duty).__name__, error)
         else:
-            self._tell_of_success(type(duty).__name__)
+            self._worked.add(type(duty).__name__)
+            self._tell_of_success()
         finally:
             self._due_at[duty] = min(self._due_at[duty], time.monotonic() + in_s)
 
@@ -191,10 +197,15 @@ class Listener(threading.Thread):
             exc_info=_mystery(error), fault=Fault.DUTY_FAILED,
         )  # fmt: skip
         self.failing[name] = first_line(error)
+        self._failed_at[name] = time.monotonic()
+        self._worked.discard(name)
 
-    def _tell_of_success(self, name: str) -> None:
-        if self.failing.pop(name, None) is not None:
-            logger.info("%s works again.", name)
+    def _tell_of_success(self) -> None:
+        before = time.monotonic() - WELL_AFTER_S
+        for name in self._worked & self.failing.keys():
+            if self._failed_at[name] <= before:
+                del self.failing[name]
+                logger.info("%s works again.", name)
 
     def _wait(self, conn: Connection) -> None:
         wait_s = max(0.0, min(self._due_at.values()) - time.monotonic())

@@ -108,6 +108,7 @@ def test_a_duty_that_fails_for_long_is_one_line_and_one_when_it_works_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(listener_module, "AFTER_FAILURE_S", 0.01)
+    monkeypatch.setattr(listener_module, "WELL_AFTER_S", 0.2)
     caplog.set_level(logging.INFO)
     duties[0].broken = True
     counted = Counted(Fault.DUTY_FAILED)
@@ -129,6 +130,25 @@ def test_a_duty_that_fails_for_long_is_one_line_and_one_when_it_works_again(
 
     eventually(it_works)
     assert counted.number == duties[0].failures
+
+
+def test_a_duty_that_fails_now_and_then_is_one_line(
+    listener: Listener,
+    duties: list[Noted],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener_module, "AFTER_FAILURE_S", 60.0)
+    caplog.set_level(logging.INFO)
+    for times in (1, 2):
+        for broken in (True, False):
+            duties[0].broken = broken
+            duties[0].ran.clear()
+            listener.nudge(Breaking)
+            assert duties[0].ran.wait(30)
+        assert duties[0].failures == times
+    assert [each.levelname for each in caplog.records if "Breaking" in each.getMessage()] == ["ERROR"]
+    assert listener.failing == {"Breaking": "no such thing"}
 
 
 def test_a_listener_that_fails_for_long_is_one_line_and_one_when_it_works_again(

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 import pgqueue
-from pgqueue.engine import publication, recent
+from pgqueue.engine import listener, publication, recent
 from pgqueue.engine.leases import Leases
 from pgqueue.engine.publication import Publication
 from pgqueue.engine.running import Running
@@ -178,6 +178,7 @@ def expect_well(scene: Scene, name: str) -> None:
 
 def publish_often(scene: Scene) -> None:
     scene.monkeypatch.setattr(publication, "INTERVAL_S", 0.05)
+    scene.monkeypatch.setattr(listener, "WELL_AFTER_S", 0.5)
 
 
 def forget_soon(scene: Scene) -> None:
