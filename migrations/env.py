@@ -60,8 +60,8 @@ def connect(url: str) -> psycopg.Connection[Any]:
     conninfo = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)
     given = conninfo_to_dict(conninfo)
     # UTF-8, for a server in SQL_ASCII would have texts be bytes.
-    defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "client_encoding": "UTF8"}
-    return psycopg.connect(conninfo, **{name: given.get(name, value) for name, value in defaults.items()})
+    timeout = given.get("connect_timeout", CONNECT_TIMEOUT_S)
+    return psycopg.connect(conninfo, connect_timeout=timeout, client_encoding="UTF8")
 
 
 def quoted(schema: str) -> str:

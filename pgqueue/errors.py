@@ -393,10 +393,7 @@ class SkipMessage(MiddlewareError):
 
 def __getattr__(name: str) -> Any:
     if name == "ConnectionError":
-        warnings.warn(
-            "pgqueue.errors.ConnectionError is now called BrokerConnectionError.",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+        text = "pgqueue.errors.ConnectionError is now called BrokerConnectionError."
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
         return BrokerConnectionError
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -53,10 +53,12 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes minutes, unless everything is to run in full."""
-    if os.environ.get("PGQUEUE_DRILLS") in {"full", "reach"}:
+    """Leave out what takes minutes, unless everything is to run in full; drills are made for being more or less."""
+    level = os.environ.get("PGQUEUE_DRILLS", "short")
+    if level in {"full", "reach"}:
         return
-    long = [item for item in items if item.get_closest_marker("long")]
+    kept = "drill" if level == "usual" else ""
+    long = [item for item in items if item.get_closest_marker("long") and kept not in item.keywords]
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if item not in long]
 

@@ -54,6 +54,8 @@ class Inheritance(Duty):
         with conn.transaction():
             dead = workers.find_dead(conn, self.statements, owner=owner)
             if dead is None:
+                # It gave its messages back by itself, or the reaper did.
+                end_transactions(conn, self.statements, owner=owner)
                 return True
             if not dead.gone:
                 return False

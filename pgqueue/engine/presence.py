@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from ..faults import Fault
 from ..logging import own_logger
 from ..maintenance.duty import Again, Duty
+from ..maintenance.reaper import end_transactions
 from ..storage import leases, messages, rate_limits, registers, worker_orders, workers
 from ..storage.database import Connection
 from ..storage.statements import Statements
@@ -74,6 +75,7 @@ class Presence(Duty):
             # Mostly nothing is, and to look is a tenth of the work of taking it back.
             if leases.find_leases(conn, self.statements, owner=owner):
                 self._give_back(conn, owner, keep=[], ran=self._ran())
+                end_transactions(conn, self.statements, owner=owner)
             with conn.transaction():
                 rate_limits.free_places(conn, self.statements, owner=owner)
             self._remove(conn, owner)

@@ -337,13 +337,13 @@ class Database:
     def options(
         self, *, application_name: str, url: str | None = None, connect_timeout_s: int = CONNECT_TIMEOUT_S
     ) -> dict[str, Any]:
-        """What the URL leaves open: time-outs, UTF-8, and the name under which the server lists the connection."""
+        """What the URL leaves open, time-outs and the name under which the server lists it; and UTF-8 in any case."""
         given = settings_of(self.url if url is None else url)
         defaults = {
-            "application_name": application_name, "connect_timeout": connect_timeout_s, "client_encoding": "UTF8",
-            **KEEPALIVES,
+            "application_name": application_name, "connect_timeout": connect_timeout_s, **KEEPALIVES
         }  # fmt: skip
-        return {name: value for name, value in defaults.items() if name not in given}
+        left_open = {name: value for name, value in defaults.items() if name not in given}
+        return {**left_open, "client_encoding": "UTF8"}
 
 
 def fetch(conn: Connection, statement: Compiled, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:

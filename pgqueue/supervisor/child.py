@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from ..engine.board import Board, Cause, how_it_ended
 from ..logging import own_logger
-from .crashes import crash_file, read_crash
+from .crashes import Bystanders, crash_file, read_crash
 from .home import Body, Booted, Dismissed, Failed, Home, News, Retired, enter
 from .log_pipe import LogPipe, LogSink
 from .settings import Settings
@@ -239,7 +239,7 @@ class Child:
             crash_file(self.board.path).unlink(missing_ok=True)
 
 
-def on_child_death(child: Child, ended: Exit) -> None:
+def on_child_death(child: Child, ended: Exit, bystanders: Bystanders) -> None:
     """Tell what a dead worker process was running, and leave its board to the others, who take over its messages.
 
     Runs in the main process before the replacement starts: must not start threads nor keep a connection open,
@@ -250,17 +250,18 @@ def on_child_death(child: Child, ended: Exit) -> None:
     noted = child.board.read()
     if ended.code == 0 and not noted.running:
         return
-    crash = read_crash(child.board.path)
+    crash = read_crash(child.board.path, code=ended.code)
     culprit = 0 if crash is None else child.board.run_by(crash.thread)
+    culprits = child.culprits
+    if culprit and culprits is None:
+        culprits = bystanders.guilty(culprit, noted.running)
     if noted.owners:
-        culprits = [culprit] if culprit and child.culprits is None else child.culprits
         child.board.bequeath(code=ended.code, cause=ended.cause, culprits=culprits)
     if noted.running:
         logger.warning("%s was running %d messages.", child.task.name, len(noted.running))
     if crash is not None and (culprit or ended.killed):
-        logger.error(
-            "%s ended in this thread (most recent call first):\n%s", child.task.name, crash.stack.rstrip()
-        )
+        where = "ended in this thread" if culprit else "ended, and this thread, which ran no message, met it"
+        logger.error("%s %s (most recent call first):\n%s", child.task.name, where, crash.stack.rstrip())
 
 
 def _forks(context: Context) -> bool:

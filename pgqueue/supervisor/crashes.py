@@ -1,21 +1,40 @@
 """Crashes: in which thread a worker process died, so that only what that thread was running is charged for it.
 
 Python's fault handler tells of fatal signals (SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL), in C code, too; whoever calls
-`os._exit` tells himself. Nobody tells of SIGKILL, nor of code in C that calls ``exit``.
+`os._exit` tells himself. Nobody tells of SIGKILL, of code in C that calls ``exit``, nor of a thread whose stack has
+overflowed.
 """
 
 import faulthandler
 import os
 import re
+import signal
 import sys
+import time
+from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["Crash", "crash_file", "note_crashes", "read_crash"]
+__all__ = ["Bystanders", "Crash", "crash_file", "note_crashes", "read_crash"]
 
 #: The most characters of a stack that are told.
 STACK_LENGTH = 4_000
+
+#: A word older than so many seconds is of something else: of a fork of C's that has crashed, for example.
+FRESH_S = 5.0
+
+#: How often a message may run beside crashes that another's thread is blamed for. A fault may show in another thread
+#: than the one that has caused it; so may each of them, again and again.
+SPARED = 2
+
+#: The most messages of which that is remembered.
+REMEMBERED = 10_000
+
+_TELLING = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL}
+
+_EXIT = b"os._exit\n"
 
 _CURRENT = re.compile(r"^Current thread 0x([0-9a-f]+).*\n((?:  .*\n)*)", re.MULTILINE)
 
@@ -33,6 +52,25 @@ class Crash:
     stack: str
 
 
+class Bystanders:
+    """The messages that ran beside crashes of which another was guilty, and how often."""
+
+    def __init__(self) -> None:
+        self._spared: OrderedDict[int, int] = OrderedDict()
+
+    def guilty(self, culprit: int, running: Collection[int]) -> list[int]:
+        """Of what was running in a crash, that for which it is charged: the culprit, and whom it meets too often."""
+        guilty = [culprit]
+        for message in set(running) - {culprit}:
+            if self._spared.get(message, 0) >= SPARED:
+                guilty.append(message)
+            else:
+                self._spared[message] = self._spared.pop(message, 0) + 1
+        while len(self._spared) > REMEMBERED:
+            self._spared.popitem(last=False)
+        return guilty
+
+
 def crash_file(board: Path) -> Path:
     """Where the process with this board leaves word."""
     return board.with_suffix(".crash")
@@ -41,33 +79,39 @@ def crash_file(board: Path) -> Path:
 def note_crashes(board: Path) -> None:
     """Have this process leave word if it crashes, beside its board.
 
-    A program that turns the fault handler off, or to a file of its own, has its way; nothing is known then. Forks of
-    this process tell nobody.
+    A program that turns the fault handler off, or to a file of its own, has its way; nothing is known then.
     """
     file = crash_file(board).open("wb", buffering=0)
-    was_on, ours, leave = faulthandler.is_enabled(), os.getpid(), os._exit
+    ours, leave = os.getpid(), os._exit
 
     def exit_with_word(status: int) -> NoReturn:
         if os.getpid() == ours:
+            file.write(_EXIT)
             faulthandler.dump_traceback(file)
         leave(status)
 
-    def be_a_fork() -> None:
-        if was_on and sys.stderr is not None:
-            faulthandler.enable(sys.stderr)
-        else:
-            faulthandler.disable()
-
+    if faulthandler.is_enabled() and sys.stderr is not None:
+        # By the environment. Its forks tell people, as they did; ours is the only word that is for the main process.
+        os.register_at_fork(after_in_child=lambda: faulthandler.enable(sys.stderr))
     faulthandler.enable(file)
     os._exit = exit_with_word
-    os.register_at_fork(after_in_child=be_a_fork)
 
 
-def read_crash(board: Path) -> Crash | None:
-    """What the dead process with this board has left; None if it said nothing."""
+def read_crash(board: Path, *, code: int) -> Crash | None:
+    """What the dead process with this board has left; None if it said nothing.
+
+    Parameters:
+      code: Its exit code, negative for a signal's number: of other signals nobody tells.
+    """
+    file = crash_file(board)
     try:
-        text = crash_file(board).read_text("utf-8", "replace")
+        is_fresh = time.time() - file.stat().st_mtime < FRESH_S
+        text = file.read_text("utf-8", "replace")
     except FileNotFoundError:
         return None
+    if not is_fresh or (code < 0 and code not in _TELLING):
+        return None
+    if code >= 0:
+        text = text.partition(_EXIT.decode())[2]
     found = list(_CURRENT.finditer(text))
     return Crash(int(found[-1][1], 16), found[-1][2][:STACK_LENGTH]) if found else None

@@ -19,6 +19,7 @@ from .. import __version__
 from ..engine.board import Cause
 from ..logging import own_logger
 from .child import Child, Context, Exit, Kind, Outlook, Task, on_child_death, outlook
+from .crashes import Bystanders
 from .fork_process import run_fork
 from .log_pipe import LogSink
 from .memory import MemoryKills
@@ -77,6 +78,7 @@ class Supervisor:
         self._fork_environment: Mapping[str, str] = {}
         self._fork_deadline = time.monotonic() + settings.fork_timeout_ms / 1000
         self._memory_kills = MemoryKills()
+        self._bystanders = Bystanders()
         self._look_at = 0.0
         self._stopping = False
         self._asked_by: signal.Signals | None = None
@@ -165,7 +167,7 @@ class Supervisor:
         child.bury()
         post.vacate()
         ended = self._explained(ended)
-        on_child_death(child, ended)
+        on_child_death(child, ended, self._bystanders)
         match self._outlook(child, ended, first=first):
             case Outlook.RESTART:
                 self._restart_later(post, child, ended)

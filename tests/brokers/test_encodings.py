@@ -88,6 +88,22 @@ def counted(broker: PostgresBroker, queue_name: str) -> None:
     assert broker.get_queue_message_counts(queue_name) == (0, 0, 1)
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_our_own_connections_speak_utf_8_whatever_the_url_says(
+    empty_database_url: str, capsys: pytest.CaptureFixture[str], encoding: str
+) -> None:
+    url = make_conninfo(empty_database_url, client_encoding=encoding)
+    assert main(["migrate", "--url", url]) == 0
+    with closing(PostgresBroker(url)) as broker:
+        pgqueue.actor(broker=broker)(print).send("漢")
+        with broker.database.connection() as pooled, broker.database.connect(application_name="test") as own:
+            assert (
+                pooled.execute("SELECT '漢'").fetchone() == own.execute("SELECT '漢'").fetchone() == ("漢",)
+            )
+    assert main(["queues", "--url", url]) == 0
+    assert "default" in capsys.readouterr().out
+
+
 def test_a_pool_in_which_texts_are_bytes_is_refused(empty_database_url: str) -> None:
     conninfo = make_conninfo(empty_database_url, client_encoding="SQL_ASCII")
     with (

@@ -233,7 +233,8 @@ def _outcomes(conn: "psycopg.Connection[Any]") -> dict[str, list[tuple[str, int,
 def _left(conn: "psycopg.Connection[Any]") -> set[str]:
     """The messages that are somewhere in the queue, and the leases that hold nothing known."""
     rows = conn.execute(
-        "SELECT message.message_id::text FROM pgqueue.ready JOIN pgqueue.messages AS message USING (slot, id) "
+        "SELECT coalesce(message.message_id::text, 'without payload ' || ready.id) "
+        "FROM pgqueue.ready LEFT JOIN pgqueue.messages AS message USING (slot, id) "
         "UNION ALL SELECT message_id::text FROM pgqueue.scheduled "
         "UNION ALL SELECT 'lease ' || lid FROM pgqueue.leases"
     )

@@ -1,6 +1,7 @@
 """What all drills share: how long they take, their seed, their ledger, and their reports."""
 
 import json
+import math
 import os
 import random
 import time
@@ -24,24 +25,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of everything: the short version, the full one, or as much as docs/reliability.md gives figures of."""
+    """How much of everything: short, usual (between both), full, or as much as docs/reliability.md gives figures of."""
 
     level: str
 
     @property
     def full(self) -> bool:
-        """Whether it is more than the short version."""
+        """Whether it is as much as a judgement takes that is about many."""
         return self.level in {"full", "reach"}
 
     def __call__(self, short: int, full: int, reach: int | None = None) -> int:
         if self.level == "reach" and reach is not None:
             return reach
+        if self.level == "usual":
+            return round(math.sqrt(short * full))
         return full if self.full else short
 
 
 @pytest.fixture(scope="session")
 def scale() -> Scale:
-    """Short, unless PGQUEUE_DRILLS is ``full`` or ``reach``."""
+    """Short, unless PGQUEUE_DRILLS says otherwise."""
     return Scale(os.environ.get("PGQUEUE_DRILLS", "short"))
 
 

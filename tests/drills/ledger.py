@@ -16,7 +16,7 @@ class Entry:
 
     Attributes:
       at: When, in seconds since 1970; all processes and the server are on one machine.
-      kind: ``sent`` (and committed), ``rolled back``, ``due`` (not before ``claimed_at``), ``too old`` (before it
+      kind: ``sent`` (and committed), ``due`` (not before ``claimed_at``), ``too old`` (before it
         can start), ``passed`` (a rate limit), ``begins``, ``start``, ``end``, ``killed``, ``lost``, ``crash``,
         ``forgone`` (lost where durability is lowered), ``may be requeued`` (a dead letter, by an operator); with
         several servers ``claims`` and ``promoted``.

@@ -145,6 +145,13 @@ def test_a_message_that_is_left_in_the_queue_is_stuck(database_url: str, ledger:
     assert found(examine(database_url, ledger)) == {"stuck": {ONE}}
 
 
+def test_a_ready_row_without_a_payload_is_stuck(database_url: str, ledger: Ledger) -> None:
+    ledger.write("sent", ONE)
+    with psycopg.connect(database_url) as conn:
+        conn.execute("INSERT INTO pgqueue.ready (xid, id, lane, slot) VALUES (1, 7, 1, 0)")
+    assert "without payload 7" in examine(database_url, ledger).stuck
+
+
 def test_a_rerun_that_came_late_was_stuck(
     database_url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

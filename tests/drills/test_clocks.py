@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.processes import Process, processes
 
-from .checks import Facts, examine, wait_until_drained
+from .checks import RECOVERY_S, Facts, examine, wait_until_drained
 from .conftest import Scale
 from .fleet import UP_S, Fleet
 from .ledger import Ledger
@@ -21,8 +21,9 @@ from .load import WINDOW_LIMIT
 #: Seconds by which the clocks are off.
 OFF_S = (600, -600, 0)
 
-#: A message that is due starts within so many seconds, on a machine that is busy with all the others.
-LATE_S = 60.0
+#: A message that is due starts within so many seconds, on a machine that is busy with all the other tests; by itself
+#: it waits at the most for a worker that was killed.
+LATE_S, LATE_ALONE_S = 60.0, RECOVERY_S + 2.0
 
 #: In the short version nobody waits long for a worker that was killed.
 HASTY = {"DRILL_GRACE_S": "1", "DRILL_INTERVAL_S": "0.5"}
@@ -57,7 +58,7 @@ def test_clocks_off_by_ten_minutes(
         too_old=len(subjects(ledger, "too old")), set=scale(1, 10),
     )  # fmt: skip
     assert min(late) >= 0.0
-    assert max(late) < LATE_S
+    assert max(late) < (LATE_ALONE_S if scale.full else LATE_S)
     # On a machine so busy that fewer ask than may pass, all of them do.
     assert passed == WINDOW_LIMIT or (passed < WINDOW_LIMIT and not subjects(ledger, "refused"))
     assert subjects(ledger, "too old")

@@ -21,6 +21,10 @@ WHERE datname = current_database() AND application_name = ANY (%s) AND random() 
 """
 
 
+#: For so many seconds after the last storm all goes on, and so many of a hundred messages start within a second.
+AFTER_S, KEPT_UP_PERCENT = 5, 95.0
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_storms_of_terminated_backends(
@@ -37,6 +41,8 @@ def test_storms_of_terminated_backends(
                 time.sleep(dice.uniform(0.05, 1.0))
                 chosen = dice.choice([kinds, kinds[:1], kinds[1:2], kinds[2:], [*kinds, "pgqueue"]])
                 hits.update(row[1] for row in conn.execute(TERMINATE, (chosen, dice.uniform(0.3, 1.0))))
+            over_at = time.time()
+            time.sleep(scale(1, AFTER_S))
         wait_until_drained(database_url, ledger)
         assert [fleet.stop(worker) for worker in list(fleet.workers)] == [0, 0], fleet.output
         facts = Facts.of(ledger)
@@ -46,9 +52,18 @@ def test_storms_of_terminated_backends(
             storms=scale(8, 100),
             terminated=hits.total(),
             ran_more_than_twice=twice,
+            percent_run_after=(kept_up := percent_run(ledger, facts, since=over_at)),
         )
         assert "is lost" not in fleet.output
         assert "declared lost" not in fleet.output
         assert twice == 0
         assert hits.total() > 0
         assert not scale.full or hits.keys() >= set(kinds), hits
+        assert not scale.full or kept_up > KEPT_UP_PERCENT
+
+
+def percent_run(ledger: Ledger, facts: Facts, *, since: float) -> float:
+    """Of what was sent since then, how much had started a second later."""
+    sent = {entry.subject: entry.at for entry in ledger.read() if entry.kind == "sent" and entry.at > since}
+    prompt = sum(bool(runs := facts.runs[id_]) and runs[0].started_at < at + 1.0 for id_, at in sent.items())
+    return round(100 * prompt / max(1, len(sent)), 1)

@@ -40,7 +40,9 @@ def test_late_acks_of_zombies(
             assert "LeaseLost" in zombie.output, _story(ledger, zombie)
             assert [fleet.stop(worker) for worker in list(fleet.workers)] == [0, 0], fleet.output
         verdicts = examine(database_url, ledger, charged_by_guess=True)
-        report(verdicts, zombies=scale(1, 20), refused=fleet.output.count("LeaseLost"))
+        refused, late = fleet.output.count("LeaseLost"), late_ends(ledger)
+        report(verdicts, zombies=scale(1, 20), refused=refused)
+        assert refused == late > 0
 
 
 def fall_asleep_at_work(zombie: Process, url: str, ledger: Ledger) -> None:
@@ -73,6 +75,20 @@ def wake_after_the_end(zombie: Process, url: str, ledger: Ledger) -> None:
     ledger.write("lost", pid=zombie.pid)
     time.sleep(2.0)
     zombie.send(signal.SIGCONT)
+
+
+def late_ends(ledger: Ledger) -> int:
+    """How many runs of zombies came to their end although others had been given the message."""
+    lost, begun, late = dict[int, float](), dict[tuple[int, str], float](), 0
+    for entry in sorted(ledger.read(), key=lambda entry: entry.at):
+        run = (entry.pid, entry.subject)
+        if entry.kind == "lost":
+            lost[entry.pid] = entry.at
+        elif entry.kind == "start":
+            begun[run] = entry.at
+        elif entry.kind == "end" and entry.pid in lost:
+            late += begun[run] < lost[entry.pid] < entry.at
+    return late
 
 
 def _story(ledger: Ledger, zombie: Process) -> str:

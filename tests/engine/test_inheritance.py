@@ -191,6 +191,26 @@ def test_a_statement_that_a_killed_process_has_left_holds_up_nobody(
 
 
 @pytest.mark.slow
+def test_a_statement_that_outlasts_a_stop_holds_up_nobody(
+    project: Project, database_url: str, tmp_path: Path
+) -> None:
+    """Neither who has given the message back, nor who runs it elsewhere."""
+    with psycopg.connect(database_url) as conn:
+        conn.execute("CREATE TABLE stock AS SELECT 7 AS number")
+    env: dict[str, str | None] = {"PGQUEUE_URL": database_url}
+    program = project.start_workers("-t", "2", "--worker-shutdown-timeout", "500", processes=1, env=env)
+    send(project, database_url, f"app.hold.message({str(tmp_path / 'held')!r})")
+    program.wait_for("holding")
+    other = project.start_workers(processes=1, env=env)
+    program.send(signal.SIGTERM)
+
+    ((how, _),) = eventually(partial(ended, database_url, "hold"), within_s=15.0)
+    assert how == "d", (program.output, other.output)
+    program.wait()
+    assert stop(other) == 0
+
+
+@pytest.mark.slow
 def test_a_process_that_ended_well_leaves_no_board(project: Project, database_url: str) -> None:
     program = project.start_workers(processes=2, env={"PGQUEUE_URL": database_url})
     os.kill(worker_pids(program)[0], signal.SIGTERM)

@@ -19,6 +19,9 @@ from ..support.plans import buffers, explained
 from ..support.queue import Queue
 from .flat import BATCH as SENT, CLAIM, FLAT, Consumer, check_flat, large
 
+#: With the drills, too: `make drills` knows how much of each is wanted.
+pytestmark = pytest.mark.drill
+
 #: Rows written by one statement.
 FILL = 5_000
 

@@ -10,6 +10,9 @@ import pytest
 from ..support.queue import Queue
 from .flat import Consumer, check_flat, large, ring_bytes
 
+#: With the drills, too: `make drills` knows how much of each is wanted.
+pytestmark = pytest.mark.drill
+
 #: What is held through all the messages: by an application that forgets to commit, and by pg_dump.
 HOLDS = {
     "an idle writer": "SELECT pg_current_xact_id()",

@@ -16,6 +16,9 @@ from ..support.eventually import eventually
 from ..support.plans import buffers, explained, nodes
 from ..support.queue import Queue
 
+#: With the drills, too: `make drills` knows how much of each is wanted.
+pytestmark = pytest.mark.drill
+
 START = (datetime(1970, 1, 1, tzinfo=UTC), 0)
 
 #: Messages that are not due for long.

@@ -1,11 +1,12 @@
 """What a crashing process leaves, in processes that really crash."""
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
-from pgqueue.supervisor.crashes import crash_file, read_crash
+from pgqueue.supervisor.crashes import FRESH_S, SPARED, Bystanders, crash_file, read_crash
 from tests.support.processes import Process
 
 CRASH = """
@@ -55,7 +56,7 @@ def crash(directory: Path, body: str) -> tuple[int, int]:
 )
 def test_the_thread_and_its_stack_are_told(tmp_path: Path, body: str, code: int, function: str) -> None:
     thread, ended = crash(tmp_path, body)
-    left = read_crash(tmp_path / "board")
+    left = read_crash(tmp_path / "board", code=code)
     assert left is not None
     assert (left.thread, ended) == (thread, code)
     assert f"in {function}" in left.stack
@@ -74,10 +75,29 @@ def test_the_thread_and_its_stack_are_told(tmp_path: Path, body: str, code: int,
 def test_nothing_is_told_of_forks_of_kills_and_where_the_program_wants_none(
     tmp_path: Path, body: str
 ) -> None:
-    crash(tmp_path, body)
+    _, code = crash(tmp_path, body)
     assert crash_file(tmp_path / "board").exists()
-    assert read_crash(tmp_path / "board") is None
+    assert read_crash(tmp_path / "board", code=code) is None
 
 
 def test_who_never_noted_crashes_has_left_none(tmp_path: Path) -> None:
-    assert read_crash(tmp_path / "board") is None
+    assert read_crash(tmp_path / "board", code=7) is None
+
+
+def test_an_old_word_and_one_of_another_end_are_not_believed(tmp_path: Path) -> None:
+    """C code may fork, and what it forks may crash, long before the process dies of something else."""
+    _, code = crash(tmp_path, "fault()")
+    assert read_crash(tmp_path / "board", code=-signal.SIGKILL) is None
+    assert read_crash(tmp_path / "board", code=0) is None
+    assert read_crash(tmp_path / "board", code=code) is not None
+    file = crash_file(tmp_path / "board")
+    os.utime(file, (0, file.stat().st_mtime - FRESH_S))
+    assert read_crash(tmp_path / "board", code=code) is None
+
+
+def test_who_is_beside_every_crash_is_charged_in_the_end() -> None:
+    """A fault may show in another thread than the one that has caused it."""
+    bystanders = Bystanders()
+    charged = [bystanders.guilty(culprit, [1, culprit]) for culprit in (2, 3, 4, 5)]
+    assert charged == [[2], [3], [4, 1], [5, 1]]
+    assert SPARED == 2

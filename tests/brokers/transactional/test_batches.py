@@ -28,7 +28,7 @@ def test_others_are_acknowledged_while_one_commits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first stops with its verdict written, until the other two are done: one transactional, one plain."""
-    together = threading.Barrier(2)
+    together, both_began = threading.Barrier(2), threading.Barrier(2)
     number_of: dict[str, int] = {}
 
     def writing(*args: Any, **kwargs: Any) -> set[int]:
@@ -43,6 +43,7 @@ def test_others_are_acknowledged_while_one_commits(
     def work(number: int) -> None:
         together.wait(20.0)
         Effects.add(current(), f"work {number}")
+        both_began.wait(20.0)  # one that is alone is not set apart
 
     @pgqueue.actor
     def plain() -> None: ...
