@@ -57,8 +57,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     level = os.environ.get("PGQUEUE_DRILLS", "short")
     if level in {"full", "reach"}:
         return
-    kept = "drill" if level == "usual" else ""
-    long = [item for item in items if item.get_closest_marker("long") and kept not in item.keywords]
+    kept = {"drill"} if level == "usual" else set()
+    long = [item for item in items if item.get_closest_marker("long") and not kept & set(item.keywords)]
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if item not in long]
 
