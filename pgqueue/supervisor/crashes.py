@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -104,8 +103,9 @@ def read_crash(board: Path, *, code: int) -> Crash | None:
       code: Its exit code, negative for a signal's number: of other signals nobody tells.
     """
     file = crash_file(board)
+    board.touch()  # tells what time it is for files
     try:
-        is_fresh = time.time() - file.stat().st_mtime < FRESH_S
+        is_fresh = board.stat().st_mtime - file.stat().st_mtime < FRESH_S
         text = file.read_text("utf-8", "replace")
     except FileNotFoundError:
         return None
