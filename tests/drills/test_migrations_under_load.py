@@ -297,7 +297,9 @@ def measured(url: str, *, since: str, rows: int, keys: int) -> tuple[dict[str, f
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("steps", ["all", "all but the first", "the newest"])
+@pytest.mark.parametrize(
+    "steps", [pytest.param("all", marks=pytest.mark.long), "all but the first", "the newest"]
+)
 def test_nobody_waits_long_for_a_migration_in_one_go(
     databases: Databases, scale: Scale, report: Callable[..., None], steps: str
 ) -> None:

@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -17,8 +18,8 @@ from .fleet import Fleet
 from .ledger import Ledger
 from .load import Load
 
-#: What the listener says when it gives a connection up.
-LOST = "lost its connection"
+#: What is said when a connection is given up.
+LOST = "has not answered"
 
 #: Seconds within which a silence is noticed: fifteen, and two on a machine that is busy with all the others.
 NOTICED_S = 17.0
@@ -47,7 +48,7 @@ def test_blackholed_workers(
                 noticed.append(notices_silence(victim, proxy))
                 # Below the minute after which the others take over what a silent worker holds.
                 time.sleep(dice.uniform(0.0, scale(1, 25)))
-                back.append(works_again(victim, proxy, ledger))
+                back.append(works_again(victim, proxy, ledger, database_url))
         wait_until_drained(database_url, ledger)
         assert [others.stop(other), fleet.stop(victim)] == [0, 0], victim.output
         report(
@@ -78,8 +79,8 @@ def notices_silence(victim: Process, proxy: Proxy) -> float:
     return time.monotonic() - began
 
 
-def works_again(victim: Process, proxy: Proxy, ledger: Ledger) -> float:
-    """End the silence; return after how many seconds the worker has claimed anew."""
+def works_again(victim: Process, proxy: Proxy, ledger: Ledger, url: str) -> float:
+    """End the silence; return after how many seconds the worker has claimed anew, and its heartbeat goes on."""
     restored = time.time()
     proxy.restore()
 
@@ -87,5 +88,11 @@ def works_again(victim: Process, proxy: Proxy, ledger: Ledger) -> float:
         runs = [run for runs in Facts.of(ledger).runs.values() for run in runs if run.pid == victim.pid]
         assert any(run.claimed_at > restored for run in runs), victim.output
 
+    def shows_that_it_lives() -> None:
+        with psycopg.connect(url) as conn:
+            seen = "SELECT extract(epoch FROM seen_at) FROM pgqueue.workers WHERE pid = %s"
+            assert any(at > restored for (at,) in conn.execute(seen, (victim.pid,))), victim.output
+
     eventually(claims, within_s=60.0)
+    eventually(shows_that_it_lives, within_s=60.0)
     return time.time() - restored
