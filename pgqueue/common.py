@@ -33,7 +33,7 @@ __all__ = [
 _MOST_BYTES, _MOST_BYTES_OF_LETTERS = 63, 57
 
 #: What a schema's name may not hold: it is written into strings and bodies of migrations, besides into statements.
-_NOT_IN_A_SCHEMA = re.compile(r"['\\:]|\$\$|pgqueue\.|^pg_")
+_NOT_IN_A_SCHEMA = re.compile(r"['\\:]|\$\$|pgqueue\.|SCHEMA pgqueue|^pg_")
 
 T = TypeVar("T")
 

@@ -102,8 +102,14 @@ class StubBroker(Broker):
     def enqueue_many(
         self, messages: Iterable[Message[Any] | MessageProxy], *, delay: int | None = None
     ) -> list[Message[Any]]:
-        """Put messages into their queues, in order; none of them, if one can't be encoded."""
+        """Put messages into their queues, in order; none of them, if one can't be encoded.
+
+        Raises:
+          QueueNotFound: A queue is not declared.
+        """
         messages = list(messages)
+        for message in messages:
+            self._queue(message.queue_name)
         self.check_messages(cast("list[Message[Any]]", messages))
         return super().enqueue_many(messages, delay=delay)
 

@@ -148,7 +148,7 @@ class Board:
 def dead_boards(directory: Path) -> Iterator[tuple[Path, Noted]]:
     """The boards that dead processes have left in a directory; others may be removing them."""
     for path in sorted(directory.glob(f"*{_DEAD}")):
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, ValueError, struct.error):
             board = Board.open(path)
             noted = board.read()
             board.close()

@@ -15,18 +15,19 @@ def grants(schema: str = "pgqueue", prefix: str = "app") -> str:
     Parameters:
       prefix: What the names of the roles begin with.
     """
-    statements = Statements(schema)
-    return "\n".join(_grants(statements, kind, prefix) for kind in KINDS)
+    Statements(schema)  # refuses what can't be one
+    return "\n".join(_grants(schema, kind, prefix) for kind in KINDS)
 
 
-def _grants(statements: Statements, kind: str, prefix: str) -> str:
-    text = (
-        statements[f"roles/{kind}"]
-        .decode()
-        .replace(f"{statements.identifier}.", f"{_quoted(statements.schema)}.")
-    )
-    text = re.sub(r"(?<=SCHEMA )pgqueue\b", lambda _: _quoted(statements.schema), text)
-    return re.sub(r"\bapp_(\w+)", lambda role: _quoted(f"{prefix}_{role[1]}"), text)
+def _grants(schema: str, kind: str, prefix: str) -> str:
+    def written(found: re.Match[str]) -> str:
+        if found["role"]:
+            return _quoted(f"{prefix}_{found['role']}")
+        return _quoted(schema) + found[0].removeprefix('"pgqueue"').removeprefix("pgqueue")
+
+    # In one go: a schema may be called as a role of ours is.
+    names = r'"pgqueue"\.|(?<=SCHEMA )pgqueue\b|\bapp_(?P<role>\w+)'
+    return re.sub(names, written, Statements("pgqueue")[f"roles/{kind}"].decode())
 
 
 def _quoted(name: str) -> str:

@@ -3,9 +3,11 @@
 Owns the tables workers and worker_states.
 """
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -166,9 +168,17 @@ def publish(
         "running_ms": list(running_ms.values()),
         "state": state,
         "memory_bytes": memory_bytes,
-        "faults": Jsonb({"duties": duties or {}, "recent": recent or {}}) if duties or recent else None,
+        "faults": _faults(duties or {}, recent or {}) if duties or recent else None,
     }
     conn.execute(statements["worker_states/publish"], parameters)
+
+
+def _faults(duties: Mapping[str, str], recent: Mapping[str, int]) -> Jsonb:
+    # What jsonb can't hold, and no escapes: a database in SQL_ASCII would refuse those.
+    plain = {
+        name: text.replace("\0", "").encode("utf-8", "replace").decode() for name, text in duties.items()
+    }
+    return Jsonb({"duties": plain, "recent": recent}, dumps=partial(json.dumps, ensure_ascii=False))
 
 
 def list_troubled(conn: Connection, statements: Statements) -> list[TroubledWorker]:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkContext, ForkServerContext, SpawnContext
 from pathlib import Path
@@ -256,7 +257,9 @@ def on_child_death(child: Child, ended: Exit, bystanders: Bystanders) -> None:
     if culprit and culprits is None:
         culprits = bystanders.guilty(culprit, noted.running)
     if noted.owners:
-        child.board.bequeath(code=ended.code, cause=ended.cause, culprits=culprits)
+        # If somebody has cleaned up the directory, the reaper does it, later.
+        with suppress(OSError):
+            child.board.bequeath(code=ended.code, cause=ended.cause, culprits=culprits)
     if noted.running:
         logger.warning("%s was running %d messages.", child.task.name, len(noted.running))
     if crash is not None and (culprit or ended.killed):

@@ -84,10 +84,12 @@ def note_crashes(board: Path) -> None:
     ours, leave = os.getpid(), os._exit
 
     def exit_with_word(status: int) -> NoReturn:
-        if os.getpid() == ours:
-            file.write(_EXIT)
-            faulthandler.dump_traceback(file)
-        leave(status)
+        try:
+            if os.getpid() == ours:
+                file.write(_EXIT)
+                faulthandler.dump_traceback(file)
+        finally:
+            leave(status)  # on a full disk, too: whoever calls this must not go on
 
     if faulthandler.is_enabled() and sys.stderr is not None:
         # By the environment. Its forks tell people, as they did; ours is the only word that is for the main process.
@@ -103,11 +105,11 @@ def read_crash(board: Path, *, code: int) -> Crash | None:
       code: Its exit code, negative for a signal's number: of other signals nobody tells.
     """
     file = crash_file(board)
-    board.touch()  # tells what time it is for files
     try:
+        os.utime(board)  # tells what time it is for files
         is_fresh = board.stat().st_mtime - file.stat().st_mtime < FRESH_S
         text = file.read_text("utf-8", "replace")
-    except FileNotFoundError:
+    except OSError:
         return None
     if not is_fresh or (code < 0 and code not in _TELLING):
         return None

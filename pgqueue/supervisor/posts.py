@@ -37,6 +37,8 @@ class Nursery:
         Raises:
           OSError: There is no room for another process, or for its board.
         """
+        # Whoever cleans up temporary files may have taken it away.
+        self._scratch.mkdir(mode=0o700, exist_ok=True)
         board = self._scratch / f"board-{next(self._numbers)}" if task.kind is Kind.WORKER else None
         with blocked():
             return Child(

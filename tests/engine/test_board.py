@@ -81,3 +81,9 @@ def test_a_thread_that_python_names_leads_to_what_it_runs(tmp_path: Path) -> Non
     board.note(1, 11)
     assert [board.run_by(name) for name in (2**64 - 1, 4, 0)] == [11, 0, 0]
     board.close()
+
+
+def test_a_board_that_is_no_board_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "board-1.dead").write_bytes(b"")
+    (tmp_path / "board-2.dead").write_bytes(b"short")
+    assert list(dead_boards(tmp_path)) == []

@@ -1,6 +1,7 @@
 """What becomes of the messages of processes that died under their supervisor."""
 
 import os
+import shutil
 import signal
 from functools import partial
 from pathlib import Path
@@ -208,6 +209,23 @@ def test_a_statement_that_outlasts_a_stop_holds_up_nobody(
     assert how == "d", (program.output, other.output)
     program.wait()
     assert stop(other) == 0
+
+
+@pytest.mark.slow
+def test_a_process_is_replaced_also_where_somebody_has_removed_all_boards(
+    project: Project, database_url: str, tmp_path: Path
+) -> None:
+    """As those do who clean up temporary files of long ago."""
+    (tmp_path / "temporary").mkdir()
+    env: dict[str, str | None] = {"PGQUEUE_URL": database_url, "TMPDIR": str(tmp_path / "temporary")}
+    program = project.start_workers(processes=1, env=env)
+    (boards,) = (tmp_path / "temporary").glob("pgqueue-*")
+    shutil.rmtree(boards)
+    os.kill(worker_pids(program)[0], signal.SIGKILL)
+    program.wait_for("restarting it")
+    send(project, database_url, "app.note.message('after it')")
+    program.wait_for("ran after it")
+    assert stop(program) == 0
 
 
 @pytest.mark.slow

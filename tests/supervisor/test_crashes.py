@@ -40,6 +40,7 @@ thread.join()
 
 def crash(directory: Path, body: str) -> tuple[int, int]:
     """Run this in a thread; return the thread's identifier and how the process ended."""
+    (directory / "board").touch()
     with Process(["-c", CRASH.replace("{body}", body)], cwd=directory, warm=True) as process:
         code = process.wait()
         return int(process.output.split()[0]), code
@@ -78,6 +79,20 @@ def test_nothing_is_told_of_forks_of_kills_and_where_the_program_wants_none(
     _, code = crash(tmp_path, body)
     assert crash_file(tmp_path / "board").exists()
     assert read_crash(tmp_path / "board", code=code) is None
+
+
+def test_an_exit_is_one_on_a_full_disk_too(tmp_path: Path) -> None:
+    """Whoever calls it must not go on: a worker process would, as a second main process."""
+    _, code = crash(tmp_path, "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); leave()")
+    assert code == 7
+
+
+def test_a_board_that_is_gone_has_no_word(tmp_path: Path) -> None:
+    _, code = crash(tmp_path, "fault()")
+    (tmp_path / "board").unlink()
+    assert read_crash(tmp_path / "board", code=code) is None
+    assert not (tmp_path / "board").exists()
+    assert read_crash(tmp_path / "gone" / "board", code=code) is None
 
 
 def test_who_never_noted_crashes_has_left_none(tmp_path: Path) -> None:
