@@ -148,7 +148,7 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
           NotImplementedError: There are completion callbacks, and one of the children is a group.
         """
         delay = None if delay is None else to_millis(delay)
-        barrier, children = self._prepared()
+        barrier, children = _prepared(self)
         if barrier is not None:
             barrier.create_with_sends(len(children))
         for composed, messages in _neighbours(children):
@@ -161,7 +161,7 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
     async def run_async(self, *, delay: int | timedelta | None = None) -> group:
         """As :meth:`run`, for a coroutine: its event loop goes on meanwhile."""
         delay = None if delay is None else to_millis(delay)
-        barrier, children = self._prepared()
+        barrier, children = _prepared(self)
         if barrier is not None:
             await barrier.create_with_sends_async(len(children))
         for composed, messages in _neighbours(children):
@@ -248,50 +248,51 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
         backend = self.broker.get_results_backend()
         return await child.get_result_async(backend=backend, block=True, timeout=timeout)
 
-    def _prepared(self) -> tuple[Barrier | None, list[Child]]:
-        """The children as they are sent, and what counts them; an error if a single one of them can't be."""
-        barrier, children = self._counted()
-        # Without callbacks, messages alone are one call of the broker, which sends all or none by itself.
-        if barrier is not None or any(isinstance(child, (group, pipeline)) for child in children):
-            self._check(children)
-        return barrier, children
 
-    def check(self) -> None:
-        """Raise what running it would raise because of what is in its children, and send none."""
-        self._check(self._counted()[1])
+def _prepared(composed: group) -> tuple[Barrier | None, list[Child]]:
+    """Its children as they are sent, and what counts them; an error if a single one of them can't be."""
+    barrier, children = _counted(composed)
+    # Without callbacks, messages alone are one call of the broker, which sends all or none by itself.
+    if barrier is not None or any(isinstance(child, (group, pipeline)) for child in children):
+        _check(composed.broker, children)
+    return barrier, children
 
-    def _counted(self) -> tuple[Barrier | None, list[Child]]:
-        return self._with_callbacks() if self.completion_callbacks else (None, self.children)
 
-    def _check(self, children: Iterable[Child]) -> None:
-        for composed, messages in _neighbours(children):
-            if isinstance(composed, group):
-                composed.check()
-            elif composed is not None:
-                # Each step carries those behind it: from the last on, the error names the one that it is about.
-                composed.broker.check_messages(composed.messages[::-1])
-            else:
-                self.broker.check_messages(messages)
+def _check(broker: Broker, children: Iterable[Child]) -> None:
+    """Raise what sending the children of a group would raise because of what is in them, and send none."""
+    for composed, messages in _neighbours(children):
+        if isinstance(composed, group):
+            _check(composed.broker, _counted(composed)[1])
+        elif composed is not None:
+            # Each step carries those behind it: from the last on, the error names the one that it is about.
+            composed.broker.check_messages(composed.messages[::-1])
+        else:
+            broker.check_messages(messages)
 
-    def _with_callbacks(self) -> tuple[Barrier, list[Child]]:
-        middleware = self._callbacks_middleware()
-        run_id = str(uuid4())
-        options = {
-            "group_completion_uuid": run_id,
-            "group_completion_callbacks": self.completion_callbacks,
-        }
-        children = [_with_options(child, options) for child in self.children]
-        return Barrier(middleware.rate_limiter_backend, run_id, ttl=middleware.barrier_ttl), children
 
-    def _callbacks_middleware(self) -> Any:
-        # By its attributes: the class lives in a layer above this one.
-        for middleware in self.broker.middleware:
-            if hasattr(middleware, "rate_limiter_backend") and hasattr(middleware, "barrier_ttl"):
-                return middleware
-        raise RuntimeError(
-            "Completion callbacks of a group need the GroupCallbacks middleware: "
-            "broker.add_middleware(GroupCallbacks(rate_limiter_backend))."
-        )
+def _counted(composed: group) -> tuple[Barrier | None, list[Child]]:
+    """Its children, with its callbacks in their options if there are any, and what counts them then."""
+    if not composed.completion_callbacks:
+        return None, composed.children
+    middleware = _callbacks_middleware(composed.broker)
+    run_id = str(uuid4())
+    options = {
+        "group_completion_uuid": run_id,
+        "group_completion_callbacks": composed.completion_callbacks,
+    }
+    children = [_with_options(child, options) for child in composed.children]
+    return Barrier(middleware.rate_limiter_backend, run_id, ttl=middleware.barrier_ttl), children
+
+
+def _callbacks_middleware(broker: Broker) -> Any:
+    # By its attributes: the class lives in a layer above this one.
+    for middleware in broker.middleware:
+        if hasattr(middleware, "rate_limiter_backend") and hasattr(middleware, "barrier_ttl"):
+            return middleware
+    raise RuntimeError(
+        "Completion callbacks of a group need the GroupCallbacks middleware: "
+        "broker.add_middleware(GroupCallbacks(rate_limiter_backend))."
+    )
 
 
 def _with_options(child: Child, options: MessageData) -> Child:

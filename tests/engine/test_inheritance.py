@@ -83,6 +83,12 @@ def send(project: Project, url: str, message: str) -> None:
         assert sender.wait() == 0, sender.output
 
 
+def make_stock(url: str) -> None:
+    """What ``hold`` takes one from."""
+    with psycopg.connect(url) as conn:
+        conn.execute("CREATE TABLE stock AS SELECT 7 AS number")
+
+
 def outcomes(url: str, actor_name: str) -> list[tuple[str, int]]:
     """The status and attempts of every message of an actor that has ended."""
     with psycopg.connect(url) as conn:
@@ -178,8 +184,7 @@ def test_a_statement_that_a_killed_process_has_left_holds_up_nobody(
     project: Project, database_url: str, tmp_path: Path
 ) -> None:
     """The server goes on with it for its minute, with the locks of its transaction."""
-    with psycopg.connect(database_url) as conn:
-        conn.execute("CREATE TABLE stock AS SELECT 7 AS number")
+    make_stock(database_url)
     program = project.start_workers("-t", "2", processes=2, env={"PGQUEUE_URL": database_url})
     send(project, database_url, f"app.hold.message({str(tmp_path / 'held')!r})")
     held = program.wait_for("holding")
@@ -196,8 +201,7 @@ def test_a_statement_that_outlasts_a_stop_holds_up_nobody(
     project: Project, database_url: str, tmp_path: Path
 ) -> None:
     """Neither who has given the message back, nor who runs it elsewhere."""
-    with psycopg.connect(database_url) as conn:
-        conn.execute("CREATE TABLE stock AS SELECT 7 AS number")
+    make_stock(database_url)
     env: dict[str, str | None] = {"PGQUEUE_URL": database_url}
     program = project.start_workers("-t", "2", "--worker-shutdown-timeout", "500", processes=1, env=env)
     send(project, database_url, f"app.hold.message({str(tmp_path / 'held')!r})")
