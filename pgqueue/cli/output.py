@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
@@ -14,10 +15,30 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Column", "Output", "add_output_arguments", "clock", "confirmed", "counted", "described"]
+__all__ = [
+    "Column",
+    "Output",
+    "add_output_arguments",
+    "clock",
+    "confirmed",
+    "counted",
+    "described",
+    "visible",
+]
 
 #: Spaces between two columns, and the least room of a column whose text may be cut off.
 GAP, LEAST = 2, 12
+
+#: What a terminal may take for an order, or for the direction of the text, and what is shown in its place: names,
+#: arguments and errors come from whoever sends messages. One character for one, so that styles stay where they are.
+_SHOWN = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
+    0x7F: 0x2421,
+    **dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD),
+}
+
+#: Those of them that JSON leaves as they are.
+_LEFT_BY_JSON = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +78,22 @@ class Output:
 
     def data(self, value: Any) -> None:
         """Print a value as JSON; dataclasses and times in it are understood."""
-        print(json.dumps(value, indent=2, default=_plain, ensure_ascii=False), flush=True)
+        text = json.dumps(value, indent=2, default=_plain, ensure_ascii=False)
+        print(_LEFT_BY_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
 
     def say(self, text: str | Text = "", *, style: str | None = None) -> None:
         """Print a line, unless it is JSON that is wanted."""
         if self.json:
             return
+        shown = visible(text)
         if self.lively:
-            self.console.print(text, style=style, markup=False)
+            self.console.print(shown, style=style)
         else:
-            print(text.plain if isinstance(text, Text) else text)
+            print(shown.plain)
 
     def complain(self, text: str) -> None:
         """Say to standard error what is wrong with the command line."""
-        print(f"pgqueue: {text}", file=sys.stderr)
+        print(f"pgqueue: {visible(text).plain}", file=sys.stderr)
 
     def progress(self, batches: Iterable[int], doing: str, total: int) -> int:
         """Add up what batches have done, with a bar on a terminal; return the sum."""
@@ -86,7 +109,7 @@ class Output:
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> None:
         """Print a table: as wide as the terminal, or as wide as it is where nobody looks."""
-        cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+        cells = [[visible(cell) for cell in row] for row in rows]
         if self.json:
             return
         if self.lively:
@@ -96,6 +119,15 @@ class Output:
                 self.console.print(f"Too narrow for: {', '.join(hidden)}.", style="dim")
         else:
             _print_plain(columns, cells)
+
+
+def visible(text: str | Text) -> Text:
+    """A text that can be printed: what a terminal would obey is shown as a picture of itself."""
+    if isinstance(text, str):
+        return Text(text.translate(_SHOWN))
+    shown = text.copy()
+    shown.plain = shown.plain.translate(_SHOWN)
+    return shown
 
 
 def fitted(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int) -> tuple[Table, list[str]]:
@@ -202,7 +234,7 @@ def confirmed(output: Output, question: str, *, yes: bool) -> bool:
         output.say(f"{question} Nothing is done without --yes.")
         return False
     try:
-        answer = input(f"{question} Go on? [y/N] ")
+        answer = input(f"{visible(question)} Go on? [y/N] ")
     except EOFError:
         answer = ""
     if answer.strip().lower() in {"y", "yes"}:

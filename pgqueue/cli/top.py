@@ -3,6 +3,7 @@
 import argparse
 import math
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from ..operations.overview import Overview
 from ..operations.wording import more
 from ..storage import registers
 from ..storage.database import Database
-from .output import Output, add_output_arguments, fitted
+from .output import Output, add_output_arguments, fitted, visible
 from .queues import COLUMNS as QUEUES, queue_cells
 from .target import add_target_arguments, opened
 from .workers import COLUMNS as WORKERS, crew_cells
@@ -67,7 +68,7 @@ def _draw(database: Database, output: Output, arguments: argparse.Namespace) -> 
             try:
                 present = _glance(database)
             except BrokerConnectionError as error:
-                live.update(Text(" ".join(str(error).split()), style="bold red"), refresh=True)
+                live.update(visible(Text(" ".join(str(error).split()), style="bold red")), refresh=True)
             else:
                 live.update(_frame(output, before, present), refresh=True)
                 before = present
@@ -120,7 +121,7 @@ def _frame(output: Output, before: Glance | None, present: Glance) -> Group:
     rows = max(1, (height - 6) // 2)
     queues, crew = present.overview.queues, present.overview.crew
     queue_table, _ = fitted(
-        QUEUES, [queue_cells(queue) for queue in _busiest(present.overview)[:rows]], width
+        QUEUES, _visible(queue_cells(queue) for queue in _busiest(present.overview)[:rows]), width
     )
     parts: list[object] = [
         Text(_headline(before, present), style="bold", no_wrap=True, overflow="ellipsis"),
@@ -130,13 +131,18 @@ def _frame(output: Output, before: Glance | None, present: Glance) -> Group:
         parts.append(Text(f"… and {len(queues) - rows} more", style="dim"))
     if crew:
         busiest = sorted(crew, key=lambda each: (-len(each.running), -each.held))
-        worker_table, _ = fitted(WORKERS, [crew_cells(each) for each in busiest[:rows]], width)
+        worker_table, _ = fitted(WORKERS, _visible(crew_cells(each) for each in busiest[:rows]), width)
         parts += [Text(), worker_table]
         if len(crew) > rows:
             parts.append(Text(f"… and {len(crew) - rows} more", style="dim"))
     if present.overview.paused_actors:
-        parts.append(Text(f"Paused actors: {', '.join(present.overview.paused_actors)}", style="yellow"))
+        paused = Text(f"Paused actors: {', '.join(present.overview.paused_actors)}", style="yellow")
+        parts.append(visible(paused))
     return Group(*parts)  # type: ignore[arg-type]  # all of them can be drawn
+
+
+def _visible(rows: Iterable[Sequence[Text]]) -> list[list[Text]]:
+    return [[visible(cell) for cell in row] for row in rows]
 
 
 def _busiest(seen: Overview) -> list[overview.QueueState]:

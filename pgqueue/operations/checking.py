@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 from collections.abc import Callable, Iterator
 
@@ -119,13 +121,20 @@ def _snapshots(conn: Connection, database: Database) -> Iterator[Check]:
     age = span(oldest.age_s) if oldest.age_s is not None else more(oldest.age_xids or 0, "transaction")
     remedy = {
         "session": _psql(f"pg_terminate_backend({oldest.name})"),
-        "prepared transaction": f"psql -c \"ROLLBACK PREPARED '{oldest.name}'\"",
+        "prepared transaction": _rollback_prepared(oldest.name),
         "replication slot": _psql(f"pg_drop_replication_slot('{oldest.name}')"),
     }[oldest.kind]
     yield Check(
         "snapshots", "warning", f"{oldest.kind} {oldest.name} goes back {age} ({oldest.detail}); claims stay fast, "
         "vacuum of all tables waits for it", remedy,
     )  # fmt: skip
+
+
+def _rollback_prepared(name: str) -> str:
+    statement = "ROLLBACK PREPARED '{}'".format(name.replace("'", "''"))
+    # Whoever prepares may call it anything, and this line is there to be copied into a shell.
+    is_plain = re.fullmatch(r"[\w .:,/'-]+", statement)
+    return f'psql -c "{statement}"' if is_plain else f"psql -c {shlex.quote(statement)}"
 
 
 def _psql(call: str) -> str:

@@ -37,6 +37,19 @@ def writer(url: str) -> Iterator[str]:
 
 
 @contextmanager
+def prepared(url: str) -> Iterator[str]:
+    """A transaction that was prepared, and whose manager does not come back."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("BEGIN")
+        conn.execute("SELECT pg_current_xact_id()")
+        conn.execute("PREPARE TRANSACTION 'abandoned'")
+        try:
+            yield "abandoned"
+        finally:
+            conn.execute("ROLLBACK PREPARED 'abandoned'")
+
+
+@contextmanager
 def slot(url: str) -> Iterator[str]:
     """A replication slot that nobody reads."""
     with psycopg.connect(url, autocommit=True) as conn:
@@ -83,5 +96,5 @@ def dump(url: str) -> Iterator[str]:
 
 #: By name; each yields what the doctor is to name.
 HOLDERS: dict[str, Callable[[str], AbstractContextManager[str]]] = {
-    "reader": reader, "writer": writer, "slot": slot, "dump": dump,
+    "reader": reader, "writer": writer, "prepared": prepared, "slot": slot, "dump": dump,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Old snapshots under load: of a reader, a writer, a replication slot and a dump, one after the other."""
+"""Old snapshots under load: of a reader, a writer, a prepared transaction, a replication slot and a dump, in turn."""
 
 import random
 import tempfile
@@ -31,7 +31,7 @@ WHERE query LIKE '%span.upto_xid%' AND query LIKE '%SKIP LOCKED%'
 """
 
 #: Whoever holds its snapshot without keeping slots from being emptied: all but the dump.
-UNHINDERED = ("reader", "writer", "slot")
+UNHINDERED = ("reader", "writer", "prepared", "slot")
 
 #: By how much they may grow a message while a snapshot is held; and bytes of the ring for each message of three slots.
 FLAT, BYTES = 1.3, 3 * 400
@@ -48,11 +48,11 @@ class Held:
 
 @pytest.fixture
 def server() -> Iterator[embedded.Server]:
-    """A server that allows for replication slots."""
+    """A server that allows for replication slots and prepared transactions."""
     directory = tempfile.mkdtemp(prefix="pgqueue-drill-", dir=quick_directory())
     settings = {
         "wal_level": "logical", "shared_buffers": "64MB", "shared_preload_libraries": "pg_stat_statements",
-        "pg_stat_statements.track": "all",
+        "pg_stat_statements.track": "all", "max_prepared_transactions": "4",
     }  # fmt: skip
     with embedded.start(directory, temporary=True, durable=False, settings=settings) as started:
         schema.upgrade(started.url)

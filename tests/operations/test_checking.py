@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from typing import cast
 from uuid import UUID
@@ -215,6 +216,9 @@ def test_what_else_keeps_snapshots_is_told_how_to_end(queue: Queue, monkeypatch:
     assert found(queue, "snapshots").remedy == "psql -c \"SELECT pg_drop_replication_slot('standby')\""
     del holders[0]
     assert found(queue, "snapshots").remedy == "psql -c \"ROLLBACK PREPARED 'two-phase'\""
+    holders[0] = replace(holders[0], name="""o'clock"; touch $HOME/x; \"""")
+    _, _, statement = shlex.split(found(queue, "snapshots").remedy)
+    assert statement == """ROLLBACK PREPARED 'o''clock"; touch $HOME/x; \"'"""
 
 
 def test_a_slot_that_is_not_emptied_and_a_full_ring_are_told(
