@@ -134,7 +134,7 @@ class PostgresConsumer(Consumer):
                 self._withhold(message, message.claimed, "it was given to another worker")
             if not message.failed and not self._may_begin(message, message.claimed):
                 self._withhold(message, message.claimed, self._reason(message))
-            self._session.note(message.claimed.id)
+            self._session.note(message.claimed.id, message.message_id)
             running_owner.set(message.claimed.lease.owner)
             self._session.running.begin(message.claimed.id, message, message.started_at)
 

@@ -50,7 +50,7 @@ class Inheritance(Duty):
         return Again(STILL_CONNECTED_S if waiting else INTERVAL_S)
 
     def _take_over(self, conn: Connection, owner: UUID, noted: Noted) -> bool:
-        """Give back what ``owner`` held; False if he seems to be alive."""
+        """Give back what ``owner`` held; False if his session has not ended yet."""
         with conn.transaction():
             dead = workers.find_dead(conn, self.statements, owner=owner)
             if dead is None:
@@ -58,6 +58,8 @@ class Inheritance(Duty):
                 end_transactions(conn, self.statements, owner=owner)
                 return True
             if not dead.gone:
+                # Its connections may outlive it for long: whatever it has forked has them, too.
+                workers.end_old_session(conn, self.statements, owner=owner, pids={noted.session} - {0})
                 return False
             reclaimed = messages.reclaim(
                 conn, self.statements, owner=owner, threads=0, charged=noted.running, max_attempts=MAX_ATTEMPTS,

@@ -82,6 +82,8 @@ class Presence(Duty):
         worker_orders.drop(conn, self.statements, process=self._process)
 
     def _lock(self, conn: Connection) -> None:
+        if self._board is not None:
+            self._board.add_session(conn.info.backend_pid)
         for owner in self._leases.names():
             if owner not in self._locked:
                 # After a silence of the network the server may believe in our last connection for hours.

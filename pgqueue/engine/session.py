@@ -5,6 +5,7 @@ worker has one.
 """
 
 import threading
+import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import count
 from uuid import UUID, uuid4
@@ -163,10 +164,10 @@ class Session:
         self._queue_names = self._queue_names | set(queue_names)
         self._listener.nudge(Publication)
 
-    def note(self, message: int) -> None:
+    def note(self, message: int, message_id: str = "") -> None:
         """Note, for whoever finds the process dead, what this thread runs; 0 for nothing."""
         if self.board is not None:
-            self.board.note(self._thread_number(), message)
+            self.board.note(self._thread_number(), message, zlib.crc32(message_id.encode()))
 
     def limit(self, until: float) -> None:
         """Note by when, on the monotonic clock, what this thread runs must have ended; 0.0 for no matter when."""

@@ -13,9 +13,10 @@ from typing import TypeAlias
 
 from ..engine.board import Board, Cause, how_it_ended
 from ..logging import own_logger
-from .crashes import Bystanders, crash_file, read_crash
+from .crashes import Bystanders, LastWord
 from .home import Body, Booted, Dismissed, Failed, Home, News, Retired, enter
 from .log_pipe import LogPipe, LogSink
+from .scratch import Scratch
 from .settings import Settings
 
 __all__ = [
@@ -151,13 +152,27 @@ class Child:
         self.culprits: Collection[int] | None = None
         self.condemned_at: float | None = None
         self._asked = False
-        self.board = None if board is None else Board.create(board, settings.threads)
+        self.board: Board | None = None
+        self.last_word: LastWord | None = None
+        try:
+            if board is not None:
+                self.board = Board.create(board, settings.threads)
+                self.last_word = LastWord(board)
+            self._launch(settings, context, sink, inherited)
+        except BaseException:
+            self._drop_files()
+            raise
+
+    def _launch(self, settings: Settings, context: Context, sink: LogSink, inherited: Sequence[int]) -> None:
         self._status, status = context.Pipe(duplex=False)
         reader, log = context.Pipe(duplex=False)
         self.log = LogPipe(reader, sink)
         ours = (*inherited, self._status.fileno(), reader.fileno()) if _forks(context) else ()
+        board = None if self.board is None else self.board.path
         home = Home(status, log, os.getpid(), board, ours)
-        self._process = context.Process(target=enter, args=(home, settings, task.body), name=task.name)
+        self._process = context.Process(
+            target=enter, args=(home, settings, self.task.body), name=self.task.name
+        )
         self._process.start()
         self.pid = self._process.pid or 0
         self._started_at = time.monotonic()
@@ -234,32 +249,41 @@ class Child:
     def forget(self) -> None:
         """Let go of the board, after the last look at it, and of the process."""
         self._process.close()
+        self._drop_files()
+
+    def _drop_files(self) -> None:
         if self.board is not None:
             self.board.close()
-            self.board.path.unlink(missing_ok=True)
-            crash_file(self.board.path).unlink(missing_ok=True)
+            with suppress(OSError):
+                self.board.path.unlink()
+        if self.last_word is not None:
+            self.last_word.close()
 
 
-def on_child_death(child: Child, ended: Exit, bystanders: Bystanders) -> None:
+def on_child_death(child: Child, ended: Exit, bystanders: Bystanders, scratch: Scratch) -> None:
     """Tell what a dead worker process was running, and leave its board to the others, who take over its messages.
 
     Runs in the main process before the replacement starts: must not start threads nor keep a connection open,
     since a fork follows.
     """
-    if child.board is None:
+    if child.board is None or child.last_word is None:
         return
     noted = child.board.read()
     if ended.code == 0 and not noted.running:
         return
-    crash = read_crash(child.board.path, code=ended.code)
+    crash = child.last_word.read(code=ended.code)
     culprit = 0 if crash is None else child.board.run_by(crash.thread)
     culprits = child.culprits
     if culprit and culprits is None:
-        culprits = bystanders.guilty(culprit, noted.running)
+        culprits = bystanders.guilty(culprit, noted.keys)
     if noted.owners:
-        # If somebody has cleaned up the directory, the reaper does it, later.
-        with suppress(OSError):
-            child.board.bequeath(code=ended.code, cause=ended.cause, culprits=culprits)
+        try:
+            child.board.bequeath(scratch.directory(), code=ended.code, cause=ended.cause, culprits=culprits)
+        except OSError as error:
+            logger.error(
+                "What %s was running can't be left to the others: %s. Some seconds later the reaper takes over, "
+                "and has to guess whom to charge.", child.task.name, error,
+            )  # fmt: skip
     if noted.running:
         logger.warning("%s was running %d messages.", child.task.name, len(noted.running))
     if crash is not None and (culprit or ended.killed):

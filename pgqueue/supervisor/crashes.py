@@ -11,12 +11,13 @@ import re
 import signal
 import sys
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["Bystanders", "Crash", "crash_file", "note_crashes", "read_crash"]
+__all__ = ["Bystanders", "Crash", "LastWord", "crash_file", "note_crashes"]
 
 #: The most characters of a stack that are told.
 STACK_LENGTH = 4_000
@@ -25,8 +26,8 @@ STACK_LENGTH = 4_000
 FRESH_S = 5.0
 
 #: How often a message may run beside crashes that another's thread is blamed for. A fault may show in another thread
-#: than the one that has caused it; so may each of them, again and again.
-SPARED = 2
+#: than the one that has caused it; so may each of them, again and again. As often as it takes to bury the other.
+SPARED = 3
 
 #: The most messages of which that is remembered.
 REMEMBERED = 10_000
@@ -52,19 +53,28 @@ class Crash:
 
 
 class Bystanders:
-    """The messages that ran beside crashes of which another was guilty, and how often."""
+    """The messages that ran beside crashes of which another was guilty, and how often.
+
+    By their keys: each claim gives a message another id.
+    """
 
     def __init__(self) -> None:
         self._spared: OrderedDict[int, int] = OrderedDict()
 
-    def guilty(self, culprit: int, running: Collection[int]) -> list[int]:
-        """Of what was running in a crash, that for which it is charged: the culprit, and whom it meets too often."""
+    def guilty(self, culprit: int, running: Mapping[int, int]) -> list[int]:
+        """Of what was running in a crash, that for which it is charged: the culprit, and whom it meets too often.
+
+        Parameters:
+          running: The keys of messages by their ids.
+        """
         guilty = [culprit]
-        for message in set(running) - {culprit}:
-            if self._spared.get(message, 0) >= SPARED:
+        for message, key in running.items():
+            if message == culprit:
+                continue
+            if self._spared.get(key, 0) >= SPARED:
                 guilty.append(message)
             else:
-                self._spared[message] = self._spared.pop(message, 0) + 1
+                self._spared[key] = self._spared.pop(key, 0) + 1
         while len(self._spared) > REMEMBERED:
             self._spared.popitem(last=False)
         return guilty
@@ -98,22 +108,38 @@ def note_crashes(board: Path) -> None:
     os._exit = exit_with_word
 
 
-def read_crash(board: Path, *, code: int) -> Crash | None:
-    """What the dead process with this board has left; None if it said nothing.
+class LastWord:
+    """What the process with this board may leave; the main process has it open from the start, whoever removes it."""
 
-    Parameters:
-      code: Its exit code, negative for a signal's number: of other signals nobody tells.
-    """
-    file = crash_file(board)
-    try:
-        os.utime(board)  # tells what time it is for files
-        is_fresh = board.stat().st_mtime - file.stat().st_mtime < FRESH_S
-        text = file.read_text("utf-8", "replace")
-    except OSError:
-        return None
-    if not is_fresh or (code < 0 and code not in _TELLING):
-        return None
-    if code >= 0:
-        text = text.partition(_EXIT.decode())[2]
-    found = list(_CURRENT.finditer(text))
-    return Crash(int(found[-1][1], 16), found[-1][2][:STACK_LENGTH]) if found else None
+    def __init__(self, board: Path) -> None:
+        self._path = crash_file(board)
+        self._file = self._path.open("x+b", buffering=0)
+
+    def read(self, *, code: int) -> Crash | None:
+        """What the process has left; None if it said nothing.
+
+        Parameters:
+          code: Its exit code, negative for a signal's number: of other signals nobody tells.
+        """
+        text = self._text(code).decode("utf-8", "replace")
+        if code >= 0:
+            text = text.partition(_EXIT.decode())[2]
+        found = list(_CURRENT.finditer(text))
+        return Crash(int(found[-1][1], 16), found[-1][2][:STACK_LENGTH]) if found else None
+
+    def close(self) -> None:
+        """Remove it."""
+        self._file.close()
+        with suppress(OSError):
+            self._path.unlink()
+
+    def _text(self, code: int) -> bytes:
+        if code < 0 and (code not in _TELLING or not self._is_fresh()):
+            return b""
+        self._file.seek(0)
+        return self._file.read()
+
+    def _is_fresh(self) -> bool:
+        written = os.fstat(self._file.fileno()).st_mtime
+        os.utime(self._file.fileno())  # tells what time it is for files
+        return os.fstat(self._file.fileno()).st_mtime - written < FRESH_S

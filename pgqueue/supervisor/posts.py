@@ -3,12 +3,12 @@
 import itertools
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 from ..logging import own_logger
 from .child import Child, Context, Kind, Task, restart_delay_s
 from .home import Booted
 from .log_pipe import LogSink
+from .scratch import Scratch
 from .settings import Settings
 from .signals import blocked
 
@@ -21,10 +21,10 @@ class Nursery:
     """What every new process needs from the main one.
 
     Parameters:
-      scratch: A private directory, for the boards.
+      scratch: Where the boards are.
     """
 
-    def __init__(self, settings: Settings, *, context: Context, sink: LogSink, scratch: Path) -> None:
+    def __init__(self, settings: Settings, *, context: Context, sink: LogSink, scratch: Scratch) -> None:
         self._settings = settings
         self._context = context
         self._sink = sink
@@ -37,9 +37,9 @@ class Nursery:
         Raises:
           OSError: There is no room for another process, or for its board.
         """
-        # Whoever cleans up temporary files may have taken it away.
-        self._scratch.mkdir(mode=0o700, exist_ok=True)
-        board = self._scratch / f"board-{next(self._numbers)}" if task.kind is Kind.WORKER else None
+        board = None
+        if task.kind is Kind.WORKER:
+            board = self._scratch.directory() / f"board-{next(self._numbers)}"
         with blocked():
             return Child(
                 task,

@@ -8,12 +8,10 @@ import multiprocessing
 import selectors
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from .. import __version__
 from ..engine.board import Cause
@@ -26,6 +24,7 @@ from .memory import MemoryKills
 from .overruns import end_overdue
 from .posts import Nursery, Post
 from .reload import run_watch
+from .scratch import Scratch
 from .settings import Settings
 from .signals import SUPERVISOR_SIGNALS, SignalPipe, unblock
 from .worker_process import run_worker
@@ -90,12 +89,12 @@ class Supervisor:
         """Run the program to its end."""
         logger.info("pgqueue '%s' is booting up.", __version__)
         with (
-            tempfile.TemporaryDirectory(prefix="pgqueue-") as scratch,
+            Scratch() as self._scratch,
             SignalPipe(SUPERVISOR_SIGNALS) as self._signals,
         ):
             unblock()  # a reload has held them back
             self._nursery = Nursery(
-                self._settings, context=_context(self._settings), sink=self._sink, scratch=Path(scratch)
+                self._settings, context=_context(self._settings), sink=self._sink, scratch=self._scratch
             )
             self._listen(self._signals.fileno(), self._on_signals)
             self._posts += map(Post, _first_tasks(self._settings))
@@ -167,7 +166,7 @@ class Supervisor:
         child.bury()
         post.vacate()
         ended = self._explained(ended)
-        on_child_death(child, ended, self._bystanders)
+        on_child_death(child, ended, self._bystanders, self._scratch)
         match self._outlook(child, ended, first=first):
             case Outlook.RESTART:
                 self._restart_later(post, child, ended)

@@ -59,7 +59,7 @@ def test_of_a_process_that_was_killed_for_some_messages_only_those_are_left_as_r
     board.add_owner(owner := uuid4())
     board.note(0, 11)
     board.note(1, 12)
-    board.bequeath(code=-9, cause=Cause.TIME_LIMIT, culprits=[12, 13])
+    board.bequeath(board.path.parent, code=-9, cause=Cause.TIME_LIMIT, culprits=[12, 13])
     board.close()
     ((_, noted),) = dead_boards(tmp_path)
     assert (noted.owners, noted.running) == ([owner], [12])
@@ -83,7 +83,44 @@ def test_a_thread_that_python_names_leads_to_what_it_runs(tmp_path: Path) -> Non
     board.close()
 
 
-def test_a_board_that_is_no_board_is_passed_over(tmp_path: Path) -> None:
-    (tmp_path / "board-1.dead").write_bytes(b"")
-    (tmp_path / "board-2.dead").write_bytes(b"short")
+@pytest.mark.parametrize("content", [b"", b"short", b"\2\0\0\0" + bytes(300), b"\1" + bytes(302)])
+def test_a_board_that_is_no_board_is_told_once(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "board-1.dead").write_bytes(content)
     assert list(dead_boards(tmp_path)) == []
+    assert "is not the board of a dead process" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_board_whose_file_is_gone_is_left_as_a_copy(tmp_path: Path, elsewhere: bool) -> None:
+    (made := tmp_path / "made").mkdir()
+    board = Board.create(made / "board-1", 2)
+    board.add_owner(owner := uuid4())
+    board.add_session(4712)
+    board.note(1, 11, 99)
+    board.path.unlink()
+    directory = tmp_path / "another" if elsewhere else made
+    directory.mkdir(exist_ok=True)
+    board.bequeath(directory, code=-9)
+    board.close()
+    ((path, noted),) = dead_boards(directory)
+    assert path == directory / "board-1.dead"
+    assert (noted.owners, noted.running, noted.session, noted.keys) == ([owner], [11], 4712, {11: 99})
+    assert list(directory.iterdir()) == [path]
+
+
+def test_what_somebody_else_has_put_in_its_place_is_not_taken_for_it(tmp_path: Path) -> None:
+    """A link, in the directory that was ours."""
+    (tmp_path / "others").mkdir()
+    (tmp_path / "ours").mkdir()
+    board = Board.create(tmp_path / "others" / "board-1", 1)
+    board.path.unlink()
+    board.path.symlink_to(tmp_path / "precious")
+    board.bequeath(tmp_path / "ours", code=-9)
+    board.close()
+    assert not (tmp_path / "ours" / "board-1.dead").is_symlink()
+    with pytest.raises(FileExistsError):
+        Board.create(tmp_path / "others" / "board-1", 1)
+    assert not (tmp_path / "precious").exists()

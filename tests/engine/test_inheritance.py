@@ -246,7 +246,7 @@ def test_a_process_that_ended_well_leaves_no_board(project: Project, database_ur
 def test_a_bequeathed_board_tells_who_ran_what_and_how_it_ended(tmp_path: Path) -> None:
     board = Board.create(tmp_path / "board-1", 3)
     board.note(2, 4711)
-    board.bequeath(code=-9)
+    board.bequeath(board.path.parent, code=-9)
     board.close()
     ((path, noted),) = dead_boards(tmp_path)
     assert path == tmp_path / "board-1.dead"

@@ -54,7 +54,7 @@ def find_a_dead_process(scene: Scene, directory: Path) -> None:
         owner = scene.queue.owner(its)
         board.add_owner(owner)
         scene.queue.claimed(owner)
-    board.bequeath(code=-signal.SIGKILL)
+    board.bequeath(board.path.parent, code=-signal.SIGKILL)
     board.close()
     run(scene, Inheritance(scene.queue.statements, directory))
 

@@ -43,7 +43,7 @@ def by_reaper_of_the_unregistered(queue: Queue, owner: UUID, _directory: Path) -
 def by_heir(queue: Queue, owner: UUID, directory: Path) -> None:
     board = Board.create(directory / "board-1", 1)
     board.add_owner(owner)
-    board.bequeath(code=-9)
+    board.bequeath(board.path.parent, code=-9)
     board.close()
     Inheritance(queue.statements, directory).run_once(queue.connect())
 
@@ -95,7 +95,7 @@ def test_its_heirs_wait_until_the_server_knows_of_its_end(queue: Queue, tmp_path
     with passing(queue) as its:
         board.add_owner(owner := queue.owner(its))
         queue.claimed(owner)
-        board.bequeath(code=-9)
+        board.bequeath(board.path.parent, code=-9)
         assert heir.run_once(conn).in_s == STILL_CONNECTED_S
         assert queue.ready() == []
     assert heir.run_once(conn).in_s == INTERVAL_S

@@ -2,11 +2,12 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pgqueue.supervisor.crashes import FRESH_S, SPARED, Bystanders, crash_file, read_crash
+from pgqueue.supervisor.crashes import FRESH_S, SPARED, Bystanders, LastWord, crash_file
 from tests.support.processes import Process
 
 CRASH = """
@@ -38,9 +39,15 @@ thread.join()
 """
 
 
+@pytest.fixture
+def word(tmp_path: Path) -> Iterator[LastWord]:
+    opened = LastWord(tmp_path / "board")
+    yield opened
+    opened.close()
+
+
 def crash(directory: Path, body: str) -> tuple[int, int]:
     """Run this in a thread; return the thread's identifier and how the process ended."""
-    (directory / "board").touch()
     with Process(["-c", CRASH.replace("{body}", body)], cwd=directory, warm=True) as process:
         code = process.wait()
         return int(process.output.split()[0]), code
@@ -55,9 +62,11 @@ def crash(directory: Path, body: str) -> tuple[int, int]:
         ("fork(leave); fork(fault); leave()", 7, "leave"),
     ],
 )
-def test_the_thread_and_its_stack_are_told(tmp_path: Path, body: str, code: int, function: str) -> None:
+def test_the_thread_and_its_stack_are_told(
+    tmp_path: Path, word: LastWord, body: str, code: int, function: str
+) -> None:
     thread, ended = crash(tmp_path, body)
-    left = read_crash(tmp_path / "board", code=code)
+    left = word.read(code=code)
     assert left is not None
     assert (left.thread, ended) == (thread, code)
     assert f"in {function}" in left.stack
@@ -74,11 +83,10 @@ def test_the_thread_and_its_stack_are_told(tmp_path: Path, body: str, code: int,
     ],
 )
 def test_nothing_is_told_of_forks_of_kills_and_where_the_program_wants_none(
-    tmp_path: Path, body: str
+    tmp_path: Path, word: LastWord, body: str
 ) -> None:
     _, code = crash(tmp_path, body)
-    assert crash_file(tmp_path / "board").exists()
-    assert read_crash(tmp_path / "board", code=code) is None
+    assert word.read(code=code) is None
 
 
 def test_an_exit_is_one_on_a_full_disk_too(tmp_path: Path) -> None:
@@ -87,32 +95,60 @@ def test_an_exit_is_one_on_a_full_disk_too(tmp_path: Path) -> None:
     assert code == 7
 
 
-def test_a_board_that_is_gone_has_no_word(tmp_path: Path) -> None:
-    _, code = crash(tmp_path, "fault()")
-    (tmp_path / "board").unlink()
-    assert read_crash(tmp_path / "board", code=code) is None
-    assert not (tmp_path / "board").exists()
-    assert read_crash(tmp_path / "gone" / "board", code=code) is None
+@pytest.mark.parametrize(("body", "code"), [("fault()", -signal.SIGSEGV), ("leave()", 7)])
+def test_it_is_heard_though_somebody_has_removed_the_file(
+    tmp_path: Path, word: LastWord, body: str, code: int
+) -> None:
+    thread, _ = crash(tmp_path, body)
+    crash_file(tmp_path / "board").unlink()
+    left = word.read(code=code)
+    assert left is not None
+    assert left.thread == thread
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_who_never_noted_crashes_has_left_none(tmp_path: Path) -> None:
-    assert read_crash(tmp_path / "board", code=7) is None
+def test_nobody_else_has_put_something_there(tmp_path: Path) -> None:
+    """A link of that name would have us write where it leads."""
+    crash_file(tmp_path / "board").symlink_to(tmp_path / "precious")
+    with pytest.raises(FileExistsError):
+        LastWord(tmp_path / "board")
+    assert not (tmp_path / "precious").exists()
 
 
-def test_an_old_word_and_one_of_another_end_are_not_believed(tmp_path: Path) -> None:
+def test_who_never_noted_crashes_has_left_none(word: LastWord) -> None:
+    assert word.read(code=7) is None
+    assert word.read(code=-signal.SIGSEGV) is None
+
+
+def test_an_old_word_and_one_of_another_end_are_not_believed(tmp_path: Path, word: LastWord) -> None:
     """C code may fork, and what it forks may crash, long before the process dies of something else."""
     _, code = crash(tmp_path, "fault()")
-    assert read_crash(tmp_path / "board", code=-signal.SIGKILL) is None
-    assert read_crash(tmp_path / "board", code=0) is None
-    assert read_crash(tmp_path / "board", code=code) is not None
-    file = crash_file(tmp_path / "board")
+    assert word.read(code=-signal.SIGKILL) is None
+    assert word.read(code=0) is None
+    assert word.read(code=code) is not None
+    make_old(tmp_path)
+    assert word.read(code=code) is None
+
+
+def test_the_word_of_an_exit_is_of_this_one_however_late_it_is_read(tmp_path: Path, word: LastWord) -> None:
+    """By a main process that was stopped meanwhile: the one who wrote it ended with that."""
+    thread, code = crash(tmp_path, "leave()")
+    make_old(tmp_path)
+    left = word.read(code=code)
+    assert left is not None
+    assert left.thread == thread
+
+
+def make_old(directory: Path) -> None:
+    file = crash_file(directory / "board")
     os.utime(file, (0, file.stat().st_mtime - FRESH_S))
-    assert read_crash(tmp_path / "board", code=code) is None
 
 
 def test_who_is_beside_every_crash_is_charged_in_the_end() -> None:
-    """A fault may show in another thread than the one that has caused it."""
+    """A fault may show in another thread than the one that has caused it. Each claim gives it another number."""
     bystanders = Bystanders()
-    charged = [bystanders.guilty(culprit, [1, culprit]) for culprit in (2, 3, 4, 5)]
-    assert charged == [[2], [3], [4, 1], [5, 1]]
-    assert SPARED == 2
+    charged = [
+        bystanders.guilty(culprit, {culprit: 100 + culprit, 10 * culprit: 1}) for culprit in range(1, 6)
+    ]
+    assert charged == [[1], [2], [3], [4, 40], [5, 50]]
+    assert SPARED == 3
