@@ -8,10 +8,10 @@ from __future__ import annotations
 from pgqueue._registry import get_broker, keep_in, set_broker
 
 from .broker import Broker
-from .consumer import Consumer, Withheld
+from .consumer import Consumer
 from .proxy import MessageProxy
 
-__all__ = ["Broker", "Consumer", "MessageProxy", "Withheld", "get_broker", "set_broker"]
+__all__ = ["Broker", "Consumer", "MessageProxy", "get_broker", "set_broker"]
 
 #: The broker of the process; the same one that :func:`set_broker` sets.
 global_broker: Broker | None

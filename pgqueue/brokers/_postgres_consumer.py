@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from ..broker import Consumer, MessageProxy, Withheld
+from ..broker import MessageProxy
+from ..broker.worker_consumer import Withheld, WorkerConsumer
 from ..common import error_text
 from ..engine.settlement import OpenSettlements, Settlement
 from ..errors import ActorNotFound, DecodeError
@@ -65,7 +66,7 @@ class ClaimedProxy(MessageProxy):
         return self.attempts > 0
 
 
-class PostgresConsumer(Consumer):
+class PostgresConsumer(WorkerConsumer):
     """A view of the process's session: messages of some queues.
 
     Parameters:

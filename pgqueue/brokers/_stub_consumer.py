@@ -9,7 +9,8 @@ from threading import Lock
 from typing import Any
 
 from .._locks import enter
-from ..broker import Consumer, MessageProxy, Withheld
+from ..broker import MessageProxy
+from ..broker.worker_consumer import Withheld, WorkerConsumer
 from ..common import q_name
 from ..errors import DecodeError
 from ..faults import Fault
@@ -38,7 +39,7 @@ class StubProxy(MessageProxy):
         self.round = forgotten
 
 
-class StubConsumer(Consumer):
+class StubConsumer(WorkerConsumer):
     """Hands out the messages of one queue; the queue's own mutex guards its count of what it has handed out."""
 
     def __init__(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from ..broker.worker_consumer import for_worker
 from ..common import current_millis
 from ..errors import ActorNotFound, BrokerConnectionError
 from ..faults import Fault
@@ -15,6 +16,7 @@ from .settings import ack_retry_delay_s, restart_delay_s
 
 if TYPE_CHECKING:
     from ..broker import Broker, Consumer, MessageProxy
+    from ..broker.worker_consumer import WorkerConsumer
     from .work_queue import WorkQueue
 
 __all__ = ["ConsumerThread"]
@@ -89,7 +91,8 @@ class ConsumerThread(Thread):
     def _consume(self) -> None:
         if not self._begin():
             return
-        self.consumer = consumer = self._open_consumer()
+        self.consumer = self._open_consumer()
+        consumer = self.consumer_in_use
         if self._draining:
             consumer.pause()
         tunable = consumer if isinstance(consumer, HasTimeout) else None
@@ -106,14 +109,14 @@ class ConsumerThread(Thread):
             if (self.paused or not self.running) and not self._begin():
                 return
 
-    def _forget_delayed(self, consumer: Consumer, known: int) -> int:
+    def _forget_delayed(self, consumer: WorkerConsumer, known: int) -> int:
         """Drop what the consumer has forgotten since the last look, when it had done so ``known`` times."""
         forgotten = consumer.forgotten
         if forgotten != known:
             self.delay_queue.keep(consumer.holds)
         return forgotten
 
-    def _recall(self, consumer: Consumer, known: int) -> int:
+    def _recall(self, consumer: WorkerConsumer, known: int) -> int:
         """Give back what must not begin any more, however long the threads are busy, if that has changed."""
         recalls = consumer.recalls
         if recalls != known:
@@ -164,8 +167,8 @@ class ConsumerThread(Thread):
             self._reject(message, error)
         else:
             priority, turn_of = actor.priority, ""
-            if (consumer := self.consumer) is not None:
-                priority, turn_of = consumer.order(message, actor)
+            if self.consumer is not None:
+                priority, turn_of = self.consumer_in_use.order(message, actor)
             self.work_queue.add(message, priority=priority, turn_of=turn_of, fetched_by=self)
 
     def _reject(self, message: MessageProxy, error: ActorNotFound) -> None:
@@ -245,11 +248,11 @@ class ConsumerThread(Thread):
                 return False
 
     @property
-    def consumer_in_use(self) -> Consumer:
-        """The broker's consumer; there is one as soon as a message was fetched."""
+    def consumer_in_use(self) -> WorkerConsumer:
+        """The broker's consumer, as a worker uses it; there is one as soon as a message was fetched."""
         if self.consumer is None:
             raise RuntimeError(f"{self.name} has not consumed anything yet.")
-        return self.consumer
+        return for_worker(self.consumer)
 
     def requeue_messages(self, messages: Iterable[MessageProxy]) -> None:
         """Hand messages back that were fetched and never begun."""
@@ -281,7 +284,7 @@ class ConsumerThread(Thread):
     def resume(self) -> None:
         """Go on after a pause, at once."""
         if self.consumer is not None:
-            self.consumer.resume()
+            self.consumer_in_use.resume()
         self.paused = False
         self._resumed.set()
 
@@ -300,7 +303,7 @@ class ConsumerThread(Thread):
     def _pause_consumer(self) -> None:
         # Also how one that waits for a message is made to return at once.
         if self.consumer is not None:
-            self.consumer.pause()
+            self.consumer_in_use.pause()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until what was acknowledged is durable; return whether it is.
@@ -308,7 +311,7 @@ class ConsumerThread(Thread):
         Parameters:
           timeout: Seconds; None waits for ever.
         """
-        return self.consumer is None or self.consumer.flush(timeout)
+        return self.consumer is None or self.consumer_in_use.flush(timeout)
 
     def close(self) -> None:
         """Release the broker's consumer, after the thread has ended and everything else has been handed back."""

@@ -14,7 +14,7 @@ from queue import Empty
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-from ..broker import Withheld
+from ..broker.worker_consumer import Withheld
 from ..errors import RateLimitExceeded, Retry, SkipMessage
 from ..faults import Fault
 from ..logging import own_logger
@@ -23,7 +23,8 @@ from ..results import Results
 from ..threading import Cancelled, Interrupt, InterruptShield
 
 if TYPE_CHECKING:
-    from ..broker import Broker, Consumer, MessageProxy
+    from ..broker import Broker, MessageProxy
+    from ..broker.worker_consumer import WorkerConsumer
     from .consumer import ConsumerThread
     from .work_queue import WorkQueue
 
@@ -140,7 +141,7 @@ class WorkerThread(Thread):
         finally:
             self._finish(message, consumer)
 
-    def _attempt(self, message: MessageProxy, consumer: Consumer) -> Outcome:
+    def _attempt(self, message: MessageProxy, consumer: WorkerConsumer) -> Outcome:
         """Run the actor between its hooks."""
         # The exception must never be a variable of this frame: it refers to the frame through its traceback, and
         # only the cyclic collector would free the two.
@@ -163,7 +164,7 @@ class WorkerThread(Thread):
             self._log_failure(message, error)
             return Outcome(exception=error)
 
-    def _run_actor(self, message: MessageProxy, consumer: Consumer) -> Any:
+    def _run_actor(self, message: MessageProxy, consumer: WorkerConsumer) -> Any:
         actor = self.broker.get_actor(message.actor_name)
         with consumer.running(message, actor) as finish:
             try:
@@ -184,7 +185,11 @@ class WorkerThread(Thread):
         return result
 
     def _settle(
-        self, message: MessageProxy, consumer: Consumer, consumer_thread: ConsumerThread, outcome: Outcome
+        self,
+        message: MessageProxy,
+        consumer: WorkerConsumer,
+        consumer_thread: ConsumerThread,
+        outcome: Outcome,
     ) -> None:
         """Call the hooks that decide about the message, and tell the broker."""
         if outcome is _WITHHELD:
@@ -205,7 +210,7 @@ class WorkerThread(Thread):
                 )  # fmt: skip
             consumer_thread.post_process_message(message)
 
-    def _finish(self, message: MessageProxy, consumer: Consumer) -> None:
+    def _finish(self, message: MessageProxy, consumer: WorkerConsumer) -> None:
         try:
             consumer.finished(message)
         except BaseException:

@@ -72,7 +72,7 @@ class SharedConsumerThread(ConsumerThread):
         self.consumer = consumer
         # Those that were declared while it was opened went to the one before it.
         for name in frozenset(self.queue_names) - names:
-            consumer.subscribe(name)
+            self.consumer_in_use.subscribe(name)
         return consumer
 
     def _consume_many(self, names: frozenset[str]) -> Consumer:

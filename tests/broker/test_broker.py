@@ -7,6 +7,7 @@ import pytest
 
 import pgqueue
 from pgqueue import ActorNotFound, Broker, Consumer, MessageProxy
+from pgqueue.broker.worker_consumer import WorkerConsumer, for_worker
 from pgqueue.brokers.stub import StubBroker
 from pgqueue.middleware import (
     AgeLimit,
@@ -205,18 +206,31 @@ class TestTheBase:
 
     def test_a_consumer_has_harmless_defaults(self) -> None:
         consumer = Consumer()
-        proxy = MessageProxy(message())
 
         assert iter(consumer) is consumer
+        consumer.requeue([MessageProxy(message())])
+        consumer.close()
+
+    def test_a_consumer_has_no_public_names_but_dramatiqs(self) -> None:
+        assert {name for name in dir(Consumer) if not name.startswith("_")} == {
+            "ack",
+            "nack",
+            "requeue",
+            "close",
+        }
+
+    def test_a_workers_consumer_has_harmless_defaults(self) -> None:
+        consumer = WorkerConsumer()
+        proxy = MessageProxy(message())
+
+        assert for_worker(consumer) is consumer
         with consumer.settling(proxy):
             consumer.started(proxy)
             consumer.finished(proxy)
         consumer.subscribe("default")
-        consumer.requeue([proxy])
         consumer.pause()
         consumer.resume()
         assert consumer.flush(timeout=0) is True
-        consumer.close()
 
     def test_a_consumer_must_define_how_messages_come_and_go(self) -> None:
         consumer = Consumer()

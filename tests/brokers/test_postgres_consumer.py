@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgqueue.broker.consumer import Withheld
+from pgqueue.broker.worker_consumer import Withheld, for_worker
 from pgqueue.brokers._postgres_consumer import ClaimedProxy
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.message import Message
@@ -13,7 +13,7 @@ def test_what_was_claimed_before_the_process_was_declared_lost_is_not_started(
 ) -> None:
     postgres_broker.declare_queue("default")
     postgres_broker.enqueue(Message("default", "actor", (), {}, {}))
-    consumer = postgres_broker.consume("default", timeout=2_000)
+    consumer = for_worker(postgres_broker.consume("default", timeout=2_000))
     message = next(consumer)
     assert isinstance(message, ClaimedProxy)
     consumer.started(message)
@@ -29,7 +29,7 @@ def test_what_was_not_started_goes_back_and_is_not_acknowledged(postgres_broker:
     """Between its loss and the moment in which it hears of it a process may still claim, and hold, messages."""
     postgres_broker.declare_queue("default")
     sent = postgres_broker.enqueue(Message("default", "actor", (), {}, {}))
-    consumer = postgres_broker.consume("default", timeout=5_000)
+    consumer = for_worker(postgres_broker.consume("default", timeout=5_000))
     message = next(consumer)
     assert isinstance(message, ClaimedProxy)
     assert message.claimed is not None

@@ -9,6 +9,7 @@ import pytest
 
 from pgqueue.actor import actor
 from pgqueue.broker import MessageProxy
+from pgqueue.broker.worker_consumer import for_worker
 from pgqueue.brokers.stub import StubBroker
 from pgqueue.errors import DecodeError, QueueJoinTimeout, QueueNotFound
 from pgqueue.message import Message
@@ -294,7 +295,7 @@ def test_a_consumer_waiting_for_messages_is_woken_by_one(stub_broker: StubBroker
 
 def test_a_consumer_that_is_paused_returns_at_once_and_leaves_the_message(stub_broker: StubBroker) -> None:
     stub_broker.declare_queue("default")
-    consumer = stub_broker.consume("default", timeout=10_000)
+    consumer = for_worker(stub_broker.consume("default", timeout=10_000))
     fetched: list[MessageProxy | None] = []
     thread = threading.Thread(target=lambda: fetched.append(next(consumer)))
     thread.start()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from pgqueue.broker import Consumer, MessageProxy
+from pgqueue.broker.worker_consumer import WorkerConsumer, for_worker
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.message import Message
 from pgqueue.rate_limits.backends import PostgresBackend as LimiterBackend
@@ -22,8 +23,8 @@ def message_of(number: int, queue_name: str = "default") -> Message[None]:
 
 
 @pytest.fixture
-def consumer(postgres_broker: PostgresBroker) -> Iterator[Consumer]:
-    opened = postgres_broker.consume("default", prefetch=5, timeout=5_000)
+def consumer(postgres_broker: PostgresBroker) -> Iterator[WorkerConsumer]:
+    opened = for_worker(postgres_broker.consume("default", prefetch=5, timeout=5_000))
     yield opened
     opened.close()
 
@@ -42,7 +43,7 @@ def leased(queue: Queue) -> int:
 
 class TestDrawing:
     def test_no_more_is_claimed_than_the_prefetch_allows(
-        self, postgres_broker: PostgresBroker, queue: Queue, consumer: Consumer
+        self, postgres_broker: PostgresBroker, queue: Queue, consumer: WorkerConsumer
     ) -> None:
         postgres_broker.enqueue_many([message_of(number) for number in range(20)])
         held = [draw(consumer) for _ in range(5)]
@@ -62,7 +63,7 @@ class TestDrawing:
         consumer.close()
 
     def test_a_paused_consumer_claims_nothing(
-        self, postgres_broker: PostgresBroker, queue: Queue, consumer: Consumer
+        self, postgres_broker: PostgresBroker, queue: Queue, consumer: WorkerConsumer
     ) -> None:
         consumer.pause()
         postgres_broker.enqueue(message_of(1))
@@ -72,7 +73,7 @@ class TestDrawing:
         assert draw(consumer).args == (1,)
 
     def test_a_queue_that_is_subscribed_later_is_drawn_from(
-        self, postgres_broker: PostgresBroker, consumer: Consumer
+        self, postgres_broker: PostgresBroker, consumer: WorkerConsumer
     ) -> None:
         postgres_broker.enqueue(message_of(1, "other"))
         consumer.subscribe("other")
@@ -99,7 +100,7 @@ class TestDrawing:
         eventually(no_connection_is_left)
 
     def test_killed_connections_cost_no_message(
-        self, postgres_broker: PostgresBroker, queue: Queue, consumer: Consumer
+        self, postgres_broker: PostgresBroker, queue: Queue, consumer: WorkerConsumer
     ) -> None:
         """Whichever of a process's connections it is."""
         seen: set[int] = set()
@@ -134,7 +135,7 @@ class TestSettling:
         return at_most and at_least
 
     def test_what_a_hook_does_to_a_limiter_commits_with_the_ack(
-        self, postgres_broker: PostgresBroker, queue: Queue, consumer: Consumer, limiter: LimiterBackend
+        self, postgres_broker: PostgresBroker, queue: Queue, consumer: WorkerConsumer, limiter: LimiterBackend
     ) -> None:
         postgres_broker.enqueue(message_of(1))
         message, outside = draw(consumer), []
@@ -151,7 +152,7 @@ class TestSettling:
         assert self.is_at(limiter, 4)
 
     def test_killed_before_its_commit_it_undoes_both_and_the_message_runs_again(
-        self, postgres_broker: PostgresBroker, queue: Queue, consumer: Consumer, limiter: LimiterBackend
+        self, postgres_broker: PostgresBroker, queue: Queue, consumer: WorkerConsumer, limiter: LimiterBackend
     ) -> None:
         postgres_broker.enqueue_many([message_of(1), message_of(2)])
         message = draw(consumer)
@@ -174,7 +175,7 @@ class TestSettling:
         assert sorted(seen) == [1, 2]
 
     def test_after_its_message_was_given_away_it_does_nothing(
-        self, postgres_broker: PostgresBroker, queue: Queue, consumer: Consumer, limiter: LimiterBackend
+        self, postgres_broker: PostgresBroker, queue: Queue, consumer: WorkerConsumer, limiter: LimiterBackend
     ) -> None:
         postgres_broker.enqueue(message_of(1))
         message = draw(consumer)
@@ -187,7 +188,7 @@ class TestSettling:
         assert queue.value("SELECT count(*) FROM pgqueue.outcomes") == 0
 
     def test_a_message_without_ack_or_nack_goes_back(
-        self, postgres_broker: PostgresBroker, queue: Queue, consumer: Consumer
+        self, postgres_broker: PostgresBroker, queue: Queue, consumer: WorkerConsumer
     ) -> None:
         postgres_broker.enqueue(message_of(1))
         with consumer.settling(draw(consumer)):
@@ -198,7 +199,7 @@ class TestSettling:
         assert postgres_broker.get_queue_message_counts("default") == (0, 0, 0)
 
     def test_a_message_is_settled_once(
-        self, postgres_broker: PostgresBroker, queue: Queue, consumer: Consumer
+        self, postgres_broker: PostgresBroker, queue: Queue, consumer: WorkerConsumer
     ) -> None:
         postgres_broker.enqueue(message_of(1))
         message = draw(consumer)

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from pgqueue.broker.worker_consumer import for_worker
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine.intake import Intake
 from pgqueue.engine.session import Session
@@ -82,7 +83,7 @@ def test_a_hooks_mistake_is_no_reason_to_run_the_message_again(settlement: Settl
 def test_a_message_whose_settlement_broke_goes_back_to_its_queue(postgres_broker: PostgresBroker) -> None:
     postgres_broker.declare_queue("default")
     sent = postgres_broker.enqueue(Message("default", "actor", (), {}, {}))
-    consumer = postgres_broker.consume("default", timeout=2_000)
+    consumer = for_worker(postgres_broker.consume("default", timeout=2_000))
     message = next(consumer)
     assert message is not None
     with consumer.settling(message):

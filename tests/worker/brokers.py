@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from pgqueue.broker import Consumer, MessageProxy
+from pgqueue.broker.worker_consumer import WorkerConsumer, for_worker
 from pgqueue.brokers.stub import StubBroker
 
 __all__ = ["FlakyBroker", "ManyBroker", "ManyConsumer"]
@@ -25,9 +26,9 @@ class FlakyBroker(StubBroker):
         return _FlakyConsumer(self, super().consume(queue_name, prefetch=prefetch, timeout=timeout))
 
 
-class _Wrapper(Consumer):
+class _Wrapper(WorkerConsumer):
     def __init__(self, consumer: Consumer) -> None:
-        self.inner = consumer
+        self.inner = for_worker(consumer)
 
     def __next__(self) -> MessageProxy | None:
         return next(self.inner)
@@ -81,10 +82,10 @@ class ManyBroker(StubBroker):
         return ManyConsumer(self, queue_names)
 
 
-class ManyConsumer(Consumer):
+class ManyConsumer(WorkerConsumer):
     def __init__(self, broker: ManyBroker, queue_names: Iterable[str]) -> None:
         self.broker = broker
-        self.consumers = {name: broker.consume(name, prefetch=16, timeout=5) for name in queue_names}
+        self.consumers = {name: self._consumer_of(name) for name in queue_names}
 
     def __next__(self) -> MessageProxy | None:
         for consumer in list(self.consumers.values()):
@@ -92,6 +93,9 @@ class ManyConsumer(Consumer):
             if message is not None:
                 return message
         return None
+
+    def _consumer_of(self, queue_name: str) -> WorkerConsumer:
+        return for_worker(self.broker.consume(queue_name, prefetch=16, timeout=5))
 
     def _note(self, call: str, *details: Any) -> None:
         self.broker.calls.append((call, *details))
@@ -112,7 +116,7 @@ class ManyConsumer(Consumer):
 
     def subscribe(self, queue_name: str) -> None:
         self._note("subscribe", queue_name)
-        self.consumers[queue_name] = self.broker.consume(queue_name, prefetch=16, timeout=5)
+        self.consumers[queue_name] = self._consumer_of(queue_name)
 
     def started(self, message: MessageProxy) -> None:
         self._note("started", message.args)

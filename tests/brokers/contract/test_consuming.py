@@ -45,7 +45,6 @@ def test_an_acknowledged_message_is_gone(broker: Broker, consume: Consume) -> No
     broker.enqueue(message_for(broker))
     consumer = consume("default", timeout=50)
     consumer.ack(next_message(consumer))
-    assert consumer.flush(5)
     join(broker)
     assert dead_letter_count(broker) == 0
 
@@ -56,7 +55,6 @@ def test_a_rejected_message_waits_in_the_dead_letter_queue(broker: Broker, consu
     message = next_message(consumer)
     message.fail()
     consumer.nack(message)
-    assert consumer.flush(5)
     join(broker)
     assert dead_letter_count(broker) == 1
 
@@ -108,7 +106,6 @@ def test_other_threads_than_the_consumers_settle(broker: Broker, consume: Consum
         thread.start()
     for thread in threads:
         thread.join(10)
-    assert consumer.flush(5)
     join(broker)
     assert dead_letter_count(broker) == 5
 
@@ -150,6 +147,5 @@ def test_what_cannot_be_decoded_is_rejected_and_stops_nobody(broker: Broker, con
     message = next_message(consumer)
     assert message == sent
     consumer.ack(message)
-    consumer.flush(5)
     eventually(lambda: assert_equal(dead_letter_count(broker), 1))
     join(broker)
