@@ -206,7 +206,7 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
           ResultTimeout: A child's result did not come in time.
           ResultFailure: A child failed.
         """
-        waits = [asyncio.ensure_future(wait) for wait in self.result_waits(timeout=timeout or None)]
+        waits = [asyncio.ensure_future(wait) for wait in _result_waits(self, timeout=timeout or None)]
         try:
             for result in asyncio.as_completed(waits):
                 yield await result
@@ -215,10 +215,6 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
                 wait.cancel()
             # All of them are awaited, so that what others failed with is not reported as unseen.
             await asyncio.gather(*waits, return_exceptions=True)
-
-    def result_waits(self, *, timeout: int | None) -> list[Coroutine[Any, Any, Any]]:
-        """A coroutine for each child that waits for its result; times and errors as for :meth:`results_async`."""
-        return [self._result_of_async(child, timeout=timeout) for child in self.children]
 
     async def wait_async(self, *, timeout: int | None = None) -> None:
         """As :meth:`wait`, for a coroutine; parameters as for :meth:`results_async`."""
@@ -240,13 +236,19 @@ class group:  # noqa: N801  # Dramatiq's name; it reads as a function
         backend = self.broker.get_results_backend()
         return child.get_result(backend=backend, block=block, timeout=timeout)
 
-    async def _result_of_async(self, child: Child, *, timeout: int | None) -> Any:
-        if isinstance(child, group):
-            return list(await asyncio.gather(*child.result_waits(timeout=timeout)))
-        if isinstance(child, pipeline):
-            return await child.get_result_async(block=True, timeout=timeout)
-        backend = self.broker.get_results_backend()
-        return await child.get_result_async(backend=backend, block=True, timeout=timeout)
+
+def _result_waits(composed: group, *, timeout: int | None) -> list[Coroutine[Any, Any, Any]]:
+    """A coroutine for each child that waits for its result; times and errors as for `group.results_async`."""
+    return [_result_of_async(composed.broker, child, timeout=timeout) for child in composed.children]
+
+
+async def _result_of_async(broker: Broker, child: Child, *, timeout: int | None) -> Any:
+    if isinstance(child, group):
+        return list(await asyncio.gather(*_result_waits(child, timeout=timeout)))
+    if isinstance(child, pipeline):
+        return await child.get_result_async(block=True, timeout=timeout)
+    backend = broker.get_results_backend()
+    return await child.get_result_async(backend=backend, block=True, timeout=timeout)
 
 
 def _prepared(composed: group) -> tuple[Barrier | None, list[Child]]:

@@ -56,6 +56,13 @@ def test_every_public_name_leads_somewhere() -> None:
     assert pgqueue.__version__
 
 
+def test_groups_have_no_public_names_beyond_those_promised() -> None:
+    promised = "add_completion_callback completed completed_count get_results run wait"
+    ours = "run_async results_async wait_async"
+    found = {name for name in vars(pgqueue.group) if not name.startswith("_")}
+    assert found == set(f"{promised} {ours}".split())
+
+
 def test_the_old_name_of_connection_errors_warns() -> None:
     with pytest.warns(DeprecationWarning, match="BrokerConnectionError"):
         assert pgqueue.ConnectionError is pgqueue.BrokerConnectionError
