@@ -22,13 +22,16 @@ def grants(schema: str = "pgqueue", prefix: str = "app") -> str:
 def _grants(schema: str, kind: str, prefix: str) -> str:
     def written(found: re.Match[str]) -> str:
         if found["role"]:
-            return _quoted(f"{prefix}_{found['role']}")
-        return _quoted(schema) + found[0].removeprefix('"pgqueue"').removeprefix("pgqueue")
+            return _role(f"{prefix}_{found['role']}")
+        return named + found[0].removeprefix('"pgqueue"').removeprefix("pgqueue")
 
+    # Our own is as easy to read without quotes; another may be a word of SQL's.
+    named = schema if schema == "pgqueue" else quoted(schema)
     # In one go: a schema may be called as a role of ours is.
     names = r'"pgqueue"\.|(?<=SCHEMA )pgqueue\b|\bapp_(?P<role>\w+)'
     return re.sub(names, written, Statements("pgqueue")[f"roles/{kind}"].decode())
 
 
-def _quoted(name: str) -> str:
+def _role(name: str) -> str:
+    # No word of SQL's ends with one of the kinds.
     return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else quoted(name)

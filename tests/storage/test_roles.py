@@ -172,7 +172,7 @@ def test_who_grants_need_own_no_more_than_the_tables(empty_database_url: str) ->
                 conn.execute(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}".encode())
 
 
-@pytest.mark.parametrize("name", ["stage", "Odd$Name", "app_jobs", "my app_producer"])
+@pytest.mark.parametrize("name", ["stage", "order", "user", "Odd$Name", "app_jobs", "my app_producer"])
 def test_grants_are_for_the_schema_and_the_names_that_are_asked_for(
     empty_database_url: str, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
