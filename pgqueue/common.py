@@ -56,7 +56,8 @@ def checked_schema(name: str) -> str:
     if not 0 < size <= most or not name.isprintable() or _NOT_IN_A_SCHEMA.search(name):
         raise BadSetting(
             f"{name!r} can't be the schema (schema=..., --schema or PGQUEUE_SCHEMA): its name must have 1 to 63 bytes, "
-            "57 with letters beyond ASCII, all of them printable; no ' \\ : $$ or pgqueue. in it, no pg_ before it."
+            "57 with letters beyond ASCII, all of them printable; no ' \\ : $$ pgqueue. or SCHEMA pgqueue in it, "
+            "no pg_ before it."
         )
     return name
 

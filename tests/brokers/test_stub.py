@@ -53,6 +53,15 @@ def test_undeclared_queues_are_refused(stub_broker: StubBroker) -> None:
         stub_broker.flush("nowhere")
 
 
+@pytest.mark.parametrize("delay", [None, 1_000])
+def test_of_a_batch_with_an_undeclared_queue_none_is_sent(stub_broker: StubBroker, delay: int | None) -> None:
+    stub_broker.declare_queue("letters")
+    batch = [message_on("letters", 1), message_on("nowhere"), message_on("letters", 2)]
+    with pytest.raises(QueueNotFound, match="nowhere"):
+        stub_broker.enqueue_many(batch, delay=delay)
+    assert [queue.qsize() for queue in stub_broker.queues.values()] == [0, 0]
+
+
 def test_join_raises_what_the_first_dead_letter_failed_with(
     stub_broker: StubBroker, worker_for: WorkerFor
 ) -> None:

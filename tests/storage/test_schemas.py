@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -98,13 +99,32 @@ def test_a_queue_runs_in_a_schema_of_any_name(
 
 @pytest.mark.parametrize(
     "name",
-    ["", "x" * 64, "O'Brien", "a\\b", "a:b", "a\nb", "ä" * 29, "a$$b", "my pgqueue.x", "pg_own", "\ud83d"],
+    [
+        "",
+        "x" * 64,
+        "O'Brien",
+        "a\\b",
+        "a:b",
+        "a\nb",
+        "ä" * 29,
+        "a$$b",
+        "my pgqueue.x",
+        "my SCHEMA pgqueue",
+        "pg_own",
+        "\ud83d",
+    ],
 )
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="can't be the schema"):
         Statements(name)
     with pytest.raises(ValueError, match="can't be the schema"):
         schema.as_sql(name)
+
+
+@pytest.mark.parametrize("part", ["pgqueue.", "SCHEMA pgqueue", "$$", "57", "pg_"])
+def test_the_refusal_says_what_a_name_may_not_hold(part: str) -> None:
+    with pytest.raises(ValueError, match=f" {re.escape(part)} "):
+        Statements("my SCHEMA pgqueue")
 
 
 ODD = 'tenant-1 "x" %s'
