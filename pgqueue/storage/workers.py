@@ -5,11 +5,13 @@ Owns the tables workers and worker_states.
 
 import json
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
+from psycopg.errors import UntranslatableCharacter
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -168,17 +170,34 @@ def publish(
         "running_ms": list(running_ms.values()),
         "state": state,
         "memory_bytes": memory_bytes,
-        "faults": _faults(duties or {}, recent or {}) if duties or recent else None,
     }
-    conn.execute(statements["worker_states/publish"], parameters)
+    statement = statements["worker_states/publish"]
+    try:
+        # A block, so that the connection can be used again, in a transaction, too. Few errors need it.
+        with nullcontext() if _is_ascii(duties) else conn.transaction():
+            conn.execute(statement, {**parameters, "faults": _faults(duties, recent, "utf-8")})
+    except UntranslatableCharacter:
+        # The database is in an encoding that lacks a letter of an error's text.
+        if _is_ascii(duties):
+            raise
+        conn.execute(statement, {**parameters, "faults": _faults(duties, recent, "ascii")})
 
 
-def _faults(duties: Mapping[str, str], recent: Mapping[str, int]) -> Jsonb:
-    # What jsonb can't hold, and no escapes: a database in SQL_ASCII would refuse those.
+def _is_ascii(duties: Mapping[str, str] | None) -> bool:
+    return all(text.isascii() for text in (duties or {}).values())
+
+
+def _faults(
+    duties: Mapping[str, str] | None, recent: Mapping[str, int] | None, encoding: str
+) -> Jsonb | None:
+    if not duties and not recent:
+        return None
+    # Without what jsonb can't hold, and without escapes: a database in SQL_ASCII would refuse those.
     plain = {
-        name: text.replace("\0", "").encode("utf-8", "replace").decode() for name, text in duties.items()
+        name: text.replace("\0", "").encode(encoding, "replace").decode()
+        for name, text in (duties or {}).items()
     }
-    return Jsonb({"duties": plain, "recent": recent}, dumps=partial(json.dumps, ensure_ascii=False))
+    return Jsonb({"duties": plain, "recent": recent or {}}, dumps=partial(json.dumps, ensure_ascii=False))
 
 
 def list_troubled(conn: Connection, statements: Statements) -> list[TroubledWorker]:

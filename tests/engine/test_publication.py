@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from pgqueue import schema
 from pgqueue.engine import recent
 from pgqueue.engine.control import Standing
 from pgqueue.engine.footprint import resident_bytes
@@ -20,7 +24,7 @@ from pgqueue.faults import Fault, report
 from pgqueue.storage import workers
 from pgqueue.storage.orders import Orders
 
-from ..support.queue import Queue
+from ..support.queue import Queue, open_queue
 
 
 class Process:
@@ -161,6 +165,49 @@ def test_failing_duties_and_recent_faults_are_told_until_they_are_over(
     now_s = time.monotonic()
     monkeypatch.setattr(recent, "time", SimpleNamespace(monotonic=lambda: now_s + 310.0))
     assert told() is None
+
+
+def test_an_error_that_jsonb_can_t_hold_is_told_without_what_it_can_t(process: Process, queue: Queue) -> None:
+    process.duty.failing = lambda: {"Reaper": "a\0\udc80"}
+    process.duty.run_once(queue.conn)
+    assert queue.value("SELECT faults FROM pgqueue.worker_states") == {
+        "duties": {"Reaper": "a?"}, "recent": {}
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+class TestInAnotherEncoding:
+    @pytest.fixture
+    def process(self, empty_database_url: str) -> Iterator[Process]:
+        """One that is connected to a database in LATIN1."""
+        with psycopg.connect(empty_database_url, autocommit=True) as conn:
+            conn.execute("CREATE DATABASE publication_latin1 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+            url = make_conninfo(empty_database_url, dbname="publication_latin1", client_encoding="utf8")
+            schema.upgrade(url)
+            with open_queue(url) as queue:
+                yield Process(queue)
+            conn.execute("DROP DATABASE publication_latin1 (FORCE)")
+
+    def test_letters_that_the_database_lacks_keep_nobody_from_telling(self, process: Process) -> None:
+        conn = process.queue.conn
+        failing: dict[str, str] = {}
+        process.duty.failing = failing.copy
+        for error, told in (("déjà vu", "déjà vu"), ("é → b", "? ? b")):
+            failing["Reaper"] = error
+            process.duty.run_once(conn)
+            assert self.told(process) == told
+        with conn.transaction():
+            failing["Reaper"] = "→"
+            process.duty.run_once(conn)
+        assert self.told(process) == "?"
+
+    def test_names_that_the_database_lacks_are_an_error(self, process: Process) -> None:
+        process.actors = {"→"}
+        with pytest.raises(psycopg.errors.UntranslatableCharacter):
+            process.duty.run_once(process.queue.conn)
+
+    def told(self, process: Process) -> object:
+        return process.queue.value("SELECT faults -> 'duties' ->> 'Reaper' FROM pgqueue.worker_states")
 
 
 def test_a_process_knows_how_much_memory_it_holds() -> None:
