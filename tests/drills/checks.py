@@ -3,10 +3,12 @@
 lost: committed, and at the end neither done nor among the dead letters; or done, and never run.
 overlap: two runs of one message at the same time, none of which had been cut short by the loss of its worker.
 phantom: a run of a message that was never committed, or one after its ack was durable; or two acks.
-stuck: still somewhere in the queue at the end, or rerun later than 15 s after its worker was killed.
+stuck: still somewhere in the queue at the end, or rerun later than 15 s after its worker was killed; if others were
+    killed who had claimed it since, after the last of them was.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +51,7 @@ class Facts:
     begun: Counter[str] = field(default_factory=Counter)
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     losses: list[Entry] = field(default_factory=list)
+    held: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     crashes: list[float] = field(default_factory=list)
     promotions: list[Entry] = field(default_factory=list)
     servers: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -76,10 +79,16 @@ class Facts:
             case "killed" | "lost":
                 self.losses.append(entry)
                 self._cut(lambda run: run.pid == entry.pid, entry.at)
-            case "crash":
-                self.crashes.append(entry.at)
-            case "promoted" | "claims":
-                self._place(entry)
+            case _:
+                self._note(entry)
+
+    def _note(self, entry: Entry) -> None:
+        if entry.kind == "held":
+            self.held[entry.subject].append(entry.at)
+        elif entry.kind == "crash":
+            self.crashes.append(entry.at)
+        elif entry.kind in {"promoted", "claims"}:
+            self._place(entry)
 
     def _place(self, entry: Entry) -> None:
         if entry.kind == "promoted":
@@ -211,6 +220,7 @@ def examine(url: str, ledger: Ledger, *, charged_by_guess: bool = False) -> Verd
         "losses": len(facts.losses), "crashes": len(facts.crashes),
         "cut": sum(run.cut for runs in facts.runs.values() for run in runs),
         "slowest rerun s": round(max(recoveries, default=0.0), 2),
+        **({"slowest in all s": round(slowest, 2)} if (slowest := _slowest(facts)) > RECOVERY_S else {}),
         "charged": sum(attempts for ended in outcomes.values() for _, attempts, _ in ended),
         "charged unstarted": guessed, "dead letters": len(dead),
         **({"claimed from an old primary": sum(facts.lapsed(run) for runs in facts.runs.values() for run in runs)}
@@ -288,14 +298,26 @@ def _excused(run: Run, facts: Facts) -> bool:
 
 
 def _recoveries(facts: Facts, verdicts: Verdicts) -> list[float]:
-    """How long after the kill of its worker each message that was running ran again."""
+    """How long after the kill of the last worker that held it each message that was running ran again."""
     waits = []
+    for id_, cut_at, again_at in _reruns(facts):
+        held_until = max([at for at in facts.held.get(id_, ()) if cut_at < at < again_at], default=cut_at)
+        waits.append(again_at - held_until)
+        if again_at - held_until > RECOVERY_S:
+            verdicts.stuck.add(id_)
+    return waits
+
+
+def _slowest(facts: Facts) -> float:
+    """The longest time from the kill of its worker until a message ran again, whoever had claimed it meanwhile."""
+    return max((again_at - cut_at for _, cut_at, again_at in _reruns(facts)), default=0.0)
+
+
+def _reruns(facts: Facts) -> Iterator[tuple[str, float, float]]:
     for id_, runs in facts.runs.items():
         for run in runs:
-            later = [other.started_at - run.ended_at for other in runs if other.started_at > run.ended_at]
-            if not run.cut or not later:
-                continue  # its ack had been handed over just before, or else it is lost and found as such
-            waits.append(min(later))
-            if min(later) > RECOVERY_S:
-                verdicts.stuck.add(id_)
-    return waits
+            later = [other.started_at for other in runs if other.started_at > run.ended_at]
+            if (
+                run.cut and later
+            ):  # or else its ack had been handed over just before, or it is lost and found as such
+                yield id_, run.ended_at, min(later)

@@ -6,11 +6,23 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+import psycopg
+
 from tests.support.processes import Process, alive
 
 from .ledger import Ledger
 
 __all__ = ["Fleet"]
+
+#: What a worker holds, claimed and not acknowledged.
+HELD = """
+SELECT message.message_id::text
+FROM pgqueue.workers
+JOIN pgqueue.leases USING (owner)
+CROSS JOIN unnest(leases.ids) AS part (id)
+JOIN pgqueue.messages AS message ON message.slot = leases.slot AND message.id = part.id
+WHERE workers.pid = %s AND part.id <> ALL (leases.done)
+"""
 
 #: Seconds within which a worker must be up, on a machine that is busy with all the others.
 UP_S = 30.0
@@ -52,9 +64,13 @@ class Fleet:
         return new
 
     def kill(self, worker: Process) -> None:
-        """Kill a worker with SIGKILL and write it down; one that has ended by itself is a fault."""
+        """Kill a worker with SIGKILL and write it down, and what it held; one that has ended by itself is a fault."""
         assert alive(worker.pid), worker.output
         self.workers.remove(worker)
+        with psycopg.connect(self.env["DRILL_URL"]) as conn:
+            held = [row[0] for row in conn.execute(HELD, (worker.pid,))]
+        if held:
+            self._ledger.write("held", *held, pid=worker.pid)
         self._ledger.write("killed", pid=worker.pid)
         worker.kill()
 

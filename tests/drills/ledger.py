@@ -17,9 +17,10 @@ class Entry:
     Attributes:
       at: When, in seconds since 1970; all processes and the server are on one machine.
       kind: ``sent`` (and committed), ``due`` (not before ``claimed_at``), ``too old`` (before it
-        can start), ``passed`` (a rate limit), ``begins``, ``start``, ``end``, ``killed``, ``lost``, ``crash``,
-        ``forgone`` (lost where durability is lowered), ``may be requeued`` (a dead letter, by an operator); with
-        several servers ``claims`` and ``promoted``.
+        can start), ``passed`` (a rate limit), ``begins``, ``start``, ``end``, ``held`` (claimed, by a
+        process that is killed next), ``killed``, ``lost``, ``crash``, ``forgone`` (lost where durability
+        is lowered), ``may be requeued`` (a dead letter, by an operator); with several servers ``claims``
+        and ``promoted``.
       subject: A message id; for what befalls a process, nothing. Of ``claims`` an owner, of ``promoted`` a server.
       token: What the message was claimed as: owner and lease. Of ``claims`` the server, of ``promoted`` the one
         that is taken over from.

@@ -164,6 +164,30 @@ def test_a_rerun_that_came_late_was_stuck(
     assert found(examine(database_url, ledger)) == {"stuck": {ONE}}
 
 
+@pytest.mark.parametrize(("held_at", "stuck"), [(10.0, False), (3.0, True), (None, True)])
+def test_who_claimed_it_and_was_killed_has_his_own_time(
+    database_url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, held_at: float | None, stuck: bool
+) -> None:
+    def write(at: float, kind: str, *subjects: str, pid: int = 0) -> None:
+        monkeypatch.setattr("tests.drills.ledger.true_time", lambda: at)
+        ledger.write(kind, *subjects, pid=pid)
+
+    write(0.0, "sent", ONE)
+    write(0.5, "held", ONE, pid=3)  # before the cut: it is no claim since
+    write(1.0, "start", ONE, pid=1)
+    write(2.0, "killed", pid=1)
+    if held_at is not None:
+        write(held_at, "held", ONE, pid=2)
+        write(held_at, "killed", pid=2)
+    write(20.0, "start", ONE, pid=4)
+    write(20.5, "end", ONE, pid=4)
+    finish(database_url, ONE, attempts=1)
+    verdicts = examine(database_url, ledger)
+    assert (ONE in verdicts.stuck) is stuck
+    assert verdicts.figures["slowest rerun s"] == 20.0 - (held_at or 2.0)
+    assert verdicts.figures["slowest in all s"] == 18.0
+
+
 def test_a_charge_for_what_never_started_is_told(database_url: str, ledger: Ledger) -> None:
     ledger.write("sent", ONE)
     run(ledger, ONE)
