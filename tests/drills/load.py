@@ -97,8 +97,11 @@ class Load:
             self.error = error
 
     def _are_too_many(self) -> bool:
-        most = self._most_waiting
-        return most is not None and sum(self._broker.get_queue_message_counts("default")) > most
+        try:
+            most = self._most_waiting
+            return most is not None and sum(self._broker.get_queue_message_counts("default")) > most
+        except BrokerError:
+            return True  # the server is down
 
     def __enter__(self) -> Self:
         self._thread.start()
