@@ -59,9 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until interrupted; return the exit code."""
-    password = arguments.password or os.environ.get("PGQUEUE_DASHBOARD_PASSWORD")
-    viewer_password = arguments.viewer_password or os.environ.get("PGQUEUE_DASHBOARD_VIEWER_PASSWORD")
-    if not (is_loopback(arguments.host) or password or viewer_password or arguments.read_only):
+    password = _password(arguments.password, "PGQUEUE_DASHBOARD_PASSWORD")
+    viewer_password = _password(arguments.viewer_password, "PGQUEUE_DASHBOARD_VIEWER_PASSWORD")
+    guarded = password is not None or viewer_password is not None
+    if not (is_loopback(arguments.host) or guarded or arguments.read_only):
         raise Exposed(
             f"{arguments.host} is open to others, who could read every message and act on it. Pass --password (or set "
             "PGQUEUE_DASHBOARD_PASSWORD), or --read-only, or leave out --host."
@@ -71,6 +72,14 @@ def run(arguments: argparse.Namespace) -> int:
         database = Database(plain, schema=target_schema(arguments), application_name="pgqueue dashboard")
         with closing(database):
             return _serve(arguments, database, password, viewer_password)
+
+
+def _password(given: str | None, variable: str) -> str | None:
+    """That of the command line, even if it is blank, or of the environment, where a blank one is none."""
+    if given is not None:
+        return given
+    found = os.environ.get(variable, "")
+    return found if found.strip() else None
 
 
 def _serve(
@@ -106,6 +115,11 @@ def _serve(
             f"The dashboard of {database.describe()} is at http://{shown}:{port}/ (Ctrl-C ends it)",
             flush=True,
         )
+        if password is None and guarded and not arguments.read_only:
+            print(
+                "Only viewers have a password: nobody can act. Pass --password to let operators in.",
+                file=sys.stderr,
+            )
         if not guarded and not is_loopback(arguments.host):
             print("It has no password: everybody who reaches it can read every message.", file=sys.stderr)
         uvicorn.Server(config).run(sockets=[listening])

@@ -58,7 +58,7 @@ def asgi(
     Parameters:
       target: A broker (its pool is not used, actors with the option ``redact`` are redacted), or a database URL.
       password: That of operators, for HTTP's basic scheme with any user name.
-      viewer_password: That of viewers, who can't act.
+      viewer_password: That of viewers, who can't act; without one of operators nobody can.
       role: Asked with Starlette's request who somebody is: ``"operator"``, ``"viewer"`` or None: nobody. In a thread.
       read_only: Nobody can act.
       redact: Names of actors, or patterns like ``billing_*``, whose arguments, results and errors nobody sees.
@@ -66,7 +66,7 @@ def asgi(
 
     Raises:
       TypeError: ``target`` is no broker on PostgreSQL.
-      ValueError: Nothing says who may come in.
+      ValueError: Nothing says who may come in, or a password is blank.
     """
     settings = settings_of(
         target,

@@ -10,6 +10,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from ..errors import BadSetting
 from ..storage.database import Database
 
 if TYPE_CHECKING:
@@ -44,13 +45,21 @@ class Settings:
     """
 
     database: Database
-    password: str | None = None
-    viewer_password: str | None = None
+    password: str | None = field(default=None, repr=False)
+    viewer_password: str | None = field(default=None, repr=False)
     role_of: Callable[[Request], Role | str | None] | None = None
     read_only: bool = False
     redacted: Collection[str] = ()
     hosts: Collection[str] | None = None
     actors: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, given in (("password", self.password), ("viewer_password", self.viewer_password)):
+            if given is not None and not given.strip():
+                raise BadSetting(
+                    f"The dashboard's {name} is blank, so that anybody could come in without one. Give it a real one, "
+                    "or None: then there is no such password."
+                )
 
     @property
     def has_password(self) -> bool:

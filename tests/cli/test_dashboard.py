@@ -60,6 +60,36 @@ def test_it_is_open_to_others_only_with_a_password_or_read_only(
     assert "everybody who reaches it" in read_only.output
 
 
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_blank_password_of_the_environment_is_none(
+    programs: list[Process], database_url: str, blank: str
+) -> None:
+    names = ("PGQUEUE_DASHBOARD_PASSWORD", "PGQUEUE_DASHBOARD_VIEWER_PASSWORD")
+    refused = start(programs, database_url, "--host", EVERYWHERE, **dict.fromkeys(names, blank))
+    assert refused.wait() == 2
+    assert "Pass --password" in refused.output
+    viewers = start(
+        programs, database_url, "--host", EVERYWHERE, **dict(zip(names, (blank, "look"), strict=True))
+    )
+    address = address_of(viewers).replace(EVERYWHERE, "127.0.0.1")
+    assert [httpx.get(f"{address}/queues", auth=auth).status_code for auth in (None, ("", blank))] == [
+        401,
+        401,
+    ]
+    assert "<span>read-only</span>" in httpx.get(f"{address}/queues", auth=("", "look")).text
+    assert "nobody can act" in viewers.output
+
+
+@pytest.mark.parametrize("option", ["--password", "--viewer-password"])
+def test_a_blank_password_on_the_command_line_is_refused(
+    programs: list[Process], database_url: str, option: str
+) -> None:
+    refused = start(programs, database_url, "--host", EVERYWHERE, f"{option}=")
+    assert refused.wait() == 2
+    assert "password is blank" in refused.output
+    assert "Traceback" not in refused.output
+
+
 def test_a_proxy_may_serve_it_under_a_path(programs: list[Process], database_url: str) -> None:
     address = address_of(start(programs, database_url, "--root-path", "/queues/"))
     assert 'href="/queues/messages"' in httpx.get(f"{address}/").text

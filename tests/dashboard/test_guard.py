@@ -13,6 +13,7 @@ from httpx import Response
 
 from pgqueue.dashboard import asgi, wsgi
 from pgqueue.dashboard.guard import POLICY, TOKEN_COOKIE
+from pgqueue.dashboard.settings import Settings
 from tests.support.processes import ROOT
 from tests.support.queue import Queue
 
@@ -137,6 +138,28 @@ class TestRoles:
         visitor.auth = ("anybody", "open sésame")
         assert try_to_act(visitor).status_code == 200
         assert paused(queue) == 1
+
+    @pytest.mark.parametrize("blank", ["", " "])
+    def test_a_blank_password_is_refused(self, database_url: str, blank: str) -> None:
+        make: Any
+        for make in (asgi, wsgi):
+            with pytest.raises(ValueError, match="The dashboard's password is blank"):
+                make(database_url, password=blank, viewer_password="look")
+            with pytest.raises(ValueError, match="The dashboard's viewer_password is blank"):
+                make(database_url, password="open", viewer_password=blank)
+
+    def test_with_none_but_viewers_passwords_nobody_acts(self, visitor_of: VisitorOf, queue: Queue) -> None:
+        visitor = visitor_of(viewer_password="look")
+        assert visitor.get("/queues", auth=("", "")).status_code == 401
+        visitor.auth = ("", "look")
+        assert visitor.get("/queues").status_code == 200
+        assert try_to_act(visitor).status_code == 403
+        assert paused(queue) == 0
+
+    def test_settings_show_no_password(self, queue: Queue) -> None:
+        shown = repr(Settings(queue.database, password="sesame", viewer_password="look"))
+        assert "sesame" not in shown
+        assert "look" not in shown
 
     def test_a_program_says_who_somebody_is(self, visitor_of: VisitorOf, queue: Queue) -> None:
         visitor = visitor_of(role=lambda request: request.headers.get("x-role"))
