@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ._registry import get_broker
 from .clock import AHEAD, ahead_ms
-from .common import current_millis
+from .common import current_millis, error_text
 from .composition import pipeline
 from .encoder import Encoder, MessageData, get_encoder, keep_in, set_encoder
 from .errors import DecodeError
@@ -190,7 +190,8 @@ class Message(Generic[R_co]):
             raise
         except Exception as error:
             # Any encoder can be plugged in, and any error of its means the same: these bytes can't be read.
-            raise DecodeError(f"{len(data)} bytes are not a message: {error}", data, error) from error
+            text = error_text(error)
+            raise DecodeError(f"{len(data)} bytes are not a message: {text}", data, error) from error
         return message
 
     def get_result(

@@ -1,6 +1,5 @@
 """How messages look: in a table, and one of them with everything that is known of it."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -12,6 +11,7 @@ from ..message import Message
 from ..operations import explaining
 from ..operations.course import Attempt, attempts_of
 from ..operations.explaining import Explanation, Found
+from ..operations.values import as_json
 from ..operations.wording import span
 from ..storage.database import Database
 from ..storage.listings import Listed
@@ -146,7 +146,7 @@ def payload_pairs(payload: bytes) -> list[tuple[str, str | None]]:
     options = {name: value for name, value in message.options.items() if name != "traceback"}
     return [
         ("arguments", payload_text(payload)),
-        ("options", json.dumps(options, default=repr, ensure_ascii=False) if options else None),
+        ("options", as_json(options) if options else None),
     ]
 
 
@@ -154,5 +154,5 @@ def payload_text(payload: bytes) -> str:
     """A message as a call."""
     try:
         return str(Message.decode(payload))
-    except DecodeError:
+    except Exception:  # noqa: BLE001  # arguments can be nested too deep, or of classes whose repr() fails
         return repr(payload[:200])

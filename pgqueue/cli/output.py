@@ -1,19 +1,19 @@
 """How operators' commands speak: tables that fit the terminal, plain columns into a pipe, JSON for programs."""
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
+
+from ..operations.values import as_json
 
 __all__ = [
     "Column",
@@ -78,7 +78,7 @@ class Output:
 
     def data(self, value: Any) -> None:
         """Print a value as JSON; dataclasses and times in it are understood."""
-        text = json.dumps(value, indent=2, default=_plain, ensure_ascii=False)
+        text = as_json(value, indent=2)
         print(_LEFT_BY_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
 
     def say(self, text: str | Text = "", *, style: str | None = None) -> None:
@@ -190,18 +190,6 @@ def _one_line(text: str) -> str:
 
 def _width(cell: Text) -> int:
     return max((len(line) for line in cell.plain.splitlines()), default=0)
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    if isinstance(value, UUID):
-        return str(value)
-    return repr(value)
 
 
 def clock(instant: datetime) -> str:

@@ -7,15 +7,15 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from ..errors import BrokerConnectionError, PgQueueError, ReleaseOutdated, SchemaOutdated, StatementTimedOut
+from ..operations.values import as_json
 from .guard import is_forged
 from .settings import Role
-from .words import plain
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -194,7 +194,7 @@ async def _form(request: Request) -> dict[str, list[str]] | None:
 
 def wants_json(request: Request) -> bool:
     """Whether a program asks: by ``.json`` or by its Accept header."""
-    if request.url.path.endswith(".json"):
+    if str(request.scope["path"]).endswith(".json"):
         return True
     accept = request.headers.get("accept", "")
     return "application/json" in accept and "text/html" not in accept
@@ -202,23 +202,31 @@ def wants_json(request: Request) -> bool:
 
 def _respond(visit: Visit, answer: Answer) -> Response:
     if wants_json(visit.request):
-        return JSONResponse(plain(answer.data), status_code=answer.status)
+        return _json(answer.data, answer.status)
     said = _said(visit.request)
     context = {**answer.data, **_surroundings(visit), "said": said}
-    response = HTMLResponse(visit.site.render(answer.template, context), status_code=answer.status)
+    # Lone surrogates, which no encoding has, come in with messages.
+    page = visit.site.render(answer.template, context).encode("utf-8", "backslashreplace")
+    response = Response(page, status_code=answer.status, media_type="text/html")
     if said:
         response.delete_cookie(SAID_COOKIE, path=visit.base or "/")
     return response
 
 
+def _json(data: dict[str, Any], status: int = 200) -> Response:
+    return Response(as_json(data), status_code=status, media_type="application/json")
+
+
 def _surroundings(visit: Visit) -> dict[str, Any]:
     """What every template may use."""
     theme = visit.request.cookies.get("pgqueue_theme", "")
-    query = visit.request.url.query
+    # Not of request.url, which can't be read where the Host header is nonsense.
+    query = visit.request.scope["query_string"].decode("latin-1")
     return {
         "base": visit.base,
         "here": visit.path,
-        "current": visit.base + visit.path + (f"?{query}" if query else ""),
+        # Quoted, and with one slash before it: a path like //other.example or /\other.example would be another host's.
+        "current": "/" + quote(visit.base + visit.path).lstrip("/") + (f"?{query}" if query else ""),
         "link": visit.link,
         "operator": visit.role is Role.OPERATOR,
         "theme": theme if theme in {"dark", "light"} else "",
@@ -231,7 +239,7 @@ def _surroundings(visit: Visit) -> dict[str, Any]:
 
 def _went_on(visit: Visit, done: Done) -> Response:
     if wants_json(visit.request):
-        return JSONResponse({"said": done.said, **plain(done.data)})
+        return _json({"said": done.said, **done.data})
     response = RedirectResponse(visit.base + done.then, status_code=303)
     text = json.dumps(done.said)
     if len(text) > MOST_SAID:
@@ -247,7 +255,7 @@ def _said(request: Request) -> list[str]:
     """What the action before has done."""
     try:
         said = json.loads(urlsafe_b64decode(request.cookies.get(SAID_COOKIE, "")))
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [text for text in said if isinstance(text, str)] if isinstance(said, list) else []
 
@@ -259,7 +267,10 @@ def _problem(visit: Visit, status: int, text: str) -> Response:
 def back_to(visit: Visit, default: str) -> str:
     """The page below the dashboard's path that a form names; never one elsewhere."""
     given = visit.field("back") or ""
-    parts = urlsplit(given)
+    try:
+        parts = urlsplit(given)
+    except ValueError:
+        return default
     if parts.scheme or parts.netloc or not given.startswith(f"{visit.base}/") or "\\" in given:
         return default
     path = given[len(visit.base) :]

@@ -61,9 +61,9 @@ def instant(text: str | None, name: str) -> datetime | None:
     """An instant: ISO 8601 (UTC unless it says otherwise), or how long ago, as in ``15m``, ``2h``, ``1d``."""
     if text is None:
         return None
-    if ago := re.fullmatch(r"(\d{1,6})([smhd])", text):
-        return server_now() - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
     try:
+        if ago := re.fullmatch(r"(\d{1,6})([smhd])", text):
+            return server_now() - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
         found = datetime.fromisoformat(text)
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError) as error:

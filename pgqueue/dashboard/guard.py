@@ -101,7 +101,10 @@ def is_forged(request: Request, token: str | None) -> bool:
     if not secrets.compare_digest(cookie.encode(), given.encode()):
         return True
     origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    try:
+        return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    except ValueError:
+        return True
 
 
 def _is_long_enough(token: str) -> bool:
@@ -122,7 +125,7 @@ def _strict(send: Send) -> Send:
 
 def _with_cookie(send: Send, token: str, request: Request) -> Send:
     path = request.scope.get("root_path", "") or "/"
-    secure = "; Secure" if request.url.scheme == "https" else ""
+    secure = "; Secure" if request.scope.get("scheme") == "https" else ""
     cookie = f"{TOKEN_COOKIE}={token}; Path={path}; HttpOnly; SameSite=Strict{secure}"
 
     async def sent(message: Message) -> None:

@@ -42,6 +42,11 @@ def _relative(kind: str, fields: Mapping[str, Any], *, group: Any = None) -> dic
     return {
         "kind": kind,
         "actor": str(fields.get("actor_name")),
-        "message_id": str(fields["message_id"]) if fields.get("message_id") else None,
+        "message_id": _text(fields["message_id"]) if fields.get("message_id") else None,
         "group": group,
     }
+
+
+def _text(value: Any) -> str:
+    """What may stand in an address: lone surrogates may not."""
+    return str(value).encode("utf-8", "replace").decode()

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from datetime import UTC, date, datetime
-from enum import Enum
+from datetime import UTC, datetime
 from typing import Any
 
 from ..clock import server_now
+from ..operations.values import as_json
 from ..operations.wording import size, span
 
-__all__ = ["FILTERS", "plain"]
+__all__ = ["FILTERS"]
 
 #: Characters of a value that a page shows.
 LONGEST = 20_000
 
 #: What stands where there is no number.
 NOTHING = "\N{EN DASH}"
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON knows them: dataclasses become objects, instants ISO 8601, bytes text."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in value.items()}
-    if isinstance(value, (set, frozenset)):
-        return sorted(map(plain, value))
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return [plain(part) for part in value]
-    if isinstance(value, Enum):
-        return value.value
-    return _scalar(value)
-
-
-def _scalar(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (date, datetime)):
-        return value.isoformat()
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def number(value: float, most: int | None = None) -> str:
@@ -105,7 +79,7 @@ def moment(instant: datetime) -> str:
 
 def pretty(value: Any) -> str:
     """A value as indented JSON, cut where it is long."""
-    text = json.dumps(plain(value), indent=2, ensure_ascii=False)
+    text = as_json(value, indent=2)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n… {len(text) - LONGEST:,} more characters"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from ..errors import DecodeError
@@ -255,11 +255,11 @@ def read_place(cursor: str) -> tuple[datetime, int]:
         instant = datetime.fromisoformat(died_at)
         if instant.tzinfo is None or not 0 <= int(number) < 2**63:
             raise ValueError(cursor)
-        return instant, int(number)
-    except ValueError as error:
+        return instant.astimezone(UTC), int(number)
+    except (ValueError, OverflowError) as error:
         raise BadCursor(
-            f"{cursor!r} is no place among the dead letters: begin without it, or take the one that the page before "
-            "has given."
+            f"{cursor[:100]!r} is no place among the dead letters: begin without it, or take the one that the page "
+            "before has given."
         ) from error
 
 

@@ -12,7 +12,7 @@ from ..message import Message
 from ..storage.attempts import FailedAttempt
 from ..storage.dead_letters import DeadLetter
 from ..storage.whereabouts import End, LiveRow
-from .explaining import Found
+from .explaining import MOST_RETRIES, Found
 
 __all__ = ["Attempt", "Moment", "attempts_of", "time_line_of"]
 
@@ -132,13 +132,12 @@ def _noted(found: Found) -> Iterator[Attempt]:
         options = Message.decode(found.live[0].payload).options
     except DecodeError:
         return
-    traceback, retries = options.get("traceback"), options.get("retries")
-    if traceback:
-        text = str(traceback)
+    text, retries = options.get("traceback"), options.get("retries")
+    if text and isinstance(text, str):
         last = text.strip().splitlines()[-1] if text.strip() else None
         yield Attempt(
             "retried",
-            retries=retries - 1 if isinstance(retries, int) and retries > 0 else None,
+            retries=retries - 1 if isinstance(retries, int) and 0 < retries < MOST_RETRIES else None,
             error=last,
             traceback=text,
         )
@@ -222,7 +221,7 @@ def _made(found: Found, known: set[tuple[datetime, str]]) -> Iterator[tuple[date
     try:
         message = Message.decode(rows[0].payload)
         made = datetime.fromtimestamp(made_at(message.message_timestamp, message.options) / 1000, UTC)
-    except (DecodeError, OverflowError, ValueError):
+    except (DecodeError, OSError, OverflowError, ValueError):
         return
     first = min(at for at, _ in known)
     if (made - first).total_seconds() < SAME_S:  # what is calculated from milliseconds may be some too early

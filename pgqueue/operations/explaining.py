@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import isfinite
 
 from ..clock import made_at
 from ..errors import DecodeError
@@ -22,6 +23,9 @@ from .wording import ago, more, span
 
 #: How far messages ahead are counted.
 MOST_AHEAD = 10_000
+
+#: More retries than any message has had: what claims more of itself is not believed.
+MOST_RETRIES = 2**31
 
 _REASONS = {
     "failed": "its actor failed, and no retry was left",
@@ -260,8 +264,11 @@ def _aging(row: LiveRow) -> list[str]:
     except DecodeError:
         return []
     max_age = message.options.get("max_age")
-    age = row.now.timestamp() * 1000 - made_at(message.message_timestamp, message.options)
-    if isinstance(max_age, (int, float)) and 0 < max_age <= age:
+    try:
+        age = row.now.timestamp() * 1000 - made_at(message.message_timestamp, message.options)
+    except OverflowError:
+        return []
+    if isfinite(age) and isinstance(max_age, (int, float)) and 0 < max_age <= age:
         limit, old = span(max_age / 1000), span(age / 1000)
         return [f"It is {old} old and may be {limit} old at most: whoever claims it makes it a dead letter."]
     return []
@@ -274,9 +281,9 @@ def _tried(row: LiveRow) -> list[str]:
     except DecodeError:
         return []
     retries, traceback = options.get("retries"), options.get("traceback")
-    if not isinstance(retries, int) or not retries:
+    if not isinstance(retries, int) or not 0 < retries < MOST_RETRIES:
         return []
-    last = [line for line in str(traceback or "").splitlines() if line.strip()]
+    last = [line for line in traceback.splitlines() if line.strip()] if isinstance(traceback, str) else []
     error = f", the last time with {last[-1].strip()[:300]}" if last else ""
     return [f"It has failed {more(retries, 'time')}{error}."]
 

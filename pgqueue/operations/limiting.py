@@ -3,6 +3,7 @@
 from ..storage import orders, queue_limits, registers
 from ..storage.database import Database
 from ..storage.queue_limits import QueueLimit
+from .naming import checked_name
 
 #: As many as the column holds.
 MOST_AT_ONCE = 2**31 - 1
@@ -29,7 +30,11 @@ def limit(database: Database, queue_name: str, at_once: int | None) -> bool:
 
     Parameters:
       at_once: None for any number.
+
+    Raises:
+      BadName: No queue can have that name.
     """
+    checked_name(queue_name)
     with database.bounded() as conn:
         if at_once is None:
             changed = queue_limits.lift(conn, database.statements, queue_name=queue_name)

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
+from typing import Any
 
 from ..errors import PgQueueError
 from ..storage import lanes, listings, retention
 from ..storage.database import Connection, Database
 from ..storage.listings import Listed, Place, Row
 from ..storage.statements import Statements
+from .naming import checked_name
 
 #: What can be asked for, in the order in which a list has it.
 STATES = ("running", "queued", "parked", "scheduled", "done", "failed", "cancelled")
@@ -38,6 +40,9 @@ MOST_SEARCHED_BLOCKS = 128
 
 #: Seconds by which an end may lie outside its window: instants are rounded.
 SLACK_S = 60.0
+
+#: The greatest number that PostgreSQL gives a row, a block of a table, and a row of a block.
+MOST_NUMBER, MOST_BLOCK, MOST_LINE = 2**63 - 1, 2**32 - 1, 2**16 - 1
 
 _STATUS = {"done": "d", "failed": "f", "cancelled": "c"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).isoformat()
@@ -275,13 +280,27 @@ def _read(cursor: str | None, sources: list[_Source]) -> tuple[int, Place | None
     try:
         name, *at = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         number = next(n for n, source in enumerate(sources) if source.name == name)
-        start = sources[number].start
-        if [type(part) for part in at] != [type(part) for part in start]:
-            raise ValueError(at)
-        if isinstance(start[0], str) and name == "scheduled":
-            datetime.fromisoformat(at[0])
-    except (ValueError, TypeError, StopIteration) as error:
+        return number, _checked(at, sources[number])
+    except (ValueError, TypeError, OverflowError, RecursionError, StopIteration) as error:
         raise BadCursor(
-            f"{cursor!r} is no place in this list: begin without it, or take the one that the page before has given."
+            f"{cursor[:100]!r} is no place in this list: begin without it, or take the one that the page before has "
+            "given."
         ) from error
-    return number, tuple(at)
+
+
+def _checked(at: list[Any], source: _Source) -> Place:
+    """A place of a source that the database takes for one; ValueError, OverflowError: it would not."""
+    if [type(part) for part in at] != [type(part) for part in source.start]:
+        raise ValueError(at)
+    if source.name == "scheduled":
+        due_at = datetime.fromisoformat(at[0])
+        if due_at.tzinfo is None:
+            raise ValueError(at)
+        at[0] = due_at.astimezone(UTC).isoformat()
+    most = (MOST_BLOCK, MOST_LINE) if source.name.startswith("ended ") else (MOST_NUMBER, MOST_NUMBER)
+    for part, limit in zip(at, most, strict=False):
+        if isinstance(part, str):
+            checked_name(part)
+        elif not 0 <= part <= limit:
+            raise ValueError(at)
+    return tuple(at)

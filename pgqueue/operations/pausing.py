@@ -3,6 +3,7 @@
 from ..storage import orders, pauses, registers
 from ..storage.database import Database
 from ..storage.pauses import Kind
+from .naming import checked_name
 
 #: Messages of a resumed actor that are made ready in one statement.
 BATCH = 1_000
@@ -12,7 +13,11 @@ def pause(database: Database, kind: Kind, name: str) -> bool:
     """Have no worker begin a message of a queue or an actor; False if it was paused already.
 
     What runs goes on to its end. Workers obey within a second, mostly within milliseconds.
+
+    Raises:
+      BadName: No queue and no actor can have that name.
     """
+    checked_name(name)
     with database.bounded() as conn:
         paused = pauses.add(conn, database.statements, kind=kind, name=name)
     with database.bounded() as conn:
@@ -25,7 +30,11 @@ def resume(database: Database, kind: Kind, name: str) -> bool:
 
     Messages of an actor that workers had put aside meanwhile are ready again when this returns; should it break off,
     workers do the rest.
+
+    Raises:
+      BadName: No queue and no actor can have that name.
     """
+    checked_name(name)
     with database.bounded() as conn:
         resumed = pauses.remove(conn, database.statements, kind=kind, name=name)
     with database.bounded() as conn:

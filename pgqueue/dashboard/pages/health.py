@@ -6,11 +6,11 @@ import time
 
 from ...operations import pace
 from ...operations.checking import check
+from ...operations.values import plain
 from ...operations.waiting import told
 from ...operations.wal import LEAST_S, log_cost
 from ...storage import health
 from ..endpoint import Answer, Visit
-from ..words import plain
 
 #: Seconds of which the log is looked at, at most.
 LOG_S = 300.0

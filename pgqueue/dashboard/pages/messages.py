@@ -44,8 +44,8 @@ def page(visit: Visit) -> Answer:
 
 def _limit(visit: Visit) -> int:
     text = visit.text("limit") or str(PAGE)
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= LONGEST_PAGE:
-        raise BadRequest(f"limit is {text!r}: expected a number from 1 to {LONGEST_PAGE}.")
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= LONGEST_PAGE:
+        raise BadRequest(f"limit is {text[:100]!r}: expected a number from 1 to {LONGEST_PAGE}.")
     return int(text)
 
 
