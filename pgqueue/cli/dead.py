@@ -129,7 +129,9 @@ def _group_cells(group: LetterGroup) -> list[Text]:
 
 def _list(database: Database, output: Output, which: LetterFilter, limit: int) -> int:
     with database.bounded() as conn:
-        letters = dead_letters.browse(conn, database.statements, which=which, limit=limit)
+        letters = dead_letters.browse(
+            conn, database.statements, which=which, limit=limit, most_bytes=None if output.json else 0
+        )
     if output.json:
         output.data({"dead_letters": [_data(letter) for letter in letters]})
     elif not letters:

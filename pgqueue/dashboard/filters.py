@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..clock import server_now
 from ..operations.listing import LIVE, STATES, MessageFilter
 from ..storage.dead_letters import LetterFilter
 from .endpoint import BadRequest
+from .veil import carries_hidden
 
 if TYPE_CHECKING:
     from .endpoint import Visit
@@ -29,6 +31,7 @@ def message_filter(visit: Visit) -> MessageFilter:
     if visit.text("error") and not visit.texts("state"):
         chosen = {"failed"}  # no message that can still run has an error
     since, until = (instant(visit.text(name), name) for name in ("since", "until"))
+    settings = visit.site.settings
     return MessageFilter(
         tuple(state for state in STATES if state in chosen),
         queue_name=visit.text("queue"),
@@ -37,7 +40,8 @@ def message_filter(visit: Visit) -> MessageFilter:
         until=until,
         error=visit.text("error"),
         search=visit.text("search"),
-        hidden=visit.site.settings.hides,
+        hidden=settings.hides,
+        carries_hidden=partial(carries_hidden, settings) if settings.hides_anything else None,
     )
 
 

@@ -8,12 +8,21 @@ from typing import Any
 from ..errors import DecodeError
 from ..message import Message
 from ..operations.explaining import Found
+from ..operations.values import CUT, plain
 from ..storage.attempts import FailedAttempt
-from ..storage.dead_letters import DeadLetter
+from ..storage.dead_letters import DeadLetter, LetterGroup
 from ..storage.whereabouts import End, LiveRow
 from .settings import Settings
 
-__all__ = ["HIDDEN", "call_of", "veiled_attempt", "veiled_error"]
+__all__ = [
+    "HIDDEN",
+    "call_of",
+    "carries_hidden",
+    "veiled_attempt",
+    "veiled_error",
+    "veiled_group",
+    "veiled_parts",
+]
 
 HIDDEN = "(hidden)"
 
@@ -23,7 +32,15 @@ def veiled_error(settings: Settings, actor_name: str, error: str | None) -> str 
     if error is None or not settings.hides(actor_name):
         return error
     kind, colon, _ = error.partition(":")
-    return f"{kind}: {HIDDEN}" if colon and kind.replace(".", "").replace("_", "").isalnum() else HIDDEN
+    return f"{kind}: {HIDDEN}" if colon and all(map(str.isidentifier, kind.split("."))) else HIDDEN
+
+
+def veiled_group(settings: Settings, group: LetterGroup) -> LetterGroup:
+    """Dead letters of one kind, without what their errors say; of the kind no more than its name."""
+    if not settings.hides(group.actor_name):
+        return group
+    error = veiled_error(settings, group.actor_name, group.last_error)
+    return replace(group, kind=(error or "").partition(":")[0], last_error=error)
 
 
 def veiled(settings: Settings, found: Found) -> Found:
@@ -68,20 +85,86 @@ def _without_traceback(settings: Settings, row: LiveRow) -> bytes:
 
 
 def call_of(settings: Settings, payload: bytes) -> dict[str, Any]:
-    """A message's fields; without arguments, options and result for a redacted actor; or its bytes as text."""
+    """A message's fields, or its bytes as text; without what is in calls of redacted actors, its own or others it has.
+
+    Others are those that it carries along: later steps of its pipeline, callbacks of its group, the call that a handler
+    of failures is told of.
+    """
     try:
         message = Message.decode(payload)
     except DecodeError:
         text = payload[:2_000].decode("utf-8", "replace")
         return {"undecodable": HIDDEN if settings.hides_anything else text, "bytes": len(payload)}
-    fields: dict[str, Any] = dict(message.asdict())
-    fields["options"] = {name: value for name, value in message.options.items() if name != "traceback"}
-    fields["traceback"] = message.options.get("traceback")
-    fields["hidden"] = settings.hides(message.actor_name)
-    if fields["hidden"]:
-        fields |= {"args": HIDDEN, "kwargs": HIDDEN, "traceback": None}
-        fields["options"] = {
-            name: value if isinstance(value, (int, float, bool)) else HIDDEN
-            for name, value in fields["options"].items()
+    fields: dict[str, Any] = plain(message.asdict())
+    traceback = fields["options"].pop("traceback", None)
+    if settings.hides(message.actor_name):
+        return {**_veiled_call(fields), "traceback": None, "hidden": True}
+    if settings.hides_anything:
+        fields = veiled_parts(settings, fields)
+    return {**fields, "traceback": traceback, "hidden": False}
+
+
+def carries_hidden(settings: Settings, payload: bytes) -> bool:
+    """Whether anything is hidden of a message when it is shown: then it must not be found by what is in it, either."""
+    try:
+        fields = plain(Message.decode(payload).asdict())
+    except DecodeError:
+        return True
+    return bool(veiled_parts(settings, fields, all_of_it=False) != fields)
+
+
+def veiled_parts(settings: Settings, value: Any, *, named: bool = False, all_of_it: bool = True) -> Any:
+    """A plain value without what is in the calls of redacted actors in it, however deep.
+
+    What stands beside such a call among arguments goes with it: handlers are given the error, or the result, as well.
+
+    Parameters:
+      named: Whether the value is a call's arguments by name.
+      all_of_it: Keep what was nested too deep to be looked at, which is a word in its place.
+    """
+    if isinstance(value, dict):
+        if _is_hidden_call(settings, value):
+            return _veiled_call(value)
+        told = named and any(_is_hidden_call(settings, part) for part in value.values())
+        inner = "kwargs" if _is_call(value) else None
+        return {
+            name: HIDDEN
+            if told and not _is_call(part)
+            else veiled_parts(settings, part, named=name == inner, all_of_it=all_of_it)
+            for name, part in value.items()
         }
-    return fields
+    if isinstance(value, list):
+        told = any(_is_hidden_call(settings, part) for part in value)
+        return [
+            HIDDEN if told and not _is_call(part) else veiled_parts(settings, part, all_of_it=all_of_it)
+            for part in value
+        ]
+    return HIDDEN if value == CUT and not all_of_it else value
+
+
+def _is_call(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("actor_name"), str):
+        return False
+    return any(name in value for name in ("args", "kwargs", "options"))
+
+
+def _is_hidden_call(settings: Settings, value: Any) -> bool:
+    return _is_call(value) and settings.hides(value["actor_name"])
+
+
+def _veiled_call(fields: dict[str, Any]) -> dict[str, Any]:
+    """A call with nothing but what identifies it; of its options the numbers."""
+    options = fields.get("options")
+    shown: dict[str, Any] = {name: HIDDEN for name in fields if name != "traceback"}
+    shown |= {name: fields[name] for name in _IDENTITY if name in fields}
+    if isinstance(options, dict):
+        shown["options"] = {
+            name: value if isinstance(value, (int, float)) else HIDDEN
+            for name, value in options.items()
+            if name != "traceback"
+        }
+    return shown
+
+
+#: What may be seen of any call.
+_IDENTITY = ("queue_name", "actor_name", "message_id", "message_timestamp")

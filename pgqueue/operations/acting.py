@@ -215,7 +215,7 @@ def requeue_all(database: Database, which: LetterFilter) -> Iterator[int]:
 
 def purge_letters(database: Database, which: LetterFilter) -> Iterator[int]:
     """Drop all dead letters that match now; yield how many, batch by batch."""
-    for letters in _batches(database, which):
+    for letters in _batches(database, which, most_bytes=0):
         yield drop(database, letters)
 
 
@@ -225,14 +225,18 @@ def letters_step(
     act: Callable[[Database, Sequence[DeadLetter]], int],
     *,
     cursor: str | None = None,
+    most_bytes: int | None = None,
 ) -> Step:
     """Requeue or drop (``act``) a batch of the dead letters that match, the youngest first.
+
+    Parameters:
+      most_bytes: Of which size payloads are read at most; None: all, as requeueing needs them.
 
     Raises:
       BadCursor: ``cursor`` was not given out by such a step.
     """
     after = None if cursor is None else read_place(cursor)
-    letters = letters_after(database, which, after)
+    letters = letters_after(database, which, after, most_bytes=most_bytes)
     if not letters:
         return Step(0, None)
     done = act(database, letters)
@@ -264,16 +268,29 @@ def read_place(cursor: str) -> tuple[datetime, int]:
 
 
 def letters_after(
-    database: Database, which: LetterFilter, after: tuple[datetime, int] | None, *, limit: int | None = None
+    database: Database,
+    which: LetterFilter,
+    after: tuple[datetime, int] | None,
+    *,
+    limit: int | None = None,
+    most_bytes: int | None = None,
 ) -> list[DeadLetter]:
-    """The youngest dead letters that match, after one's time of death and number; `BATCH` unless limited."""
+    """The youngest dead letters that match, after one's time of death and number; `BATCH` unless limited.
+
+    Parameters:
+      most_bytes: Longer payloads are left empty.
+    """
     with database.bounded() as conn:
-        return dead_letters.browse(conn, database.statements, which=which, after=after, limit=limit or BATCH)
+        return dead_letters.browse(
+            conn, database.statements, which=which, after=after, limit=limit or BATCH, most_bytes=most_bytes
+        )
 
 
-def _batches(database: Database, which: LetterFilter) -> Iterator[list[DeadLetter]]:
+def _batches(
+    database: Database, which: LetterFilter, *, most_bytes: int | None = None
+) -> Iterator[list[DeadLetter]]:
     after = None
-    while letters := letters_after(database, which, after):
+    while letters := letters_after(database, which, after, most_bytes=most_bytes):
         yield letters
         after = (letters[-1].died_at, letters[-1].id)
 

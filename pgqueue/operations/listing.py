@@ -9,13 +9,15 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from typing import Any
 
 from ..errors import PgQueueError
-from ..storage import lanes, listings, retention
+from ..storage import lanes, listings, retention, whereabouts
 from ..storage.database import Connection, Database
 from ..storage.listings import Listed, Place, Row
+from ..storage.searching import SEARCHED_BYTES
 from ..storage.statements import Statements
 from .naming import checked_name
 
@@ -63,6 +65,8 @@ class MessageFilter:
       search: Part of what a message was sent with (arguments, options, the traceback of its last attempt), or of the
         error with which it ended; in upper or lower case.
       hidden: Of which actors nobody may learn what is in their messages; none of them fits an ``error`` or ``search``.
+      carries_hidden: Says of a message's bytes whether there is something of such an actor in them; then it does not
+        fit a ``search`` that only they fit. Nor does any other that is not searched whole.
     """
 
     states: tuple[str, ...] = LIVE
@@ -73,6 +77,7 @@ class MessageFilter:
     error: str | None = None
     search: str | None = None
     hidden: Callable[[str], bool] | None = field(default=None, compare=False)
+    carries_hidden: Callable[[bytes], bool] | None = field(default=None, compare=False)
 
     def fits(self, message: Listed) -> bool:
         """Whether a message of one of the states is meant."""
@@ -157,7 +162,7 @@ def list_messages(
             bounds = _Bounds(
                 MOST_SEARCHED, min(bounds.blocks, MOST_SEARCHED_BLOCKS), time.monotonic() + SEARCH_S
             )
-        return _fill(sources[first:], place, which, limit, bounds)
+        return _fill(sources[first:], place, which, limit, bounds, partial(_concealed, conn, database, which))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +178,20 @@ class _Bounds:
 
 
 def _fill(
-    sources: list[_Source], place: Place | None, which: MessageFilter, limit: int, bounds: _Bounds
+    sources: list[_Source],
+    place: Place | None,
+    which: MessageFilter,
+    limit: int,
+    bounds: _Bounds,
+    concealed: Callable[[list[Listed]], set[str]],
 ) -> Page:
     found: list[Listed] = []
     looked_at = searched = 0
     for source, chunk, end in _chunks(sources, place):
+        fitting = [message for message, _ in chunk.rows if message is not None and which.fits(message)]
+        unseen = concealed(fitting)
         for message, at in chunk.rows:
-            if message is not None and which.fits(message):
+            if message is not None and which.fits(message) and message.message_id not in unseen:
                 found.append(message)
             if len(found) == limit:
                 return Page(found, _write(source, at))
@@ -188,6 +200,25 @@ def _fill(
         if bounds.are_reached(looked_at, searched):
             return Page(found, _write(source, end), capped=True)
     return Page(found, None)
+
+
+def _concealed(conn: Connection, database: Database, which: MessageFilter, found: list[Listed]) -> set[str]:
+    """Ids of messages that were found by what may be a redacted actor's in them."""
+    if which.search is None or which.carries_hidden is None:
+        return set()
+    text = which.search.lower()
+    doubtful = {message.message_id for message in found if text not in (message.error or "").lower()}
+    if not doubtful:
+        return set()
+    payloads = whereabouts.payloads_of(
+        conn, database.statements, message_ids=sorted(doubtful), most_bytes=SEARCHED_BYTES
+    )
+    # What has ended, or has been deleted, since it was found is as if it had not been there.
+    return {
+        id_
+        for id_ in doubtful
+        if id_ not in payloads or any(data is None or which.carries_hidden(data) for data in payloads[id_])
+    }
 
 
 def _chunks(sources: list[_Source], place: Place | None) -> Iterator[tuple[_Source, _Chunk, Place]]:

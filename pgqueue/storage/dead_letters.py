@@ -19,6 +19,7 @@ class DeadLetter:
       id: The letter's own number.
       foreign_id: The message id where it is not a UUID.
       attempts: How many workers were lost while they ran it.
+      size: How many bytes it has, where somebody has asked for those of small ones only: ``payload`` may be empty.
       reason: ``failed``, ``undecodable``, ``poison``, ``unknown actor``, ``unrecordable`` or ``too old``.
     """
 
@@ -35,6 +36,7 @@ class DeadLetter:
     error: str | None
     traceback: str | None
     payload: bytes
+    size: int | None = None
 
     @property
     def name(self) -> str:
@@ -97,10 +99,17 @@ def browse(
     which: LetterFilter,
     after: tuple[datetime, int] | None = None,
     limit: int = 100,
+    most_bytes: int | None = None,
 ) -> list[DeadLetter]:
-    """The youngest dead letters that match, after one of that time of death and number."""
+    """The youngest dead letters that match, after one of that time of death and number.
+
+    Parameters:
+      most_bytes: Longer payloads are left empty; None: no payload is too long.
+    """
     before_at, before_id = after or (None, None)
-    parameters = {**which.parameters(), "before_at": before_at, "before_id": before_id, "limit": limit}
+    parameters = {
+        **which.parameters(), "before_at": before_at, "before_id": before_id, "limit": limit, "most_bytes": most_bytes,
+    }  # fmt: skip
     with conn.cursor(row_factory=class_row(DeadLetter)) as cursor:
         return cursor.execute(statements["dead_letters/browse"], parameters).fetchall()
 

@@ -82,6 +82,18 @@ def find_dead(conn: Connection, statements: Statements, *, message_id: str) -> l
         return cursor.execute(statements["dead_letters/find"], {"key": keys_of(message_id)[0]}).fetchall()
 
 
+def payloads_of(
+    conn: Connection, statements: Statements, *, message_ids: Sequence[str], most_bytes: int
+) -> dict[str, list[bytes | None]]:
+    """The bytes of messages by their ids, of each row; None: more than ``most_bytes``. What is over has none."""
+    ids = {keys_of(message_id)[0]: message_id for message_id in message_ids}
+    found: dict[str, list[bytes | None]] = {}
+    parameters = {"keys": list(ids), "most_bytes": most_bytes}
+    for key, payload in conn.execute(statements["messages/payloads"], parameters):
+        found.setdefault(ids[key], []).append(payload)
+    return found
+
+
 def count_ahead(conn: Connection, statements: Statements, *, row: LiveRow, most: int) -> Ahead:
     """Count what comes before a ready message, up to ``most`` each."""
     parameters = {

@@ -13,10 +13,11 @@ from ...operations import acting
 from ...operations.acting import Step
 from ...operations.listing import MessageFilter
 from ...storage.database import Database
-from ...storage.dead_letters import DeadLetter, LetterFilter
+from ...storage.dead_letters import DeadLetter
 from ..endpoint import Answer, BadRequest, Done, Visit
 from ..filters import letter_filter, letter_parameters, message_filter, message_parameters
-from ..veil import call_of, veiled_error
+from ..letters import call_of_letter, concealed, youngest
+from ..veil import veiled_error
 
 #: Seconds that a step goes on for, and how many messages a preview shows.
 STEP_S, SAMPLE = 1.5, 5
@@ -60,10 +61,9 @@ def letters(visit: Visit) -> Answer:
     """Show which dead letters an action would be about."""
     action = visit.one_of("action", tuple(_OF_LETTERS), default="requeue")
     which, settings = letter_filter(visit), visit.site.settings
-    hidden = _hidden(visit, which)
+    hidden = concealed(visit, which)
     number, complete = acting.count_letters(visit.site.database, which, but_of=hidden)
-    youngest = acting.letters_after(visit.site.database, which, None, limit=SAMPLE)
-    sample = [letter for letter in youngest if not hidden(letter.actor_name)]
+    sample = youngest(visit, which, limit=SAMPLE)
     return Answer("all_that_match.html", {
         "what": "dead letters", "action": action, "done_as": _OF_LETTERS[action],
         "matched": number, "complete": complete,
@@ -71,17 +71,12 @@ def letters(visit: Visit) -> Answer:
             {
                 "message_id": each.name, "actor": each.actor_name, "queue": each.queue_name,
                 "note": veiled_error(settings, each.actor_name, each.error) or each.reason,
-                "call": call_of(settings, each.payload),
+                "call": call_of_letter(settings, each),
             }
             for each in sample
         ],
         "filter": letter_parameters(visit), "states": [], "done": 0, "cursor": None,
     })  # fmt: skip
-
-
-def _hidden(visit: Visit, which: LetterFilter) -> Callable[[str], bool]:
-    """Of which actors nothing is done by words of their errors: what matches would tell them."""
-    return visit.site.settings.hides if which.error else lambda _: False
 
 
 # ── Steps ─────────────────────────────────────────────────────────────────────────────────────────
@@ -110,14 +105,15 @@ def act_on_letters(visit: Visit) -> Answer | Done:
     """Act for a while on dead letters that match."""
     action = visit.one_of("action", tuple(_OF_LETTERS), default="requeue")
     which = letter_filter(visit)
-    hidden = _hidden(visit, which)
+    hidden = concealed(visit, which)
+    most_bytes = None if action == "requeue" else 0
 
     def act(database: Database, found: Sequence[DeadLetter]) -> int:
         chosen = [letter for letter in found if not hidden(letter.actor_name)]
         return acting.requeue(database, chosen) if action == "requeue" else acting.drop(database, chosen)
 
     def step(database: Database, cursor: str | None) -> Step:
-        return acting.letters_step(database, which, act, cursor=cursor)
+        return acting.letters_step(database, which, act, cursor=cursor, most_bytes=most_bytes)
 
     shown = {
         "what": "dead letters",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from ...operations import acting
 from ...operations.acting import MOST_COUNTED, read_place, write_place
 from ...storage import attempts, dead_letters
 from ...storage.attempts import FailedAttempt
 from ...storage.dead_letters import DeadLetter, LetterFilter, LetterGroup
 from ..endpoint import Answer, Visit
 from ..filters import letter_filter, letter_parameters
-from ..veil import call_of, veiled_attempt, veiled_error
+from ..letters import call_of_letter, youngest
+from ..veil import veiled_attempt, veiled_error, veiled_group
 
 #: Letters on a page.
 PAGE = 50
@@ -22,9 +21,7 @@ def page(visit: Visit) -> Answer:
     """Show the groups of those that match, and the youngest of them."""
     which = letter_filter(visit)
     after = visit.text("after")
-    letters = acting.letters_after(
-        visit.site.database, which, None if after is None else read_place(after), limit=PAGE
-    )
+    letters = youngest(visit, which, after=None if after is None else read_place(after), limit=PAGE)
     groups = _groups(visit, which)
     histories = _attempts(visit, letters)
     cursor = write_place(letters[-1]) if len(letters) == PAGE else None
@@ -34,9 +31,7 @@ def page(visit: Visit) -> Answer:
         "counted": sum(group["count"] for group in groups),
         "counted_up_to": MOST_COUNTED,
         "letters": [
-            {**_letter(visit, letter), "history": histories.get(letter.name, [])}
-            for letter in letters
-            if _may_match(visit, letter)
+            {**_letter(visit, letter), "history": histories.get(letter.name, [])} for letter in letters
         ],
         "cursor": cursor,
         "next": None if cursor is None else visit.link("/dead", **filled, after=cursor),
@@ -67,7 +62,7 @@ def _groups(visit: Visit, which: LetterFilter) -> list[dict[str, Any]]:
         hidden = settings.hides(group.actor_name)
         if hidden and which.error:
             continue
-        one = replace(group, last_error=veiled_error(settings, group.actor_name, group.last_error))
+        one = veiled_group(settings, group)
         shown.append({
             "actor": one.actor_name, "queue": one.queue_name, "reason": one.reason, "kind": one.kind,
             "count": one.count, "first_at": one.first_at, "last_at": one.last_at, "last_error": one.last_error,
@@ -86,16 +81,11 @@ def _words_of(group: LetterGroup) -> str | None:
     return f"{group.kind}:" if ":" in (group.last_error or "") else group.kind
 
 
-def _may_match(visit: Visit, letter: DeadLetter) -> bool:
-    """Nobody learns what a hidden error says by asking for its words."""
-    return visit.text("error") is None or not visit.site.settings.hides(letter.actor_name)
-
-
 def _letter(visit: Visit, letter: DeadLetter) -> dict[str, Any]:
     settings = visit.site.settings
     return {
         "message_id": letter.name, "actor": letter.actor_name, "queue": letter.queue_name, "reason": letter.reason,
         "priority": letter.priority, "died_at": letter.died_at, "enqueued_at": letter.enqueued_at,
         "attempts": letter.attempts, "error": veiled_error(settings, letter.actor_name, letter.error),
-        "call": call_of(settings, letter.payload),
+        "call": call_of_letter(settings, letter),
     }  # fmt: skip

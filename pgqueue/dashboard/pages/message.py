@@ -10,12 +10,13 @@ from ...encoder import get_encoder
 from ...operations import explaining
 from ...operations.course import attempts_of, time_line_of
 from ...operations.explaining import Found
+from ...operations.values import plain
 from ...storage import results
 from ...storage.dead_letters import DeadLetter
 from ...storage.whereabouts import End, LiveRow
 from ..endpoint import Answer, BadRequest, Visit
 from ..relatives import relatives
-from ..veil import HIDDEN, call_of, veiled
+from ..veil import HIDDEN, call_of, veiled, veiled_parts
 
 
 def page(visit: Visit) -> Answer:
@@ -85,6 +86,7 @@ def _result(visit: Visit, message_id: str, actor: str | None, queue: str | None)
     if visit.site.settings.hides(actor):
         return {"value": HIDDEN}
     try:
-        return {"value": get_encoder().decode(value)}
+        result = plain(get_encoder().decode(value))
     except Exception:  # noqa: BLE001  # encoders, an application's own among them, raise whatever they like
         return {"value": f"{len(value)} bytes that this process's encoder can't read"}
+    return {"value": veiled_parts(visit.site.settings, result)}

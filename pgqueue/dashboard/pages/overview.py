@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from ...operations import acting, pace
 from ...operations.overview import MOST_COUNTED, Overview
@@ -12,7 +11,7 @@ from ...storage import dead_letters
 from ...storage.dead_letters import LetterFilter, LetterGroup
 from ..endpoint import Answer, Visit
 from ..history import Look
-from ..veil import veiled_error
+from ..veil import veiled_group
 from .queues import rows
 
 #: How many buckets a chart has, and what is listed of running and failing actors.
@@ -80,11 +79,7 @@ def _failing(visit: Visit) -> list[LetterGroup]:
         groups = dead_letters.group(
             conn, visit.site.database.statements, which=LetterFilter(), most=acting.MOST_COUNTED
         )
-    settings = visit.site.settings
-    return [
-        replace(group, last_error=veiled_error(settings, group.actor_name, group.last_error))
-        for group in groups[:MOST_FAILING]
-    ]
+    return [veiled_group(visit.site.settings, group) for group in groups[:MOST_FAILING]]
 
 
 def _ended(measured: Pace) -> dict[str, object]:

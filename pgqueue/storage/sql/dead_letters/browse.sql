@@ -1,7 +1,12 @@
 -- Dead letters that match, the youngest first, after a place in that order. Without a queue the index of died_at leads.
+-- The length of a payload is known without reading it, and those of more than %(most_bytes)s are not read.
 SELECT
     id, died_at, enqueued_at, message_id::text AS message_id, foreign_id, queue_name, priority, actor_name,
-    attempts::integer AS attempts, reason, error, traceback, payload
+    attempts::integer AS attempts, reason, error, traceback, octet_length(payload) AS size,
+    CASE
+        WHEN %(most_bytes)s::bigint IS NULL OR octet_length(payload) <= %(most_bytes)s THEN payload
+        ELSE '\x'::bytea
+    END AS payload
 FROM pgqueue.dead_letters
 WHERE died_at <= coalesce(%(before_at)s::timestamptz, 'infinity')
     AND (%(before_at)s::timestamptz IS NULL OR (died_at, id) < (%(before_at)s::timestamptz, %(before_id)s::bigint))
