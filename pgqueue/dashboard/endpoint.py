@@ -271,9 +271,10 @@ def back_to(visit: Visit, default: str) -> str:
         parts = urlsplit(given)
     except ValueError:
         return default
-    if parts.scheme or parts.netloc or not given.startswith(f"{visit.base}/") or "\\" in given:
+    base = next((base for base in (quote(visit.base), visit.base) if given.startswith(f"{base}/")), None)
+    if base is None or parts.scheme or parts.netloc or "\\" in given:
         return default
-    path = given[len(visit.base) :]
+    path = given[len(base) :]
     return default if path.startswith("//") or any(ord(letter) < 32 for letter in path) else path
 
 

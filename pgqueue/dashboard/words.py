@@ -79,7 +79,9 @@ def moment(instant: datetime) -> str:
 
 def pretty(value: Any) -> str:
     """A value as indented JSON, cut where it is long."""
-    text = as_json(value, indent=2)
+    text = as_json(value)
+    if len(text) <= 10 * LONGEST:  # indented, a much longer one could be hundreds of times as long
+        text = as_json(value, indent=2)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n… {len(text) - LONGEST:,} more characters"
 
 

@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
 import socket
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from httpx import Client
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
+from pgqueue.dashboard import application
 from pgqueue.dashboard.endpoint import SAID_COOKIE
 from pgqueue.dashboard.guard import TOKEN_COOKIE
 from pgqueue.dashboard.pages import PAGES
+from pgqueue.dashboard.words import LONGEST, pretty
 from pgqueue.encoder import JSONEncoder, PickleEncoder, set_encoder
 from pgqueue.message import Message
 from pgqueue.storage import results
 from pgqueue.storage.results import StoredResult
 from tests.support.hostile import HOSTILE, put_all, strict
 from tests.support.queue import Queue
+from tests.support.serving import served
 
 from .conftest import Visitor, VisitorOf
 
@@ -236,3 +243,25 @@ def test_no_link_leads_elsewhere(visitor: Visitor, path: str) -> None:
     assert 'href="/evil.example' in page or 'href="/%5Cevil.example' in page
     assert 'href="//' not in page
     assert 'href="/\\' not in page
+
+
+def test_a_path_with_letters_of_any_kind_is_come_back_to(queue: Queue, sites: list[Any]) -> None:
+    app = application.application(application.settings_of(queue.database))
+    word = "a-word-of-my-own-choosing"
+    headers = {"cookie": f"{TOKEN_COOKIE}={word}", "x-csrf-token": word}
+    with served(Starlette(routes=[Mount("/my queués", app)])) as address, Client(base_url=address) as client:
+        shown = re.search(r'name="back" value="([^"]*)"', client.get("/my queués/dead?reason=failed").text)
+        assert shown is not None
+        assert shown[1] == "/my%20queu%C3%A9s/dead?reason=failed"
+        for back in (shown[1], "/my queués/dead?reason=failed"):
+            form = {"kind": "queue", "name": "q", "action": "pause", "back": back}
+            answer = client.post("/my queués/queues", data=form, headers=headers)
+            assert answer.headers["location"] == "/my%20queu%C3%A9s/dead?reason=failed"
+
+
+def test_a_value_that_would_be_long_when_indented_is_not() -> None:
+    value: Any = [1] * 200_000
+    for _ in range(200):
+        value = [value]
+    assert len(pretty(value)) < LONGEST + 100
+    assert pretty([[1]]) == "[\n  [\n    1\n  ]\n]"
