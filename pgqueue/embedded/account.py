@@ -39,13 +39,16 @@ class Account:
     gid: int
 
     @classmethod
-    def for_directory(cls, directory: Path) -> "Account":
+    def for_directory(cls, directory: Path, owner: os.stat_result | None = None) -> "Account":
         """Choose the account for a server whose files lie in an existing directory.
+
+        Parameters:
+          owner: Whose the directory was found to be, when it was opened.
 
         Raises:
           EmbeddedServerError: The directory is another user's, or root has no account to step down to.
         """
-        owner = directory.stat()
+        owner = directory.stat() if owner is None else owner
         if os.geteuid() != 0:
             if owner.st_uid != os.geteuid():
                 message = (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import EmbeddedServerError
 from .binaries import Binaries
+from .files import folder, own_folder, read_text, remove_files
 from .home import Entrance, Home
 
 __all__ = [
@@ -23,6 +24,9 @@ __all__ = [
 
 #: The superuser that initdb makes, and its database.
 ROLE = "postgres"
+
+#: Where initdb works.
+_STAGING = "data.new"
 
 #: Seconds to wait for the initdb of somebody who was killed meanwhile.
 _INITDB_S = 60.0
@@ -38,11 +42,11 @@ def refuse_other_version(home: Home, *, version: str) -> None:
       EmbeddedServerError: They were made by another major version, or not by pgqueue.
     """
     ours = version.partition(".")[0]
-    for data in (home.directory, home.data):
+    for name in ("PG_VERSION", "data/PG_VERSION"):
         with contextlib.suppress(FileNotFoundError):
-            found = (data / "PG_VERSION").read_text().strip()
+            found = read_text(home.directory, name).strip()
             if found != ours:
-                raise _other_version(data, found=found, ours=ours)
+                raise _other_version((home.directory / name).parent, found=found, ours=ours)
     if (home.directory / "PG_VERSION").exists():
         message = (
             f"{home.directory} is the data directory of a server that pgqueue did not make. Start that server "
@@ -87,10 +91,8 @@ def ensure_initialised(
 
 
 def _initialise(home: Home, entrance: Entrance, command: Sequence[str], *, held: int) -> None:
-    staging = home.directory / "data.new"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(mode=0o700)
-    home.account.own(staging)
+    _remove_staging(home)
+    own_folder(home.directory, _STAGING)
     home.write("password", secrets.token_urlsafe(24))
     outcome = subprocess.run(
         command,
@@ -106,12 +108,18 @@ def _initialise(home: Home, entrance: Entrance, command: Sequence[str], *, held:
         **home.account.identity(),
     )
     if outcome.returncode != 0:
-        shutil.rmtree(staging, ignore_errors=True)
+        _remove_staging(home)
         message = (
             f"The bundled server's data directory {home.data} could not be made:\n{outcome.stdout.strip()}"
         )
         raise EmbeddedServerError(message)
-    staging.rename(home.data)
+    with folder(home.directory) as descriptor:
+        os.rename(_STAGING, home.data.name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+
+
+def _remove_staging(home: Home) -> None:
+    with folder(home.directory) as descriptor:
+        shutil.rmtree(_STAGING, ignore_errors=True, dir_fd=descriptor)
 
 
 def environment() -> dict[str, str]:
@@ -126,7 +134,7 @@ def _initdb(
     # over TCP nobody is. The built-in locale is the same on every system.
     arguments = [
         binaries.program("initdb"),
-        f"--pgdata={entrance.path}/data.new",
+        f"--pgdata={entrance.path}/{_STAGING}",
         f"--username={ROLE}",
         f"--pwfile={entrance.path}/password",
         "--auth-local=trust",
@@ -143,7 +151,7 @@ def _initdb(
 
 def password(home: Home) -> str:
     """Return the password of the role for connections over TCP."""
-    return (home.directory / "password").read_text()
+    return read_text(home.directory, "password")
 
 
 def clear_stale_files(home: Home) -> None:
@@ -154,9 +162,8 @@ def clear_stale_files(home: Home) -> None:
     Raises:
       EmbeddedServerError: It belongs to a server that somebody else started on our files.
     """
-    file = home.data / "postmaster.pid"
     try:
-        pid = int(file.read_text().split("\n", 1)[0])
+        pid = int(read_text(home.directory, "data/postmaster.pid").split("\n", 1)[0])
     except FileNotFoundError:
         return
     except ValueError:
@@ -167,9 +174,8 @@ def clear_stale_files(home: Home) -> None:
             "Stop it, or name its URL instead of embedded:"
         )
         raise EmbeddedServerError(message)
-    file.unlink()
-    for left in (home.directory / "run").iterdir():
-        left.unlink()
+    remove_files(home.directory, "data", ["postmaster.pid"])
+    remove_files(home.directory, "run")
 
 
 def _serves(pid: int, data: Path) -> bool:

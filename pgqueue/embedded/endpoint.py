@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import stat
+import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 from ..errors import EmbeddedServerError
 from .cluster import ROLE, password
+from .files import folder, read_text
 from .home import Entrance, Home
 
 __all__ = ["Endpoint"]
@@ -61,7 +63,7 @@ class Endpoint:
     @classmethod
     def read(cls, home: Home) -> "Endpoint":
         """Return where the running server listens."""
-        return cls(**json.loads((home.directory / "endpoint").read_text()))
+        return cls(**json.loads(read_text(home.directory, "endpoint")))
 
     def url(self, home: Home) -> str:
         """Return the URL of the server's first database."""
@@ -91,29 +93,34 @@ class Endpoint:
 
 def _socket_directory(home: Home, *, port: int) -> str | None:
     inside = home.directory / "run"
-    if _takes_sockets(inside, port=port):
-        return str(inside)
+    with folder(home.directory, "run") as descriptor:
+        if _takes_sockets(inside, descriptor, port=port):
+            return str(inside)
     with contextlib.suppress(OSError):
         outside = Path(tempfile.mkdtemp(prefix="pgqueue-", dir="/tmp"))
         home.account.own(outside)
-        if _takes_sockets(outside, port=port):
-            return str(outside)
+        with folder(outside) as descriptor:
+            if _takes_sockets(outside, descriptor, port=port):
+                return str(outside)
         outside.rmdir()
     return None
 
 
-def _takes_sockets(directory: Path, *, port: int) -> bool:
+def _takes_sockets(directory: Path, descriptor: int, *, port: int) -> bool:
     """Whether a socket there has a path that clients can name, and a file system that knows sockets."""
-    path = directory / f".s.PGSQL.{port}"
+    name = f".s.PGSQL.{port}"
+    path = directory / name
     if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH or "," in str(path):  # a comma separates hosts in a URL
         return False
     with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.stat().st_mode):
-            path.unlink()  # of a server that was killed
+        if stat.S_ISSOCK(os.lstat(name, dir_fd=descriptor).st_mode):
+            os.unlink(name, dir_fd=descriptor)  # of a server that was killed
+    # By the descriptor, for the folder may have been exchanged for a link meanwhile.
+    reached = f"/proc/self/fd/{descriptor}/{name}" if sys.platform == "linux" else str(path)
     try:
         with socket.socket(socket.AF_UNIX) as probe:
-            probe.bind(str(path))
-        path.unlink()
+            probe.bind(reached)
+        os.unlink(name, dir_fd=descriptor)
     except OSError:
         return False
     return True

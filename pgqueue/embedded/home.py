@@ -12,6 +12,8 @@ server.log what it says, and the log of the start before the last
 
 import contextlib
 import os
+import shlex
+import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from ..errors import EmbeddedServerError
 from .account import Account
+from .files import folder, open_file, own_folder, write_text
 from .locks import FileLock
 
 __all__ = ["Entrance", "Home"]
@@ -64,20 +67,29 @@ class Home:
         """Make the directory or take an empty one; find the account that its server runs as.
 
         Raises:
-          EmbeddedServerError: It can't be made, is another user's, or holds something else.
+          EmbeddedServerError: It can't be made, is another user's, may be written by others, or holds something else.
         """
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            names = {entry.name for entry in directory.iterdir()}
+            with folder(directory) as descriptor:
+                return cls._taken(directory, descriptor)
         except OSError as error:
             raise _unusable(directory, error) from error
+
+    @classmethod
+    def _taken(cls, directory: Path, descriptor: int) -> "Home":
+        names = set(os.listdir(descriptor))
         if names - _OURS and "data" not in names and "PG_VERSION" not in names:
             message = (
                 f"{directory} is not empty and holds no bundled server. "
                 "Name an empty directory, or one that doesn't exist: PGQUEUE_URL=embedded:/directory"
             )
             raise EmbeddedServerError(message)
-        home = cls(directory, Account.for_directory(directory))
+        found = os.fstat(descriptor)
+        home = cls(directory, Account.for_directory(directory, found))
+        _refuse_loose(directory, stat.S_IMODE(found.st_mode))
+        if found.st_uid != home.account.uid:
+            os.fchown(descriptor, home.account.uid, home.account.gid)
         with home.writing():
             home._furnish()
         return home
@@ -94,14 +106,10 @@ class Home:
             raise _unusable(self.directory, error) from error
 
     def _furnish(self) -> None:
-        self.account.own(self.directory)
         for name in ("run", "locks"):
-            folder = self.directory / name
-            folder.mkdir(mode=0o700, exist_ok=True)
-            self.account.own(folder)
+            own_folder(self.directory, name)
         for name in _LOCKS:
-            self.lock_path(name).touch(mode=0o600)
-            self.account.own(self.lock_path(name))
+            os.close(open_file(self.directory, f"locks/{name}", os.O_RDWR | os.O_CREAT))
 
     @property
     def data(self) -> Path:
@@ -131,13 +139,7 @@ class Home:
 
     def write(self, name: str, text: str) -> None:
         """Write a small file that only the account may read, all of it or nothing."""
-        fresh = self.directory / f"{name}.new"
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        self.account.own(fresh)
-        fresh.replace(self.directory / name)
+        write_text(self.directory, name, text)
 
     @contextlib.contextmanager
     def entrance(self) -> Iterator[Entrance]:
@@ -170,6 +172,16 @@ class Home:
             f"(uid {self.account.uid}; PostgreSQL refuses to run as root). "
             "Name a directory below one that everybody may enter, such as PGQUEUE_URL=embedded:/var/lib/pgqueue/mine"
         )
+
+
+def _refuse_loose(directory: Path, mode: int) -> None:
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        message = (
+            f"{directory} has the mode {mode:04o}: others than its owner may write there, and so could take over the "
+            f"bundled server. Close it with `chmod go-w {shlex.quote(str(directory))}`, or name another directory: "
+            "PGQUEUE_URL=embedded:/directory"
+        )
+        raise EmbeddedServerError(message)
 
 
 def _unusable(directory: Path, error: OSError) -> EmbeddedServerError:

@@ -4,10 +4,14 @@ It starts PostgreSQL, or takes over one whose keeper was killed, waits until no 
 ``users`` any more, stops the server and ends. It belongs to nobody: whoever started it may be killed.
 If the server dies while there are users, it is started again.
 
+Started by root it becomes the server's account before it touches a file: that account may write all of them, and
+could have root follow its links or signal any process.
+
 It must start in milliseconds and keep little memory, so it uses the standard library alone; its order
 comes as JSON in the first argument (see `server`).
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -36,7 +40,7 @@ class Keeper:
 
     Parameters:
       order: ``locks``, ``data``, ``log``, ``command``, ``identity``, ``environment``, ``descriptors``,
-        ``remove`` (paths to delete in the end) and ``stop_signals``.
+        ``remove`` (folders to delete in the end), ``remove_home`` (the server's own, or null) and ``stop_signals``.
     """
 
     def __init__(self, order: dict[str, Any]) -> None:
@@ -84,7 +88,6 @@ class Keeper:
                 umask=0o077,
                 pass_fds=[lock, *self.order["descriptors"]],
                 start_new_session=True,
-                **self.order["identity"],
             )
         os.close(lock)
 
@@ -99,8 +102,15 @@ class Keeper:
     def remove(self, *, everything: bool) -> None:
         """Delete what was promised; after a failed start the server's own directory still has to tell why."""
         for path in self.order["remove"]:
-            if everything or Path(path) != self.locks.parent:
-                shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path, ignore_errors=True)
+        if everything and self.order["remove_home"] is not None:
+            # Not the path itself, for the account may have no way there.
+            for path in self.locks.parent.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+            remove_empty(self.order["remove_home"])
 
     def is_ready(self) -> bool:
         """Whether the server says in its pid file that it takes connections."""
@@ -140,7 +150,11 @@ class Keeper:
         """Return the server's process id; that of one taken over is in its own file."""
         if self.process is not None:
             return self.process.pid
-        return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        if not works_in(pid, self.data):
+            message = f"{self.data}/postmaster.pid names the process {pid}, which is not its server"
+            raise ValueError(message)
+        return pid
 
     def send(self, number: signal.Signals) -> bool:
         """Send the server a signal; return whether it has ended thereupon."""
@@ -156,10 +170,27 @@ class Keeper:
         return True
 
 
+def works_in(pid: int, data: Path) -> bool:
+    """Whether a process is the server on these data; where the system doesn't tell, whether it may be."""
+    if pid <= 1:
+        return False
+    try:
+        return os.path.samestat(Path(f"/proc/{pid}/cwd").stat(), data.stat())
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()
+    except PermissionError:
+        return True  # a stranger, if the system is strict: the kernel decides whether we may signal it
+
+
 def let_the_starter_go() -> None:
     """Close the pipe at whose other end the starter waits."""
+    silence(1)
+
+
+def silence(descriptor: int) -> None:
+    """Have nothing come of what is written to a descriptor."""
     nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
+    os.dup2(nothing, descriptor)
     os.close(nothing)
 
 
@@ -200,12 +231,37 @@ def wait_until_free(path: Path, *, keep: bool = False) -> None:
         os.close(descriptor)
 
 
+def step_down(identity: dict[str, Any], *, remove_home: str | None) -> None:
+    """Be the server's account from now on, for good.
+
+    That account can't remove a directory of a temporary server out of another one of root's. A process of root's that
+    does nothing else waits for it to be empty.
+    """
+    if remove_home is not None and (child := os.fork()):
+        silence(1)
+        silence(2)
+        os.waitpid(child, 0)
+        remove_empty(remove_home)
+        os._exit(0)
+    os.setgroups(identity["extra_groups"])
+    os.setgid(identity["group"])
+    os.setuid(identity["user"])
+
+
+def remove_empty(directory: str) -> None:
+    """Remove a directory if nothing is left in it."""
+    with contextlib.suppress(OSError):
+        Path(directory).rmdir()
+
+
 def main() -> None:
     """Leave the starter's family, so that nobody has to wait for this process, and keep the server."""
     order = json.loads(sys.argv[1])
     if os.fork():
         os._exit(0)
     os.chdir("/")
+    if order["identity"]:
+        step_down(order["identity"], remove_home=order["remove_home"])
     log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(log, 2)
     os.close(log)

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from .files import open_file
+
 if sys.platform != "win32":  # where `require_posix` keeps everybody away from here
     import fcntl
 
@@ -19,7 +21,7 @@ _RETRY_S = 0.01
 
 
 class FileLock:
-    """A lock on a file, held until it is closed or its process, with all forks of it, has ended.
+    """A lock on a file in ``locks``, held until it is closed or its process, with all forks of it, has ended.
 
     Parameters:
       exclusive: One holder alone, rather than any number of shared ones.
@@ -66,7 +68,8 @@ class FileLock:
         return not free
 
     def _try(self) -> bool:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        home = self._path.parents[1]
+        descriptor = open_file(home, str(self._path.relative_to(home)), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, self._mode | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -81,6 +84,6 @@ class FileLock:
     def _is_current(self, descriptor: int) -> bool:
         """Whether the locked file is still the one at the path: its directory may have been removed meanwhile."""
         try:
-            return os.path.samestat(os.fstat(descriptor), self._path.stat())
+            return os.path.samestat(os.fstat(descriptor), self._path.lstat())
         except FileNotFoundError:
             return False

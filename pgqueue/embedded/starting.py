@@ -14,6 +14,7 @@ from ..errors import EmbeddedServerError
 from .binaries import Binaries
 from .cluster import clear_stale_files, ensure_initialised, environment, refuse_other_version
 from .endpoint import Endpoint
+from .files import folder, open_file, read_text
 from .home import Entrance, Home
 
 __all__ = ["Options", "appoint_keeper", "ensure_ready", "is_ready"]
@@ -47,7 +48,7 @@ class Options:
 def is_ready(home: Home) -> bool:
     """Whether a server that we started takes connections."""
     try:
-        lines = (home.data / "postmaster.pid").read_text().splitlines()
+        lines = read_text(home.directory, "data/postmaster.pid").splitlines()
     except OSError:
         return False
     return bool(lines) and lines[-1].strip() == "ready" and home.is_running()
@@ -97,13 +98,14 @@ def appoint_keeper(home: Home, binaries: Binaries, options: Options, *, timeout_
             "command": _command(
                 usable, entrance, {**_settings(options), **endpoint.settings(home, entrance)}
             ),
-            "data": str(home.data),
+            "data": f"{entrance.path}/data",
             "descriptors": entrance.descriptors,
             "environment": environment(),
             "identity": home.account.identity(),
-            "locks": str(home.directory / "locks"),
-            "log": str(home.log),
-            "remove": [*endpoint.outside(home), *([str(home.directory)] if options.temporary else [])],
+            "locks": str(Path(entrance.path, "locks")),
+            "log": f"{entrance.path}/server.log",
+            "remove": endpoint.outside(home),
+            "remove_home": str(home.directory) if options.temporary else None,
             # A server whose files go at once has nothing to write out.
             "stop_signals": ["SIGQUIT"] if options.temporary else ["SIGINT", "SIGQUIT"],
         }
@@ -157,14 +159,24 @@ def _has_shared_memory(directory: str = "/dev/shm") -> bool:  # noqa: S108 - the
 
 def _begin_log(home: Home) -> int:
     """Make sure of a log that isn't too long; return its length."""
-    if home.log.exists() and home.log.stat().st_size > _LONG_LOG:
-        home.log.replace(home.log.with_suffix(".log.1"))
-    home.log.touch(mode=0o600)
-    home.account.own(home.log)
-    return home.log.stat().st_size
+    length = _log_length(home)
+    if length <= _LONG_LOG:
+        return length
+    name = home.log.name
+    with folder(home.directory) as descriptor:
+        os.replace(name, f"{name}.1", src_dir_fd=descriptor, dst_dir_fd=descriptor)
+    return _log_length(home)
+
+
+def _log_length(home: Home) -> int:
+    descriptor = open_file(home.directory, home.log.name, os.O_WRONLY | os.O_CREAT)
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
 
 
 def _log_since(home: Home, position: int) -> str:
-    with home.log.open("rb") as log:
+    with os.fdopen(open_file(home.directory, home.log.name, os.O_RDONLY), "rb") as log:
         log.seek(position)
         return log.read().decode(errors="replace").strip()[-2000:]
