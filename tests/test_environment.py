@@ -1,5 +1,6 @@
 """What Dramatiq reads from the environment is read here, too: under our names, and else under Dramatiq's."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -26,7 +27,7 @@ from pgqueue.brokers.stub import StubBroker
 from pgqueue.middleware import GroupCallbacks, prometheus
 from pgqueue.rate_limits.backends import StubBackend
 warnings.simplefilter("ignore")
-print(*[{expressions}, prometheus._directory(), prometheus._address()[0]])
+print(*[{expressions}, prometheus.directory.directory(), prometheus._address()[0]])
 """
 
 
@@ -70,5 +71,5 @@ def test_without_them_dramatiqs_defaults_hold() -> None:
     # How long dead letters are kept unless told otherwise is the pruner's, and its tests'.
     *numbers, directory, host = read({}, [name for name in VARIABLES if name != "dead_message_ttl"])
     assert [int(number) for number in numbers] == [3000, 0, 0, 1000, 86_400_000, 9191]
-    assert directory.endswith("/pgqueue-prometheus")
+    assert directory.endswith(f"/pgqueue-prometheus-{os.geteuid()}")
     assert host == "0.0.0.0"  # noqa: S104

@@ -21,6 +21,7 @@ from pgqueue.faults import Fault
 from pgqueue.logging import own_logger
 from pgqueue.middleware import prometheus
 from pgqueue.middleware.prometheus import Prometheus
+from pgqueue.middleware.prometheus.directory import directory as shared_directory
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
 from tests.support.metrics import free_port, scrape
@@ -309,6 +310,6 @@ def test_by_default_the_metrics_are_in_the_directory_of_temporary_files(
 ) -> None:
     for name in ("pgqueue_prom_db", "dramatiq_prom_db", "PROMETHEUS_MULTIPROC_DIR"):
         monkeypatch.delenv(name, raising=False)
-    assert prometheus._directory().name == "pgqueue-prometheus"
+    assert shared_directory().name == f"pgqueue-prometheus-{os.geteuid()}"
     monkeypatch.setenv("dramatiq_prom_db", "/of/old")
-    assert prometheus._directory() == Path("/of/old")
+    assert shared_directory() == Path("/of/old")

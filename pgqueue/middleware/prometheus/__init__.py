@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
@@ -30,10 +29,12 @@ from prometheus_client.registry import Collector
 
 from pgqueue._locks import Entered
 from pgqueue.common import dq_name, getenv_int, q_name
+from pgqueue.errors import BadSetting
 from pgqueue.faults import Fault, watch
 from pgqueue.logging import own_logger
 
 from ..middleware import Middleware
+from .directory import made_directory, variable
 from .queues import QueueCollector, collector_of, variables_for
 
 if TYPE_CHECKING:
@@ -151,8 +152,7 @@ class Prometheus(Middleware):
 
     def after_process_boot(self, broker: Broker) -> None:
         """Create the metrics, in files that are shared with the process that serves them."""
-        directory = _directory()
-        directory.mkdir(parents=True, exist_ok=True)
+        directory = made_directory()
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
         # The library has decided when it was imported, which was before the variable was set.
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
@@ -232,9 +232,12 @@ def _run_exposition_server() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     host, port = _address()
     try:
-        with _queue_collector() as queues, _serving(_directory(), host, port, queues):
+        with _queue_collector() as queues, _serving(made_directory(), host, port, queues):
             logger.info("Metrics are served at http://%s:%d/metrics.", host, port)
             stopping.wait()
+    except BadSetting as error:
+        logger.critical("Can't serve metrics: %s", error)
+        return 1
     except OSError as error:
         logger.critical(
             "Can't serve metrics at %s:%d: %s. Set pgqueue_prom_port to a free port.", host, port, error
@@ -254,7 +257,6 @@ def _queue_collector() -> Iterator[QueueCollector | None]:
 @contextmanager
 def _serving(directory: Path, host: str, port: int, queues: QueueCollector | None = None) -> Iterator[int]:
     """Serve the metrics in ``directory`` at any path, from threads, and those of queues; yields the port."""
-    directory.mkdir(parents=True, exist_ok=True)
     # Numbers of an earlier run are not of this program's.
     _remove_files(_dead_files(directory, kinds=""))
     registry = CollectorRegistry()
@@ -284,19 +286,9 @@ class LiveProcesses(Collector):
         return metrics
 
 
-def _directory() -> Path:
-    """Return where the processes of this program share their numbers."""
-    given = _environment("prom_db") or os.getenv("PROMETHEUS_MULTIPROC_DIR")
-    return Path(given) if given else Path(tempfile.gettempdir()) / "pgqueue-prometheus"
-
-
 def _address() -> tuple[str, int]:
     """Return where metrics are served: host and port."""
-    return _environment("prom_host") or DEFAULT_HOST, getenv_int("pgqueue_prom_port", DEFAULT_PORT)
-
-
-def _environment(name: str) -> str | None:
-    return os.getenv(f"pgqueue_{name}") or os.getenv(f"dramatiq_{name}")
+    return variable("prom_host") or DEFAULT_HOST, getenv_int("pgqueue_prom_port", DEFAULT_PORT)
 
 
 def _dead_files(directory: Path, *, kinds: str) -> list[Path]:
