@@ -26,6 +26,7 @@ __all__ = [
     "q_name",
     "quoted",
     "to_millis",
+    "visible_text",
     "xq_name",
 ]
 
@@ -34,6 +35,14 @@ _MOST_BYTES, _MOST_BYTES_OF_LETTERS = 63, 57
 
 #: What a schema's name may not hold: it is written into strings and bodies of migrations, besides into statements.
 _NOT_IN_A_SCHEMA = re.compile(r"['\\:]|\$\$|pgqueue\.|SCHEMA pgqueue|^pg_")
+
+#: What a terminal may take for an order, or for the direction of the text, and what is shown in its place: names,
+#: arguments and errors come from whoever sends messages. One character for one, so that styles stay where they are.
+_SHOWN = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
+    0x7F: 0x2421,
+    **dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD),
+}
 
 T = TypeVar("T")
 
@@ -117,6 +126,11 @@ def error_text(error: BaseException) -> str:
         return str(error)
     except Exception as fault:  # noqa: BLE001  # an application's class may do anything
         return f"<no text: its __str__ raised {type(fault).__name__}>"
+
+
+def visible_text(text: str) -> str:
+    """Return a text that can be printed: what a terminal would obey is shown as a picture of itself."""
+    return text.translate(_SHOWN)
 
 
 def q_name(queue_name: str) -> str:

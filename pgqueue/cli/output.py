@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from ..common import visible_text
 from ..operations.values import as_json
 
 __all__ = [
@@ -29,15 +30,7 @@ __all__ = [
 #: Spaces between two columns, and the least room of a column whose text may be cut off.
 GAP, LEAST = 2, 12
 
-#: What a terminal may take for an order, or for the direction of the text, and what is shown in its place: names,
-#: arguments and errors come from whoever sends messages. One character for one, so that styles stay where they are.
-_SHOWN = {
-    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
-    0x7F: 0x2421,
-    **dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD),
-}
-
-#: Those of them that JSON leaves as they are.
+#: What a terminal may obey and JSON leaves as it is.
 _LEFT_BY_JSON = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -124,9 +117,9 @@ class Output:
 def visible(text: str | Text) -> Text:
     """A text that can be printed: what a terminal would obey is shown as a picture of itself."""
     if isinstance(text, str):
-        return Text(text.translate(_SHOWN))
+        return Text(visible_text(text))
     shown = text.copy()
-    shown.plain = shown.plain.translate(_SHOWN)
+    shown.plain = visible_text(shown.plain)
     return shown
 
 

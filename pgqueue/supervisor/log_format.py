@@ -1,17 +1,19 @@
-"""Log records as JSON, one object a line, for programs that collect logs."""
+"""Log records as text for people, or as JSON, one object a line, for programs that collect logs."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from ..broker import Broker, MessageProxy
+from ..common import visible_text
 from ..message import Message
 from ..middleware import CurrentMessage
 
-__all__ = ["JSON", "LOG_FORMATS", "TEXT", "JSONFormatter", "know_current_message"]
+__all__ = ["JSON", "LOG_FORMATS", "TEXT", "JSONFormatter", "TextFormatter", "know_current_message"]
 
 #: What ``--log-format`` may be: Dramatiq's line, or an object a line.
 TEXT, JSON = "text", "json"
@@ -19,6 +21,30 @@ LOG_FORMATS = (TEXT, JSON)
 
 #: What every record has; anything else was given as ``extra``.
 ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+#: Before what follows on the first line of a record.
+INDENT = "  "
+
+#: The first character of each line of the log, where it is that of a line of a traceback.
+LOG_LINE = re.compile(r"^\[", re.MULTILINE)
+
+
+class TextFormatter(logging.Formatter):
+    """Makes lines of this package's records that nobody who sends messages can forge.
+
+    Names of actors, arguments and errors in them are the senders'. Programs answer for their own records.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end, and what belongs to it."""
+        text = super().format(record)
+        if record.name != "pgqueue" and not record.name.startswith("pgqueue."):
+            return text
+        line = self.formatMessage(record)
+        # A traceback is left as it is, but for lines of the error's own text that would pass for others of the log.
+        traceback = LOG_LINE.sub(INDENT + "[", text[len(line) :])
+        return visible_text(line.replace("\n", "\n" + INDENT) + traceback)
 
 
 class JSONFormatter(logging.Formatter):

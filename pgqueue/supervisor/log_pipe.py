@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TextIO
 
-from .log_format import JSON, TEXT, JSONFormatter
+from .log_format import JSON, TEXT, JSONFormatter, TextFormatter
 
 __all__ = ["LogPipe", "LogSink", "configure_logging", "redirect_output"]
 
@@ -101,7 +101,7 @@ def redirect_output(pipe: Connection) -> None:
 def configure_logging(verbose: int, stream: TextIO, log_format: str = TEXT) -> None:
     """Log INFO, or DEBUG if ``verbose``, to ``stream``, in place of what a forking parent had set."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JSONFormatter() if log_format == JSON else logging.Formatter(FORMAT))
+    handler.setFormatter(JSONFormatter() if log_format == JSON else TextFormatter(FORMAT))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
 
 

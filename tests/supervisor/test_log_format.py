@@ -1,4 +1,4 @@
-"""Log records as JSON: what each line holds, and that a program of workers writes nothing else."""
+"""Log records as text that senders can't forge, and as JSON: what a line holds; workers write nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pgqueue.broker import MessageProxy
 from pgqueue.brokers.stub import StubBroker
 from pgqueue.message import Message
 from pgqueue.middleware import CurrentMessage
-from pgqueue.supervisor.log_format import JSONFormatter, know_current_message
+from pgqueue.supervisor.log_format import JSONFormatter, TextFormatter, know_current_message
+from pgqueue.supervisor.log_pipe import FORMAT
 from tests.support.eventually import eventually
 from tests.support.processes import Process
 from tests.support.project import Project, stop
@@ -52,6 +53,63 @@ def event(text: str, *args: Any, **attributes: Any) -> dict[str, Any]:
 
 def a_message(actor_name: str = "work") -> Message[Any]:
     return Message("mail", actor_name, (), {}, {})
+
+
+FORGED = "\n[2099-01-01] [PID 1] [MainThread] [pgqueue.MainProcess] [CRITICAL] forged"
+
+
+def lines(text: str, *args: Any, logger: str = "pgqueue.worker", **attributes: Any) -> list[str]:
+    """The text of a record."""
+    record = logging.LogRecord(
+        logger, logging.ERROR, __file__, 1, text, args, attributes.pop("exc_info", None)
+    )
+    vars(record).update(attributes)
+    formatted = TextFormatter(FORMAT).format(record)
+    return formatted.split("\n")
+
+
+@pytest.mark.parametrize("logger", ["pgqueue", "pgqueue.worker.Worker", "pgqueue.MainProcess"])
+def test_a_message_can_not_pass_for_a_line_of_the_log(logger: str) -> None:
+    first, second, *others = lines("Failed: %s", "work" + FORGED, logger=logger)
+    assert first.endswith(f"[{logger}] [ERROR] Failed: work")
+    assert second == f"  {FORGED[1:]}"
+    assert not others
+
+
+def test_a_terminal_is_given_no_orders() -> None:
+    (line,) = lines("Failed: %s", "\x1b[31mred\r\x9b2J\x7f\u202eback\ttab")
+    assert line.endswith("Failed: \u241b[31mred\u240d\ufffd2J\u2421\ufffdback\ttab")
+
+
+def test_a_traceback_stays_readable_and_can_not_pass_for_a_line_of_the_log() -> None:
+    try:
+        raise ValueError("two\nlines\x1b[31m" + FORGED)
+    except ValueError:
+        first, *told = lines("no", exc_info=sys.exc_info(), stack_info="Stack:" + FORGED)
+    assert first.endswith("[ERROR] no")
+    assert told[0] == "Traceback (most recent call last):"
+    assert told[1].startswith('  File "')
+    assert [line for line in told if line.startswith("[")] == []
+    assert told[-5:] == [
+        "ValueError: two", "lines\u241b[31m", f"  {FORGED[1:]}", "Stack:", f"  {FORGED[1:]}",
+    ]  # fmt: skip
+
+
+def test_what_other_handlers_are_given_is_left_as_it_is() -> None:
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        record = logging.LogRecord("pgqueue.worker", logging.ERROR, __file__, 1, FORGED, (), sys.exc_info())
+    TextFormatter(FORMAT).format(record)
+    assert record.getMessage() == FORGED
+    assert record.exc_text is not None
+    assert FORGED in record.exc_text
+
+
+@pytest.mark.parametrize("logger", ["app", "root", "pgqueue_app.tasks"])
+def test_a_programs_own_records_stay_as_they_are(logger: str) -> None:
+    record = logging.LogRecord(logger, logging.INFO, __file__, 1, "\x1b[32mgreen\nline", (), None)
+    assert TextFormatter(FORMAT).format(record) == logging.Formatter(FORMAT).format(record)
 
 
 def test_a_record_has_time_level_logger_and_text() -> None:
@@ -106,6 +164,18 @@ def test_the_current_message_is_remembered_by_one_middleware(stub_broker: StubBr
     know_current_message(stub_broker)
     assert [type(m) for m in stub_broker.middleware].count(CurrentMessage) == 1
     assert isinstance(stub_broker.middleware[0], CurrentMessage)
+
+
+@pytest.mark.slow
+def test_senders_can_not_write_a_line_into_the_log_of_workers(project: Project) -> None:
+    project.stub(APP.replace("two\\nlines", "two\\n[2099-01-01] [CRITICAL] forged\\x1b[31m"))
+    program = project.start("app", "-p", "1", "-t", "1")
+    eventually(lambda: program.wait_for("Retries exceeded"), within_s=15.0)
+    assert stop(program) == 0
+    forged = [line for line in program.output.splitlines() if "forged" in line]
+    assert forged
+    assert [line for line in forged if not line.startswith("  ")] == []
+    assert "\x1b" not in program.output
 
 
 @pytest.mark.slow
