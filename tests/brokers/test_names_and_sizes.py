@@ -200,6 +200,16 @@ URLS = [
     f"postgresql://me:{SECRET}@127.0.0.1:1/%ff",
     f"postgresql://me:{SECRET}%ff@127.0.0.1:1/db",
     f"postgresql://me:{SECRET}@127.0.0.1:1/db?connect_timeout=abc",
+    "postgresql://me:pa/s3cr3t@127.0.0.1:1/db",
+    "postgresql://me:s3cr3t/part@127.0.0.1:1/db",
+    "postgresql://me:1234/s3cr3t@127.0.0.1:1/db",
+    "postgresql://me:a@12/s3cr3t@127.0.0.1:1/db",
+    "postgresql://me:a@b:s3cr3t@127.0.0.1:1/db",
+    "postgresql://127.0.0.1:1/db?user=me&p%61ssword=s3cr3t",
+    "host=127.0.0.1 port=1 user=me password=a&s3cr3t",
+    "host=127.0.0.1 port=1 user=me oauth_client_secret=s3cr3t",
+    "postgresql://127.0.0.1:1/db?user=me&scram_client_key=s3cr3t",
+    "host=127.0.0.1 port=1 dbname='postgresql://me:s3cr3t@127.0.0.1:1/db'",
 ]
 
 #: URLs that are wrong whatever server there is, with what is told of them.
@@ -207,6 +217,9 @@ WRONG_URLS = {
     "mysql://127.0.0.1/db": "expected postgresql://",
     "postgresql://127.0.0.1:1/%ff": "must be UTF-8",
     "postgresql://127.0.0.1:1/db?options=%ff": "must be UTF-8",
+    "postgresql://me:pa/rt@127.0.0.1:1/db": "port is no number. A / in a user's name or a password is written %2F",
+    "postgresql://me:12/rt@127.0.0.1:1/db": "can't be one's name. A / in a user's name or a password is written %2F",
+    "postgresql://me:p@rt@127.0.0.1:1/db": "an @ %40",
     "postgresql://127.0.0.1:1/db?connect_timeout=abc": "connect_timeout is 'abc': a number of seconds is expected",
     "host=127.0.0.1 port=1 connect_timeout=1m": "connect_timeout is '1m': a number of seconds is expected",
 }

@@ -7,7 +7,6 @@ from psycopg_pool import PoolTimeout
 
 from pgqueue.errors import DatabaseUnavailable, DiskFull, PermissionDenied, SchemaOutdated
 from pgqueue.storage.database import Database, is_lost, translated
-from pgqueue.storage.urls import redacted
 
 from ..support.proxy import Proxy
 
@@ -73,17 +72,6 @@ def test_a_missing_table_shows_as_an_outdated_schema(empty_database_url: str) ->
 def test_a_missing_right_shows_as_permission_denied() -> None:
     with pytest.raises(PermissionDenied), translated():
         raise errors.InsufficientPrivilege("permission denied for table messages")
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
-        ("host=h password='se cret' dbname=d", "host=h password=*** dbname=d"),
-    ],
-)
-def test_passwords_are_not_shown(url: str, shown: str) -> None:
-    assert redacted(url) == shown
 
 
 def test_plans_are_not_compiled_on_any_of_our_connections(database_url: str) -> None:
