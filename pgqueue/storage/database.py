@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from ..errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated, StatementTimedOut
 from .answering import AnsweringConnection
 from .meeting import SERVER_SIDE, SERVER_SIDE_APART, agree, check_encoding, meet
-from .refusals import exhausted, explained, first_line, right_to_grant
+from .refusals import explained, first_line, not_written, right_to_grant
 from .servers import Servers
 from .statements import BY_INDEX, Compiled, Statements
 from .urls import conninfo_of_pool, redacted, settings_of
@@ -363,8 +363,8 @@ def translated(database: Database | None = None) -> Iterator[None]:
         raise PermissionDenied(
             f"The database role may not do this: {first_line(error)}. {right_to_grant(error)}"
         ) from error
-    except (errors.DiskFull, errors.OutOfMemory) as error:
-        raise exhausted(error, _where(database)) from error
+    except (errors.DiskFull, errors.OutOfMemory, errors.CheckViolation) as error:
+        raise not_written(error, _where(database)) from error
     except errors.ReadOnlySqlTransaction as error:
         raise DatabaseUnavailable(_READ_ONLY.format(_where(database))) from error
     except _MISSING as error:

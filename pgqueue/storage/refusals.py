@@ -4,7 +4,7 @@ import psycopg
 
 from ..errors import BrokerError, DiskFull, ServerOutOfMemory
 
-__all__ = ["exhausted", "explained", "first_line", "right_to_grant"]
+__all__ = ["explained", "first_line", "not_written", "right_to_grant"]
 
 #: How psycopg begins to say that a connection could not be made.
 _NOT_MADE = (
@@ -13,6 +13,11 @@ _NOT_MADE = (
     "failed to resolve",
     "Multiple connection attempts failed",
     "connection timeout",
+)
+
+_MOVED = (
+    " Somebody has moved pgqueue's register open_slot, which a running worker puts right within seconds. Only workers "
+    "need to move it: `pgqueue migrate --grants` takes the right from others."
 )
 
 #: By what libpq and the server say in English; in other languages there is the last one.
@@ -46,12 +51,18 @@ def explained(error: BaseException) -> str:
     return f"{text}. {next(way for words, way in _WAYS_OUT if all(word in found for word in words))}"
 
 
-def exhausted(error: psycopg.errors.DiskFull | psycopg.errors.OutOfMemory, where: str) -> BrokerError:
-    """What is told of a server that has run out of something.
+def not_written(
+    error: psycopg.errors.DiskFull | psycopg.errors.OutOfMemory | psycopg.errors.CheckViolation, where: str
+) -> BrokerError:
+    """What is told of a server that has run out of something, or has no table for a row.
 
     Parameters:
       where: The database, for people.
     """
+    if isinstance(error, psycopg.errors.CheckViolation):
+        # Of a row for which there is no partition it names no constraint.
+        moved = "" if error.diag.constraint_name else _MOVED
+        return BrokerError(f"Nothing of this call was written to {where}: {first_line(error)}.{moved}")
     if isinstance(error, psycopg.errors.DiskFull):
         return DiskFull(
             f"The disk of {where} is full: {first_line(error)}. Nothing of this call was written. Free space there or "

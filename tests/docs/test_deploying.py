@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from pgqueue.cli import make_argument_parser
@@ -16,6 +17,8 @@ from pgqueue.cli import make_argument_parser
 from .pages import blocks_of, page
 
 (UNIT,) = (block.text for block in blocks_of(page("deploying.md"), "Running workers", "ini"))
+
+(RIGHTS,) = (block.text for block in blocks_of(page("deploying.md"), "Schemas and roles", "sql"))
 
 ANALYZE = shutil.which("systemd-analyze")
 
@@ -50,3 +53,23 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     )
     done = subprocess.run([str(ANALYZE), "verify", str(path)], capture_output=True, text=True, check=False)
     assert "app-workers.service" not in done.stderr
+
+
+def test_rights_that_were_too_many_are_taken_away(database_url: str) -> None:
+    asked = (
+        "SELECT has_sequence_privilege('my_sender', 'pgqueue.open_slot', 'USAGE'),"
+        " has_sequence_privilege('my_sender', 'pgqueue.open_slot', 'SELECT'),"
+        " has_sequence_privilege('my_sender', 'pgqueue.message_seq', 'USAGE'),"
+        " has_table_privilege('my_worker', 'pgqueue.alembic_version', 'UPDATE'),"
+        " has_table_privilege('my_worker', 'pgqueue.messages', 'UPDATE')"
+    )
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("CREATE ROLE my_sender; CREATE ROLE my_worker")
+        try:
+            conn.execute("GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA pgqueue TO my_sender")
+            conn.execute("GRANT ALL ON ALL TABLES IN SCHEMA pgqueue TO my_worker")
+            assert conn.execute(asked).fetchone() == (True, True, True, True, True)
+            conn.execute(RIGHTS.encode())
+            assert conn.execute(asked).fetchone() == (False, True, True, False, True)
+        finally:
+            conn.execute("DROP OWNED BY my_sender, my_worker; DROP ROLE my_sender, my_worker")

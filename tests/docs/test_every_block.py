@@ -60,6 +60,7 @@ OTHERS = {
         "tests/docs/test_frameworks.py::test_the_examples_are_parts_of_programs_that_are_tested",
     ("docs/deploying.md", "ini"):
         "tests/docs/test_deploying.py::test_the_unit_runs_workers_and_outlasts_what_they_finish",
+    ("docs/deploying.md", "sql"): "tests/docs/test_deploying.py::test_rights_that_were_too_many_are_taken_away",
     ("docs/frameworks.md", "ini"): "tests/docs/test_frameworks.py::test_what_is_told_to_alembic_works",
     ("docs/frameworks.md", "json"): "tests/docs/test_every_block.py::test_the_answer_about_health_is_as_shown",
     ("docs/transactions.md", "sql"): "tests/docs/test_transactions.py::test_the_examples_run",

@@ -1,7 +1,9 @@
 """The grants that `pgqueue migrate --grants` prints are enough for each role, and not too much."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,7 +13,7 @@ import pgqueue
 from pgqueue import schema
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.cli import main
-from pgqueue.errors import PermissionDenied
+from pgqueue.errors import BrokerError, DatabaseUnavailable, PermissionDenied
 from pgqueue.middleware import GroupCallbacks
 from pgqueue.middleware.prometheus.queues import QueueCollector
 from pgqueue.rate_limits.backends import PostgresBackend as LimiterBackend
@@ -138,6 +140,127 @@ def test_operators_act_and_readers_look(
     assert workers.get_queue_message_counts("default") == (0, 0, 0)
     with psycopg.connect(as_role("operator")) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
         conn.execute("TRUNCATE pgqueue.messages")
+
+
+#: What each role may do with the registers besides reading them: draw the next value, and set any.
+MAY_DRAW: dict[str, set[str]] = {
+    "producer": {"message_seq", "catalog_seq"},
+    "caller": {"message_seq", "catalog_seq"},
+    "operator": {"message_seq", "catalog_seq"},
+    "reader": set(),
+}
+
+#: As releases before granted them, and more than any of them did.
+TOO_MUCH = """
+    GRANT ALL ON ALL SEQUENCES IN SCHEMA pgqueue TO app_producer, app_caller, app_operator;
+    GRANT INSERT, UPDATE, DELETE ON pgqueue.alembic_version TO app_worker, app_operator;
+    GRANT SELECT ON pgqueue.ready TO app_producer
+"""
+
+
+@pytest.fixture(params=["granted once", "granted too much before"])
+def once_or_again(request: pytest.FixtureRequest, database_url: str) -> None:
+    """Roles of an earlier release, too, are granted what is printed now."""
+    request.getfixturevalue("as_role")
+    if request.param != "granted once":
+        with psycopg.connect(database_url) as conn:
+            conn.execute(TOO_MUCH)
+            conn.execute(grants().encode())
+
+
+def refused(url: str, *attempts: str) -> list[str]:
+    """Those of the statements that a role may not run."""
+    found = []
+    with psycopg.connect(url, autocommit=True) as conn:
+        for attempt in attempts:
+            try:
+                conn.execute(attempt.encode())
+            except psycopg.errors.InsufficientPrivilege:
+                found.append(attempt)
+    return found
+
+
+@pytest.mark.usefixtures("once_or_again")
+@pytest.mark.parametrize("kind", MAY_DRAW)
+def test_registers_move_only_for_who_needs_to_move_them(
+    as_role: Callable[[str], str], database_url: str, kind: str
+) -> None:
+    with psycopg.connect(database_url) as conn:
+        query = "SELECT sequencename FROM pg_sequences WHERE schemaname = 'pgqueue'"
+        names = {str(name) for (name,) in conn.execute(query)}
+    assert {"open_slot", "idle_15", "lease_seq", "lanes_id_seq"} < names
+    draws = {name: f"SELECT nextval('pgqueue.{name}')" for name in names}
+    sets = {name: f"SELECT setval('pgqueue.{name}', 5)" for name in names}
+    assert refused(as_role(kind), *sets.values()) == list(sets.values())
+    assert set(refused(as_role(kind), *draws.values())) == {draws[name] for name in names - MAY_DRAW[kind]}
+    assert not refused(as_role(kind), *(f"SELECT last_value FROM pgqueue.{name}" for name in names))
+
+
+@pytest.mark.usefixtures("once_or_again")
+@pytest.mark.parametrize("kind", ["producer", "caller", "reader"])
+def test_nobody_who_sends_or_looks_stops_the_sending_of_others(
+    broker_as: Callable[[str], PostgresBroker], as_role: Callable[[str], str], kind: str
+) -> None:
+    attack = "SELECT nextval('pgqueue.open_slot') FROM generate_series(1, 20)"
+    assert refused(as_role(kind), attack) == [attack]
+    sender = pgqueue.actor(broker=broker_as("producer"), queue_name="new")(double)
+    sender.send(1)
+    sender.send_with_options(args=(1,), delay=1000)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_where_somebody_has_moved_the_register_a_sender_is_told(database_url: str, is_async: bool) -> None:
+    with psycopg.connect(database_url) as conn:
+        conn.execute("SELECT setval('pgqueue.open_slot', 21)")
+    broker = PostgresBroker(database_url)
+    sender = pgqueue.actor(broker=broker)(double)
+    with pytest.raises(
+        BrokerError, match=r"Nothing of this call was written .* register open_slot.* --grants"
+    ):
+        asyncio.run(sender.send_async(1)) if is_async else sender.send(1)
+    broker.close()
+
+
+@pytest.mark.usefixtures("once_or_again")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_revision_is_the_owners(as_role: Callable[[str], str], kind: str) -> None:
+    changes = [
+        "UPDATE pgqueue.alembic_version SET version_num = version_num",
+        "INSERT INTO pgqueue.alembic_version VALUES ('pgqueue_9999')",
+        "DELETE FROM pgqueue.alembic_version",
+        "TRUNCATE pgqueue.alembic_version",
+    ]
+    assert refused(as_role(kind), *changes) == changes
+    look = "SELECT version_num FROM pgqueue.alembic_version"
+    assert refused(as_role(kind), look) == ([look] if kind == "producer" else [])
+
+
+@pytest.mark.usefixtures("once_or_again")
+@pytest.mark.parametrize("delay", [None, 60_000])
+def test_a_producer_sees_whether_its_message_was_written(
+    broker_as: Callable[[str], PostgresBroker],
+    as_role: Callable[[str], str],
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    delay: int | None,
+) -> None:
+    """Whose answer is lost with its connection; besides it reads nothing."""
+    broker = broker_as("producer")
+    write = broker._sender.write
+
+    def lose_the_answer(*what: Any) -> None:
+        monkeypatch.undo()
+        write(*what)
+        raise DatabaseUnavailable("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(broker._sender, "write", lose_the_answer)
+    pgqueue.actor(broker=broker)(double).send_with_options(args=(2,), delay=delay)
+    assert broker._sender.write == write
+    counts = "SELECT (SELECT count(*) FROM pgqueue.messages) + (SELECT count(*) FROM pgqueue.scheduled)"
+    with psycopg.connect(database_url) as conn:
+        assert conn.execute(counts).fetchone() == (1,)
+    looks = [f"SELECT FROM pgqueue.{name}" for name in ("ready", "outcomes", "results", "dead_letters")]
+    assert refused(as_role("producer"), *looks) == looks
 
 
 @pytest.mark.parametrize("kind", ["worker", "reader"])
