@@ -14,6 +14,8 @@ from typing import Any, Protocol, TypeVar, overload
 from .errors import BadSetting, QueueJoinTimeout
 
 __all__ = [
+    "MOST_NAME_BYTES",
+    "checked_name",
     "checked_schema",
     "compute_backoff",
     "current_millis",
@@ -36,6 +38,11 @@ _MOST_BYTES, _MOST_BYTES_OF_LETTERS = 63, 57
 #: What a schema's name may not hold: it is written into strings and bodies of migrations, besides into statements.
 _NOT_IN_A_SCHEMA = re.compile(r"['\\:]|\$\$|pgqueue\.|SCHEMA pgqueue|^pg_")
 
+#: The most bytes of the name of a queue or an actor and of a message's id: PostgreSQL has indexes of them.
+MOST_NAME_BYTES = 1_000
+
+#: How many letters of one that can't be are shown.
+_LETTERS_SHOWN = 200
 #: What a terminal may take for an order, or for the direction of the text, and what is shown in its place: names,
 #: arguments and errors come from whoever sends messages. One character for one, so that styles stay where they are.
 _SHOWN = {
@@ -52,6 +59,36 @@ class Joinable(Protocol):
 
     def join(self, timeout: float | None = None) -> Any:
         """Wait, for at most ``timeout`` seconds."""
+
+
+def checked_name(name: str, what: str) -> str:
+    """Return a name of a queue or an actor, or a message's id, if PostgreSQL can keep it.
+
+    Parameters:
+      what: Which of them it is, for the error: "the name of a queue".
+
+    Raises:
+      ValueError: It can't.
+    """
+    if name.isascii() and len(name) <= MOST_NAME_BYTES and "\0" not in name:
+        return name
+    size = len(name.encode(errors="replace"))
+    if "\0" in name:
+        wrong = "It has a NUL in it: leave that out."
+    elif any("\ud800" <= letter <= "\udfff" for letter in name):
+        wrong = (
+            "It has half a letter in it, a lone surrogate, as bytes have that were no UTF-8: "
+            "name.encode(errors='replace').decode() is without."
+        )
+    elif size > MOST_NAME_BYTES:
+        wrong = f"It has {size:,}: take a shorter one."
+    else:
+        return name
+    shown = f"{name[:_LETTERS_SHOWN]!r}{'…' if len(name) > _LETTERS_SHOWN else ''}"
+    raise ValueError(
+        f"{shown} can't be {what}: PostgreSQL keeps names of at most {MOST_NAME_BYTES:,} bytes, in UTF-8 and without "
+        f"NUL. {wrong}"
+    )
 
 
 def checked_schema(name: str) -> str:

@@ -56,6 +56,35 @@ def test_each_queue_name_leads_to_each_of_its_kinds(name: str) -> None:
         assert common.xq_name(given_name) == f"{name}.XQ"
 
 
+@given(st.text() | st.text(min_size=400, max_size=1_100) | st.text(st.characters(min_codepoint=0xD7F0)))
+def test_a_name_is_one_that_postgresql_can_keep_or_is_refused(name: str) -> None:
+    try:
+        is_kept = len(name.encode()) <= common.MOST_NAME_BYTES and "\0" not in name
+    except UnicodeEncodeError:
+        is_kept = False
+    if is_kept:
+        assert common.checked_name(name, "the name of a queue") == name
+        return
+    with pytest.raises(ValueError, match="can't be the name of a queue: PostgreSQL keeps") as caught:
+        common.checked_name(name, "the name of a queue")
+    assert type(caught.value) is ValueError
+    assert str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("a\0", "It has a NUL in it: leave that out."),
+        ("a\udfff", "name.encode(errors='replace').decode() is without."),
+        ("ö" * 501, "It has 1,002: take a shorter one."),
+    ],
+)
+def test_what_is_wrong_with_a_name_is_told(name: str, fix: str) -> None:
+    with pytest.raises(ValueError, match="at most 1,000 bytes") as caught:
+        common.checked_name(name, "the id of a message")
+    assert str(caught.value).endswith(fix)
+
+
 def test_current_millis_is_the_time_of_day() -> None:
     assert abs(common.current_millis() - time.time() * 1000) < 1000
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import uniform
 from typing import TypeVar
 
-from ..common import q_name
+from ..common import checked_name, q_name
 from ..errors import BrokerConnectionError, ConnectionClosed
 from ..logging import own_logger
 
@@ -52,6 +52,7 @@ def checked_queue(queue_name: object, method: str) -> str:
 
     Raises:
       TypeError: It is no name.
+      ValueError: PostgreSQL can't keep it.
     """
     return q_name(_checked(queue_name, method, "name of a queue", own="queue_name", example='"default"'))
 
@@ -61,6 +62,7 @@ def checked_actor(actor_name: object, method: str) -> str:
 
     Raises:
       TypeError: It is none.
+      ValueError: PostgreSQL can't keep it.
     """
     return _checked(actor_name, method, "name of an actor", own="actor_name", example='"name"')
 
@@ -70,6 +72,7 @@ def checked_id(message_id: object, method: str) -> str:
 
     Raises:
       TypeError: It is none.
+      ValueError: PostgreSQL can't keep it.
     """
     return _checked(message_id, method, "id of a message as text", example="message.message_id")
 
@@ -77,6 +80,6 @@ def checked_id(message_id: object, method: str) -> str:
 def _checked(value: object, method: str, expected: str, *, example: str, own: str = "") -> str:
     """Refuse what is no text; for an actor, which has it as its attribute ``own``, say so."""
     if isinstance(value, str):
-        return value
+        return checked_name(value, f"the {expected}")
     hint = f"actor.{own}" if own and hasattr(value, own) else example
     raise TypeError(f"{method}() takes the {expected}, not {value!r}: broker.{method}({hint}).")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from .. import clock
-from ..common import current_millis, dq_name, q_name, to_millis
+from ..common import checked_name, current_millis, dq_name, q_name, to_millis
 from ..errors import MessageTooLarge
 from ..faults import Fault
 from ..logging import own_logger
@@ -27,9 +27,6 @@ MOST_ETA_MS, MOST_DELAY_MS = 253_402_300_799_999, 1_000 * 365 * 86_400_000
 
 #: The most bytes of a message: a value of PostgreSQL's holds a gigabyte, and there is something around it on its way.
 MOST_BYTES = 1_000_000_000
-
-#: The most bytes of a name, of which PostgreSQL has indexes.
-MOST_NAME_BYTES = 1_000
 
 #: How much of a message an error shows.
 SHOWN = 200
@@ -111,20 +108,16 @@ def check_delay(delay: int | None) -> None:
 
 
 def _check_names(message: Message[Any]) -> None:
-    for name in (message.queue_name, message.actor_name, message.message_id):
-        if "\0" in name:
-            raise ValueError(
-                f"Message {message} has a name that PostgreSQL can't keep, with a NUL in it: {name!r}."
-            )
-        if len(name) > MOST_NAME_BYTES // 4 and len(name.encode()) > MOST_NAME_BYTES:
-            raise ValueError(
-                f"Message {_shown(message)} has a name of more than {MOST_NAME_BYTES:,} bytes, which is the most that "
-                f"a queue, an actor or a message may have: {name[:SHOWN]!r}…"
-            )
+    try:
+        checked_name(message.queue_name, "the name of its queue")
+        checked_name(message.actor_name, "the name of its actor")
+        checked_name(message.message_id, "its id")
+    except ValueError as error:
+        raise ValueError(f"Message {_shown(message)} was not sent: {error}") from None
 
 
 def _shown(message: Message[Any]) -> str:
-    return f"{message.message_id[:SHOWN]} for actor {message.actor_name[:SHOWN]!r}"
+    return f"{message.message_id[:SHOWN]!r} for actor {message.actor_name[:SHOWN]!r}"
 
 
 def as_sent(message: AnyMessage, delay: int | None) -> Message[Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from ..broker import Consumer
-from ..common import dq_name, getenv_int, q_name
+from ..common import dq_name, getenv_int
 from ..engine.actor_transactions import WARN_AFTER_S, ActorTransactions
 from ..engine.async_mailbox import AsyncMailbox
 from ..engine.board import Board
@@ -151,11 +151,11 @@ class PostgresBroker(QueueControl, SettlingBroker):
         """Make a queue known to this process; the database hears of it with its first message."""
         if queue_name in self.queues:
             return
+        checked_queue(queue_name, "declare_queue")
         self.emit_before("declare_queue", queue_name)
         self.queues.add(queue_name)
         self.emit_after("declare_queue", queue_name)
-        delay_name = dq_name(queue_name)
-        self.delay_queues.add(delay_name)
+        self.delay_queues.add(delay_name := dq_name(queue_name))
         self.emit_after("declare_delay_queue", delay_name)
 
     def get_queue_message_counts(self, queue_name: str) -> tuple[int, int, int]:
@@ -213,9 +213,8 @@ class PostgresBroker(QueueControl, SettlingBroker):
     def get_message_status(self, message_id: str) -> MessageStatus:
         """Tell where a message is, by its id."""
         id_ = checked_id(message_id, "get_message_status")
-        return MessageStatus(
-            self._ask(lambda conn: queues.status(conn, self.database.statements, message_id=id_))
-        )
+        status = self._ask(lambda conn: queues.status(conn, self.database.statements, message_id=id_))
+        return MessageStatus(status)
 
     # ── sending ───────────────────────────────────────────────────────────────────────────────────
 
@@ -321,13 +320,14 @@ class PostgresBroker(QueueControl, SettlingBroker):
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Return a consumer of one queue. Delayed messages come through it when they are due."""
-        return self._consumer([q_name(queue_name)], prefetch=prefetch, threads=1, timeout=timeout)
+        names = [checked_queue(queue_name, "consume")]
+        return self._consumer(names, prefetch=prefetch, threads=1, timeout=timeout)
 
     def consume_many(
         self, queue_names: Collection[str], *, prefetch: int | None, threads: int, timeout: int
     ) -> Consumer:
         """Return one consumer for many queues."""
-        names = {q_name(name) for name in queue_names}
+        names = {checked_queue(name, "consume_many") for name in queue_names}
         return self._consumer(names, prefetch=prefetch, threads=threads, timeout=timeout)
 
     def _consumer(

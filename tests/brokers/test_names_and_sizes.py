@@ -33,6 +33,16 @@ ODD_NAMES = [
 ]
 
 
+#: Names that PostgreSQL can't keep, or that no index holds.
+IMPOSSIBLE = {
+    "long": "x" * 1_001,
+    "wide": "ö" * 501,
+    "very long": "x" * 18_000,
+    "NUL": "a\0b",
+    "half a letter": "a\ud800b",
+}
+
+
 def message(queue_name: str = "default", actor_name: str = "note", **options: object) -> Message[None]:
     return Message(queue_name=queue_name, actor_name=actor_name, args=(), kwargs={}, options=options)
 
@@ -96,14 +106,42 @@ class TestNames:
             pgqueue.actor(queue_name=name)(print)
 
     @pytest.mark.parametrize("kind", ["queue_name", "actor_name", "message_id"])
-    @pytest.mark.parametrize("name", ["x" * 1001, "ö" * 501, "a\0b"], ids=["long", "wide", "NUL"])
+    @pytest.mark.parametrize("name", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
     def test_that_no_index_holds_are_refused(
         self, postgres_broker: PostgresBroker, database_url: str, kind: str, name: str
     ) -> None:
         bad = message().copy(**{kind: name})
-        with pytest.raises(ValueError, match="name"):
+        with pytest.raises(
+            ValueError, match=r"^Message '.* was not sent: '.*can't be .*: PostgreSQL keeps"
+        ) as caught:
             postgres_broker.enqueue_many([message(), bad])
+        assert type(caught.value) is ValueError
+        assert str(caught.value).encode()
         assert written(database_url) == 0
+
+    @pytest.mark.parametrize("name", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+    @pytest.mark.parametrize(
+        ("method", "what"),
+        [
+            *((method, "queue") for method in ("pause_queue", "resume_queue", "flush", "join", "consume")),
+            *((method, "queue") for method in ("get_queue_message_counts", "declare_queue")),
+            *((method, "actor") for method in ("pause_actor", "resume_actor")),
+            *((method, "message") for method in ("get_message_status", "cancel")),
+        ],
+    )
+    def test_that_can_not_be_are_refused_by_who_is_asked_for_them(
+        self, postgres_broker: PostgresBroker, method: str, what: str, name: str
+    ) -> None:
+        with pytest.raises(
+            ValueError, match=rf"can't be the (name|id) of an? {what}.*: PostgreSQL keeps"
+        ) as caught:
+            getattr(postgres_broker, method)(name)
+        assert type(caught.value) is ValueError
+        assert str(caught.value).encode()
+        with pytest.raises(ValueError, match="can't be the name of a queue"):
+            postgres_broker.limit_queue(name, 1)
+        with pytest.raises(ValueError, match="can't be the name of a queue"):
+            postgres_broker.consume_many(["default", name], prefetch=1, threads=1, timeout=100)
 
     @pytest.mark.parametrize(
         "name", ["O'Brien", "a; DROP TABLE pgqueue.messages; --", "back\\slash", "x" * 200]
