@@ -58,7 +58,13 @@ def connect(url: str) -> psycopg.Connection[Any]:
     A driver that SQLAlchemy would read from the URL (``postgresql+asyncpg://``) is left out.
     """
     conninfo = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)
-    given = conninfo_to_dict(conninfo)
+    try:
+        given = conninfo_to_dict(conninfo)
+    except (psycopg.ProgrammingError, UnicodeError):
+        # Without its cause, which quotes what could not be read: that may be the password.
+        raise SystemExit(
+            "The database URL can't be read: in a password, / is written %2F, and @ %40."
+        ) from None
     # UTF-8, for a server in SQL_ASCII would have texts be bytes.
     timeout = given.get("connect_timeout", CONNECT_TIMEOUT_S)
     return psycopg.connect(conninfo, connect_timeout=timeout, client_encoding="UTF8")

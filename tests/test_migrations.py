@@ -1,5 +1,6 @@
 """The schema: its revisions, the ways to run them, and what they leave to others."""
 
+import os
 import pkgutil
 import re
 import subprocess
@@ -309,3 +310,18 @@ class TestHostApplications:
         )
         assert outcome.returncode == 0, outcome.stderr
         assert schema.current(empty_database_url) == schema.head()
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("url", ["postgresql://me:pa/x?s3cr3t@host/db", "host=h password='a s3cr3t"])
+    def test_alembic_tells_nothing_of_a_url_that_it_can_not_read(self, url: str) -> None:
+        outcome = subprocess.run(
+            [sys.executable, "-m", "alembic", "upgrade", "head"],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PGQUEUE_URL": url},
+        )
+        assert outcome.returncode == 1
+        assert "can't be read" in outcome.stderr
+        assert "s3cr3t" not in outcome.stdout + outcome.stderr
