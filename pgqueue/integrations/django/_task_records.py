@@ -92,6 +92,7 @@ def now() -> datetime:
 
 
 def _task_of(request: Mapping[str, Any]) -> Any:
+    # As the database backend of django-tasks does: a task is known by nothing but its path, which leads to any module.
     task = import_string(request["task"])
     if not isinstance(task, Task):
         raise ImportError(f"{request['task']} is not a task (any more).")
