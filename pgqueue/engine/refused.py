@@ -8,6 +8,7 @@ from psycopg import DataError, Error, errors
 from ..faults import Fault
 from ..logging import own_logger
 from ..storage.messages import Verdict
+from ..storage.refusals import has_no_slot
 
 #: Classes of SQLSTATE with which a server refuses what it would take at another time: connections, transactions,
 #: rights and objects, resources, locks, an operator's intervention, its system or configuration.
@@ -19,12 +20,14 @@ logger = own_logger(__name__)
 def is_about_a_value(error: Exception) -> bool:
     """Whether the same statement would fail for ever: a value is wrong or too large, not the server in trouble."""
     if isinstance(error, Error) and error.sqlstate is not None:
-        return error.sqlstate[:2] in {"22", "23", "54"}
+        return error.sqlstate[:2] in {"22", "23", "54"} and not has_no_slot(error)
     return isinstance(error, DataError | ValueError | OverflowError | TypeError)
 
 
 def is_in_trouble(error: Exception) -> bool:
     """Whether the server says of itself, and not of what it was to write, that it can't for now."""
+    if has_no_slot(error):
+        return True
     return isinstance(error, Error) and error.sqlstate is not None and error.sqlstate[:2] in _TROUBLES
 
 

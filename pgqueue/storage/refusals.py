@@ -4,7 +4,7 @@ import psycopg
 
 from ..errors import BrokerError, DiskFull, ServerOutOfMemory
 
-__all__ = ["explained", "first_line", "not_written", "right_to_grant"]
+__all__ = ["explained", "first_line", "has_no_slot", "not_written", "right_to_grant"]
 
 #: How psycopg begins to say that a connection could not be made.
 _NOT_MADE = (
@@ -51,6 +51,14 @@ def explained(error: BaseException) -> str:
     return f"{text}. {next(way for words, way in _WAYS_OUT if all(word in found for word in words))}"
 
 
+def has_no_slot(error: BaseException) -> bool:
+    """Whether the register open_slot has led to a slot of the ring that is not there."""
+    # Of a row for which there is no partition the server names the table, and no constraint.
+    if not isinstance(error, psycopg.errors.CheckViolation):
+        return False
+    return error.diag.table_name is not None and error.diag.constraint_name is None
+
+
 def not_written(
     error: psycopg.errors.DiskFull | psycopg.errors.OutOfMemory | psycopg.errors.CheckViolation, where: str
 ) -> BrokerError:
@@ -60,8 +68,7 @@ def not_written(
       where: The database, for people.
     """
     if isinstance(error, psycopg.errors.CheckViolation):
-        # Of a row for which there is no partition it names no constraint.
-        moved = "" if error.diag.constraint_name else _MOVED
+        moved = _MOVED if has_no_slot(error) else ""
         return BrokerError(f"Nothing of this call was written to {where}: {first_line(error)}.{moved}")
     if isinstance(error, psycopg.errors.DiskFull):
         return DiskFull(

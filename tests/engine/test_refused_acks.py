@@ -92,6 +92,25 @@ def submit_without_waiting(queue: Queue, acker: Acker, verdict: Verdict) -> list
     return released
 
 
+def test_what_is_sent_with_an_ack_waits_where_somebody_has_moved_the_register(
+    queue: Queue, leases: Leases, acker: Acker
+) -> None:
+    """Its message was buried as if it were for a value of its own."""
+    first, *others = claim(queue, leases, 5)
+    queue.value("SELECT setval('pgqueue.open_slot', 21)")
+    sending = done(first)
+    sending.follow_ups = [queue.new("follow-up")]
+    released = hand_over(acker, sending)
+    for message in others:
+        submit_without_waiting(queue, acker, done(message))
+    assert released == []
+    queue.value("SELECT setval('pgqueue.open_slot', 0)")
+    assert acker.flush(30.0)
+    assert released == [sending]
+    assert queue.ready() == ["follow-up"]
+    assert queue.values("SELECT reason FROM pgqueue.dead_letters") == []
+
+
 @pytest.mark.parametrize("words", [DIES, RAISES])
 def test_who_alone_is_never_written_goes_to_the_dead_letters(
     queue: Queue, leases: Leases, acker: Acker, words: str, caplog: pytest.LogCaptureFixture
