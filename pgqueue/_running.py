@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
@@ -64,6 +65,7 @@ class CurrentTransaction(Protocol):
 running_transaction: ContextVar[CurrentTransaction | None] = ContextVar(
     "pgqueue_running_transaction", default=None
 )
+os.register_at_fork(after_in_child=lambda: running_transaction.set(None))
 
 
 def current_transaction() -> CurrentTransaction:
@@ -77,6 +79,6 @@ def current_transaction() -> CurrentTransaction:
         raise NoCurrentTransaction(
             "current_transaction() was called outside of a transactional actor. It works in the body of an actor that "
             "is declared with @pgqueue.actor(transactional=True), while a worker runs a message of it; and not when "
-            "the actor is called as a function."
+            "the actor is called as a function, nor in a process that the body has forked."
         )
     return found

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from . import _forks
 from .threading import Interrupt
 
 __all__ = ["EventLoopThread", "async_to_sync", "get_event_loop_thread", "set_event_loop_thread"]
@@ -67,14 +68,23 @@ class EventLoopThread(threading.Thread):
         self.interrupt_check_ival = interrupt_check_ival
         self.loop = asyncio.new_event_loop()
         self._running = threading.Event()
+        _forks.renew(self)
+
+    def after_fork(self) -> None:
+        """In a process that one of the coroutines has forked, run none of the others."""
+        if threading.get_ident() == self.ident:
+            self.loop.stop()
 
     def run(self) -> None:
         """Run the loop until :meth:`stop`; then cancel what still runs on it."""
         self.logger.info("Event loop is starting up.")
         asyncio.set_event_loop(self.loop)
+        _forks.serve_here()
+        depth = _forks.depth
         self.loop.call_soon(self._running.set)
         try:
             self.loop.run_forever()
+            _forks.leave_if_forked(depth)
             self.loop.run_until_complete(_cancel_all())
         finally:
             self._running.clear()
@@ -168,9 +178,12 @@ class _Task(Generic[R]):
 
     async def _run(self) -> None:
         # Also a SystemExit is the actor's failure.  Left to the loop, it would end the loop.
+        depth = _forks.depth
         try:
             self._results.append(await self._coro)
+            _forks.leave_if_forked(depth)
         except BaseException as error:  # noqa: BLE001
+            _forks.leave_if_forked(depth, error)
             self._error = error
 
     def _end(self, task: asyncio.Task[None]) -> None:

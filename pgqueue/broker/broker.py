@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from pgqueue import _forks
 from pgqueue.errors import ActorNotFound, MiddlewareError
 from pgqueue.faults import Fault
 from pgqueue.logging import own_logger
@@ -121,13 +122,17 @@ class Broker:
         if not listeners:
             return
         arguments = (self, *args)
+        depth = _forks.depth
         # Each method is looked up anew, for it may have been patched.
         for listener in listeners:
             try:
                 getattr(listener, hook)(*arguments, **kwargs)
-            except MiddlewareError:
-                raise
-            except Exception:
+                if _forks.depth != depth:
+                    _forks.leave_if_forked(depth)
+            except BaseException as error:
+                _forks.leave_if_forked(depth, error)
+                if isinstance(error, MiddlewareError) or not isinstance(error, Exception):
+                    raise
                 self.logger.critical(
                     "Unexpected failure in %s of %r.", hook, listener, exc_info=True, fault=Fault.HOOK_FAILED
                 )
@@ -144,15 +149,20 @@ class Broker:
             return
         escaped: BaseException | None = None
         arguments = (self, *args)
+        depth = _forks.depth
         for listener in listeners:
             try:
                 getattr(listener, hook)(*arguments, **kwargs)
-            except Exception:
+                if _forks.depth != depth:
+                    _forks.leave_if_forked(depth)
+            except BaseException as error:
+                _forks.leave_if_forked(depth, error)
+                if not isinstance(error, Exception):
+                    escaped = error
+                    continue
                 self.logger.critical(
                     "Unexpected failure in %s of %r.", hook, listener, exc_info=True, fault=Fault.HOOK_FAILED
                 )
-            except BaseException as error:  # noqa: BLE001  # raised below
-                escaped = error
         if escaped is not None:
             try:
                 raise escaped

@@ -18,6 +18,7 @@ from psycopg import Cursor, Transaction
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
+from .. import _forks
 from .._running import running_transaction
 from ..errors import NoCurrentTransaction, TransactionEnded
 from ..faults import Fault
@@ -82,6 +83,15 @@ class ActorTransaction:
         self._in_body = False
         self._warned = False
 
+    def after_fork(self) -> None:
+        """Be over in a forked process, and leave the connection to the one that it belongs to."""
+        conn = self._conn
+        _forks.keep((conn, self._block, self._session, self._stack))
+        self._lock, self._stack, self._in_body = threading.RLock(), ExitStack(), False
+        self._conn = self._block = self._session = None
+        if conn is not None:
+            transactions.cut_off(conn)
+
     # ── for the body ──────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -96,7 +106,8 @@ class ActorTransaction:
             if not self._in_body:
                 raise NoCurrentTransaction(
                     f"The transaction of message {self.message_id} ({self.actor_name}) is over: its body has ended. "
-                    "A task or thread that outlives the body needs a connection of its own."
+                    "A task or thread that outlives the body needs a connection of its own, and so does a process that "
+                    "the body forks."
                 )
             if self._conn is None:
                 self._begin()
@@ -239,10 +250,18 @@ class ActorTransaction:
             self.rollback(discard=conn.info.transaction_status != TransactionStatus.INTRANS)
             raise
         self._release()
+        self._call_after_commit()
+
+    def _call_after_commit(self) -> None:
+        depth = _forks.depth
         for call in self._on_commit:
             try:
                 call()
-            except Exception:
+                _forks.leave_if_forked(depth)
+            except BaseException as error:
+                _forks.leave_if_forked(depth, error)
+                if not isinstance(error, Exception):
+                    raise
                 logger.exception(
                     "What was to be called after message %s had committed failed.", self.message_id,
                     fault=Fault.HOOK_FAILED,

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeAlias
 from uuid import UUID
 
+from .. import _forks
 from .._running import CurrentTransaction, running_transaction
 from ..maintenance.duty import Again, Duty
 from ..storage.database import Connection, Database
@@ -38,6 +39,13 @@ class ActorTransactions:
         self._database = database.apart(application_name="pgqueue actor", max_connections=MAX_CONNECTIONS)
         self._surroundings: list[Surrounding] = []
         self._open: set[ActorTransaction] = set()
+        _forks.renew(self)
+
+    def after_fork(self) -> None:
+        """Have none in a forked process."""
+        inherited, self._open = self._open, set()
+        for transaction in inherited:
+            transaction.after_fork()
 
     def surround(self, surrounding: Surrounding) -> None:
         """Have every body of a transactional actor run inside of ``surrounding(current_transaction)``.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TypeVar
 
+from .. import _forks
 from ..errors import DatabaseUnavailable, LeaseLost
 from ..faults import Fault
 from ..logging import own_logger
@@ -223,3 +224,11 @@ class OpenSettlements(threading.local):
     """The settlement that is open in this thread, if any."""
 
     current: Settlement | None = None
+
+    def __init__(self) -> None:
+        _forks.renew(self)
+
+    def after_fork(self) -> None:
+        """Have none open in a forked process: what it sends is sent at once."""
+        _forks.keep(self.current)
+        self.current = None

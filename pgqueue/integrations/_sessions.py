@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class _Begun:
 
 #: The sessions that have begun a transaction in this context, oldest first; those that have ended it may be among them.
 _begun: ContextVar[tuple[_Begun, ...]] = ContextVar("pgqueue_sessions", default=())
+os.register_at_fork(after_in_child=lambda: _begun.set(()))
 
 
 class Sessions:

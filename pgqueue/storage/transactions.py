@@ -1,11 +1,14 @@
 """Typed doors to the transaction in which a transactional actor runs. No table is theirs."""
 
+import os
+import socket
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
-from psycopg import Transaction, errors
+from psycopg import OperationalError, Transaction, errors
 from psycopg.rows import tuple_row
 
 from .answering import ANSWER_S, AnsweringConnection
@@ -67,6 +70,17 @@ def check(conn: Connection, statements: Statements) -> Look:
 def check_constraints(conn: Connection, statements: Statements) -> None:
     """Check the deferred constraints now, and from now on with each statement."""
     conn.execute(statements["transactions/check_constraints"])
+
+
+def cut_off(conn: Connection) -> None:
+    """In a forked process: have nothing that is done with its parent's connection reach the server.
+
+    Whoever closes a connection says so to the server, and whoever leaves a block of it ends the transaction.
+    """
+    with suppress(OperationalError, OSError):  # it is closed, or there are no more descriptors
+        here, there = socket.socketpair()
+        with here, there:
+            os.dup2(here.fileno(), conn.fileno(), inheritable=False)
 
 
 def use_timezone(conn: Connection, statements: Statements, *, name: str) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .. import _forks
 from ..errors import NestedTransactions, TargetMismatch
 from .target import AnyTarget, AsyncTarget, adapt
 
@@ -23,14 +24,22 @@ _providers: tuple[Provider, ...] = ()
 
 
 class _Block:
-    """One block; a task or thread that inherited its context may outlive it."""
+    """One block; a task or thread that inherited its context may outlive it, and a forked process is in none."""
 
-    __slots__ = ("is_open", "outer", "target")
+    __slots__ = ("_depth", "_is_open", "outer", "target")
 
     def __init__(self, target: AnyTarget | None, outer: _Block | None) -> None:
         self.target = target
         self.outer = outer
-        self.is_open = True
+        self._is_open = True
+        self._depth = _forks.depth
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open and (self.target is None or self._depth == _forks.depth)
+
+    def close(self) -> None:
+        self._is_open = False
 
 
 _Entered: TypeAlias = tuple[_Block, Token[_Block | None]]
@@ -43,7 +52,8 @@ class transaction:  # noqa: N801  # it reads as a function
 
     The block neither begins nor ends that transaction. Async targets take ``async with``, and messages are sent to
     them with ``await actor.send_async(...)`` and its like. Blocks belong to their context (thread or asyncio task);
-    tasks that are begun in a block belong to it until it ends.
+    tasks that are begun in a block belong to it until it ends. Processes that are forked in it don't: what they send is
+    sent at once.
 
     Parameters:
       target: A psycopg ``Connection`` or ``AsyncConnection``; an SQLAlchemy ``Connection``, ``Session``,
@@ -156,7 +166,7 @@ def _push(target: AnyTarget | None) -> _Entered:
 
 
 def _pop(block: _Block, token: Token[_Block | None]) -> None:
-    block.is_open = False
+    block.close()
     # A block may be left in another context than it was entered in: generators are that a framework runs in threads.
     with suppress(ValueError):
         _innermost.reset(token)

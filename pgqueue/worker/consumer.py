@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from .. import _forks
 from ..broker.worker_consumer import for_worker
 from ..common import current_millis
 from ..errors import ActorNotFound, BrokerConnectionError
@@ -70,6 +71,7 @@ class ConsumerThread(Thread):
 
     def run(self) -> None:
         """Fetch until told to stop, over any number of lost connections."""
+        _forks.serve_here()
         self.logger.debug("Consumer thread is running.")
         self.broker.emit_after("consumer_thread_boot", self)
         while self.running:

@@ -14,6 +14,7 @@ from queue import Empty
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+from .. import _forks
 from ..broker.worker_consumer import Withheld
 from ..errors import RateLimitExceeded, Retry, SkipMessage
 from ..faults import Fault
@@ -91,6 +92,7 @@ class WorkerThread(Thread):
     def run(self) -> None:
         """Run messages until told to stop."""
         self._shield = shield = InterruptShield()
+        _forks.serve_here()
         self.logger.debug("Worker thread is running.")
         self.broker.emit_after("worker_thread_boot", self)
         while self.running:
@@ -166,12 +168,19 @@ class WorkerThread(Thread):
 
     def _run_actor(self, message: MessageProxy, consumer: WorkerConsumer) -> Any:
         actor = self.broker.get_actor(message.actor_name)
+        depth = _forks.depth
         with consumer.running(message, actor) as finish:
             try:
                 self._shield.lower()
                 result = actor(*message.args, **message.kwargs)
+                if _forks.depth != depth:
+                    _forks.leave()
                 if finish is not None:
                     finish()
+            except BaseException as error:
+                if _forks.depth != depth:
+                    _forks.leave(error)
+                raise
             finally:
                 # In line, not in a method: the call of one would be another place in which an interrupt can land.
                 while True:

@@ -1,6 +1,7 @@
 """Sessions that are bound: what is sent while one is in a transaction is sent by its commit."""
 
 import asyncio
+import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -74,6 +75,21 @@ Note = pgqueue.Actor[[int], None]
 def waiting(broker: PostgresBroker) -> int:
     """How many messages others see."""
     return broker.get_queue_message_counts("default")[0]
+
+
+def test_what_a_process_sends_that_was_forked_meanwhile_is_sent_at_once(
+    maker: sessionmaker[Session], note: Note, postgres_broker: PostgresBroker
+) -> None:
+    with maker() as session:
+        session.execute(ONE)
+        note.send(1)
+        process = multiprocessing.get_context("fork").Process(target=note.send, args=(2,))
+        process.start()
+        process.join(20)
+        assert process.exitcode == 0
+        note.send(3)
+        session.rollback()
+    assert waiting(postgres_broker) == 1
 
 
 class TestEvents:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from django.db import connections
 
+from ... import _forks
 from ..._running import CurrentTransaction
 from ...errors import TransactionEnded
 from ...storage import transactions
@@ -30,6 +32,8 @@ def lent(broker: DjangoBroker, transaction: CurrentTransaction) -> Iterator[None
         return
     wrapper = _wrapper(own, broker, transaction)
     connections[broker.alias] = wrapper
+    loan = _Loan(own)
+    _forks.renew(loan)
     try:
         yield
         if wrapper.needs_rollback:
@@ -40,8 +44,27 @@ def lent(broker: DjangoBroker, transaction: CurrentTransaction) -> Iterator[None
         for _savepoints, call, *_robust in wrapper.run_on_commit:
             transaction.on_commit(call)
     finally:
+        loan.is_over = True
         connections[broker.alias] = own
         wrapper.connection = None
+
+
+class _Loan:
+    """Of a body's transaction to Django, in this thread.
+
+    Parameters:
+      own: Django's connection, which the transaction's stands for.
+    """
+
+    def __init__(self, own: Any) -> None:
+        self.is_over = False
+        self._own = own
+        self._thread = threading.get_ident()
+
+    def after_fork(self) -> None:
+        """Have Django open a connection in a forked process: both of those here are its parent's."""
+        if threading.get_ident() == self._thread and not self.is_over:
+            connections[self._own.alias] = self._own.copy()
 
 
 def _is_psycopg3(connection: Any) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.db import connections
 
 from ...broker import Broker
@@ -41,14 +43,30 @@ class DjangoBroker(PostgresBroker):
         return target
 
 
+#: Connections of the driver's that belong to the process that has forked this one.
+_inherited: list[object] = []
+
+
+def _note_inherited() -> None:
+    if settings.configured:
+        open_ones = (known.connection for known in connections.all(initialized_only=True))
+        _inherited.extend(connection for connection in open_ones if connection is not None)
+
+
+os.register_at_fork(after_in_child=_note_inherited)
+
+
 def open_transaction(broker: Broker) -> object:
     """Answer, as an ambient provider, the connection of the broker's alias while it is in a transaction.
 
-    That is inside of ``atomic()``, with ``ATOMIC_REQUESTS``, in a ``TestCase``, and after ``set_autocommit(False)``.
+    That is inside of ``atomic()``, with ``ATOMIC_REQUESTS``, in a ``TestCase``, and after ``set_autocommit(False)``;
+    not in a process that was forked there, for the transaction is its parent's.
     """
     if not isinstance(broker, DjangoBroker) or broker.alias is None or not broker.joins:
         return None
     connection = connections[broker.alias]
+    if connection.connection is not None and connection.connection in _inherited:
+        return None
     if connection.in_atomic_block or (connection.connection is not None and not connection.autocommit):
         return connection
     return None

@@ -1,5 +1,6 @@
 """Django's ORM inside of transactional actors: everything is one commit with the acknowledgement."""
 
+import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -47,6 +48,31 @@ def dead(broker: DjangoBroker) -> int:
 
 def numbers() -> list[int]:
     return list(Order.objects.order_by("number").values_list("number", flat=True))
+
+
+class TestForks:
+    def test_a_process_that_the_body_forks_has_connections_of_its_own(
+        self, run: Run, django_broker: DjangoBroker
+    ) -> None:
+        ended: list[int | None] = []
+
+        def child() -> None:
+            Order.objects.create(number=2)
+            double.send(2)
+
+        def body() -> None:
+            Order.objects.create(number=1)
+            process = multiprocessing.get_context("fork").Process(target=child)
+            process.start()
+            process.join(20)
+            ended.append(process.exitcode)
+            assert numbers() == [1, 2]
+            raise LookupError
+
+        run(body)
+        assert ended == [0]
+        assert numbers() == [2]
+        assert dead(django_broker) == 1
 
 
 class TestCommit:

@@ -1,5 +1,6 @@
 """What is sent inside of atomic() is sent by its commit."""
 
+import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -52,6 +53,18 @@ class TestAtomic:
             assert Order.objects.get(number=1).shipped
 
         eventually(shipped)
+
+    def test_what_a_process_sends_that_was_forked_inside_is_sent_at_once(
+        self, django_broker: PostgresBroker
+    ) -> None:
+        with rolled_back():
+            double.send(1)
+            process = multiprocessing.get_context("fork").Process(target=double.send, args=(2,))
+            process.start()
+            process.join(20)
+            assert process.exitcode == 0
+            double.send(3)
+        assert waiting(django_broker) == 1
 
     def test_a_message_of_a_rollback_never_runs(self, django_broker: PostgresBroker) -> None:
         with rolled_back():
