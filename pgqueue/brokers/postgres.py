@@ -6,9 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
+from .. import _forks
 from ..broker import Consumer
 from ..common import dq_name, getenv_int
 from ..engine.actor_transactions import WARN_AFTER_S, ActorTransactions
@@ -130,9 +130,14 @@ class PostgresBroker(QueueControl, SettlingBroker):
         ttl = getenv_int("pgqueue_dead_message_ttl") if dead_message_ttl is None else dead_message_ttl
         self._dead_letter_ttl_s = None if ttl is None else ttl / 1000
         self._session: Session | None = None
-        self._session_pid = 0
         self._consumers = 0
         self._lock = threading.RLock()
+        _forks.renew(self)
+
+    def after_fork(self) -> None:
+        """Hold no messages in a forked process: called by pgqueue."""
+        _forks.keep(self._session)
+        self._lock, self._session, self._consumers = threading.RLock(), None, 0
 
     def check(self) -> None:
         """See whether the database can be used by this release.
@@ -341,21 +346,17 @@ class PostgresBroker(QueueControl, SettlingBroker):
 
     def _join_session(self, threads: int) -> Session:
         with self._lock:
-            if self._session is None or self._session_pid != os.getpid():
-                self._session = self._open_session(threads)
-                self._session_pid = os.getpid()
-                self._consumers = 0
+            self._session = self._session or self._open_session(threads)
             self._consumers += 1
             return self._session
 
     def _open_session(self, threads: int) -> Session:
         if self.database.direct_url != self.database.url:
             self.check()  # the session looks at its own
-        board = os.environ.get("PGQUEUE_BOARD")
         session = Session(
             self.database,
             threads=threads,
-            board=Board.open(Path(board)) if board else None,
+            board=Board.assigned(),
             dead_letter_ttl_s=self._dead_letter_ttl_s,
             running=Running(self._may_be_cancelled),
             actors=self.get_declared_actors,
@@ -373,8 +374,7 @@ class PostgresBroker(QueueControl, SettlingBroker):
 
     def limit_run(self, until: float) -> None:
         """Note by when the message must have ended that this thread runs, for the supervisor."""
-        session = self._session
-        if session is not None:
+        if (session := self._session) is not None:
             session.limit(until)
 
     def _leave_session(self) -> None:

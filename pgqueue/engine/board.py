@@ -5,6 +5,7 @@ Those who take over from a dead process read it. A write is one store of eight b
 
 import enum
 import mmap
+import os
 import signal
 import struct
 from collections.abc import Collection, Iterator, Mapping
@@ -30,6 +31,8 @@ _FIRST_THREAD = _FIRST_OWNER + OWNERS * _OWNER_BYTES
 #: How the boards of dead processes are called.
 _DEAD = ".dead"
 
+#: Where a worker process has the file of its board, behind its id: whatever process it starts inherits the variable.
+_VARIABLE = "PGQUEUE_BOARD"
 
 logger = own_logger(__name__)
 
@@ -104,6 +107,12 @@ class Board:
         """Map a board that exists."""
         with path.open("r+b") as file:
             return cls(path, mmap.mmap(file.fileno(), 0))
+
+    @classmethod
+    def assigned(cls) -> "Board | None":
+        """Map this process's board, if it has one."""
+        pid, _, path = os.environ.get(_VARIABLE, "").partition(":")
+        return cls.open(Path(path)) if pid == str(os.getpid()) else None
 
     def add_owner(self, owner: UUID) -> None:
         """Note that messages are claimed in this name from now on."""
@@ -196,6 +205,11 @@ class Board:
         self._keys.release()
         with suppress(BufferError):
             self._memory.close()
+
+
+def assign_board(path: Path) -> None:
+    """Make a file this process's board, and no other's."""
+    os.environ[_VARIABLE] = f"{os.getpid()}:{path}"
 
 
 def dead_boards(directory: Path) -> Iterator[tuple[Path, Noted]]:

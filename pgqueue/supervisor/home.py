@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeAlias
 
+from ..engine.board import assign_board
 from .log_pipe import configure_logging, redirect_output
 from .settings import Settings
 
@@ -89,6 +90,6 @@ def enter(home: Home, settings: Settings, body: Body) -> None:
     if not settings.skip_logging:
         configure_logging(settings.verbose, sys.stderr, settings.log_format)
     if home.board is not None:
-        os.environ["PGQUEUE_BOARD"] = str(home.board)
+        assign_board(home.board)
     sys.path[:0] = [str(Path(directory).absolute()) for directory in settings.path]
     sys.exit(body(home, settings))

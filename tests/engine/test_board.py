@@ -1,12 +1,15 @@
 """What a process leaves behind for those who find it dead."""
 
+import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from hypothesis import given, strategies as st
 
-from pgqueue.engine.board import OWNERS, Board, Cause, dead_boards, how_it_ended
+from pgqueue.engine.board import OWNERS, Board, Cause, assign_board, dead_boards, how_it_ended
 
 
 def test_threads_and_owners_are_read_by_another_mapping(tmp_path: Path) -> None:
@@ -22,6 +25,29 @@ def test_threads_and_owners_are_read_by_another_mapping(tmp_path: Path) -> None:
     assert reader.read().running == [2**62]
     writer.close()
     reader.close()
+
+
+def test_a_board_is_that_of_one_process_and_of_none_that_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program with a worker would write its owners on it, and lose its messages when the first process dies."""
+    monkeypatch.setenv("PGQUEUE_BOARD", "")  # it is as it was after the test
+    Board.create(tmp_path / "board", 1).close()
+    assign_board(tmp_path / "board")
+    own = Board.assigned()
+    assert own is not None
+    assert own.path == tmp_path / "board"
+    own.close()
+    forked = multiprocessing.get_context("fork").Process(target=_end_without_a_board)
+    forked.start()
+    forked.join(20)
+    assert forked.exitcode == 0
+    program = "from pgqueue.engine.board import Board; assert Board.assigned() is None"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def _end_without_a_board() -> None:
+    assert Board.assigned() is None
 
 
 def test_a_thread_that_has_no_place_is_not_noted(tmp_path: Path) -> None:

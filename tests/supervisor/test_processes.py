@@ -294,7 +294,7 @@ class TestOutput:
 
 
 def test_the_temporary_directory_is_private(project: Project) -> None:
-    project.stub("print('board', os.environ['PGQUEUE_BOARD'])")
+    project.stub("from pgqueue.engine.board import Board; print('board', Board.assigned().path)")
     program = project.start_workers()
     board = Path(re.findall(r"board (.*)", program.output)[0])
     assert board.is_relative_to(tempfile.gettempdir())

@@ -194,9 +194,8 @@ class TestDeaths:
     def test_the_log_tells_how_many_messages_died_with_a_worker(self, project: Project) -> None:
         project.stub(
             """
-            from pathlib import Path
             from pgqueue.engine.board import Board
-            Board.open(Path(os.environ["PGQUEUE_BOARD"])).note(0, 4711)
+            Board.assigned().note(0, 4711)
             """
         )
         program = project.start_workers()
@@ -204,7 +203,7 @@ class TestDeaths:
         program.wait_for("Worker process 0 was running 1 messages.")
 
     def test_each_worker_has_a_board_of_its_own(self, project: Project) -> None:
-        project.stub("print('board', os.environ['PGQUEUE_BOARD'])")
+        project.stub("from pgqueue.engine.board import Board; print('board', Board.assigned().path)")
         program = project.start_workers(processes=2)
         boards = re.findall(r"board (.*)", program.output)
         assert len(set(boards)) == 2
