@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
+from .. import _forks
 from ..storage import lanes
 from ..storage.async_database import AsyncConnection, AsyncDatabase
 from ..storage.calls import Procedure, perform, perform_async
@@ -42,7 +43,13 @@ class Catalog:
         self._async_database = async_database
         self._lanes = Lanes({}, "")
         self._place: str | None = None
-        self._lock = threading.Lock()
+        # A signal handler that sends may have interrupted a first send, which holds it.
+        self._lock = threading.RLock()
+        _forks.renew(self)
+
+    def after_fork(self) -> None:
+        """Have a lock in a forked process that nobody holds."""
+        self._lock = threading.RLock()
 
     def lanes_of(self, wanted: Collection[Pair]) -> Lanes:
         """The lanes of (queue name, priority) pairs; missing ones are made, in a transaction of their own.

@@ -17,6 +17,7 @@ from itertools import count
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
+from .. import _forks
 from ..errors import PgQueueError
 from ..logging import own_logger
 from ..storage import waits
@@ -80,7 +81,12 @@ class Mailbox:
         self._numbers = count(1)
         self._tickets: dict[int, Ticket] = {}
         self._post: _Post | None = None
-        self._pid = os.getpid()
+        _forks.renew(self)
+
+    def after_fork(self) -> None:
+        """Be empty in a forked process."""
+        _forks.keep(self._post)
+        self._lock, self._tickets, self._post = threading.Lock(), {}, None
 
     def wait(self, key: str, look: Callable[[], T | None], *, timeout_ms: float | None) -> T | None:
         """Call ``look`` until it finds something: when that is stored under ``key``, and now and then.
@@ -110,14 +116,12 @@ class Mailbox:
         """Close the connection; those who still wait look by themselves."""
         with self._lock:
             post, self._post = self._post, None
-        if post is not None and self._pid == os.getpid():
+        if post is not None:
             post.stop()
 
     def enrol(self, key: str, alarm: Alarm) -> Ticket:
         """Have ``alarm`` set when a notification for ``key`` comes, once word of the ticket is left."""
         with self._lock:
-            if self._pid != os.getpid():
-                self._tickets, self._post, self._pid = {}, None, os.getpid()
             if self._post is None or not self._post.is_alive():
                 self._post = _Post(self._database, self._tickets, self._lock)
                 self._post.start()

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import AsyncConnectionPool
 
+from .. import _forks
 from .answering import AnsweringAsyncConnection
 from .database import CONNECT_TIMEOUT_S, PATIENCE_S, Database, translated
 from .meeting import agree_async, meet_async
@@ -29,6 +30,12 @@ class AsyncDatabase:
         self._max_connections = max_connections
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPool] = WeakKeyDictionary()
         self._lock = threading.Lock()
+        _forks.renew(self)
+
+    def after_fork(self) -> None:
+        """Open pools of our own in a forked process, even for a loop that it goes on with."""
+        _forks.keep([*self._pools.items()])
+        self._lock, self._pools = threading.Lock(), WeakKeyDictionary()
 
     @asynccontextmanager
     async def connection(self, *, answer_within_s: float = PATIENCE_S) -> AsyncIterator[AsyncConnection]:

@@ -1,6 +1,5 @@
 """Connections to one database and schema, and the only place where the driver's errors become ours."""
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,8 +11,10 @@ from psycopg.pq import Format
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from .. import _forks
 from ..errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated, StatementTimedOut
 from .answering import AnsweringConnection
+from .given_pool import GivenPool
 from .meeting import SERVER_SIDE, SERVER_SIDE_APART, agree, check_encoding, meet
 from .refusals import explained, first_line, not_written, right_to_grant
 from .servers import Servers
@@ -112,9 +113,8 @@ class Database:
         self.schema = schema
         self._url = url
         self._ask_url = url if callable(url) else None
-        self._given_pool = pool
+        self._given_pool = None if pool is None else GivenPool(pool)
         self._own_pool: ConnectionPool[Any] | None = None
-        self._own_pool_pid = 0
         self._ready: list[AnsweringConnection] = []
         self._max_connections = max_connections
         self.prepare_threshold = prepare_threshold
@@ -123,7 +123,14 @@ class Database:
         self._direct_url = direct_url
         self._patience_s = patience_s
         self._keeps_sessions = keeps_sessions
-        self._lock = threading.Lock()
+        # A signal handler that sends may have interrupted a first send, which holds it.
+        self._lock = threading.RLock()
+        _forks.renew(self)
+
+    def after_fork(self) -> None:
+        """Open connections of our own in a forked process."""
+        _forks.keep((self._own_pool, self._ready))
+        self._lock, self._own_pool, self._ready = threading.RLock(), None, []
 
     @property
     def has_url(self) -> bool:
@@ -135,7 +142,7 @@ class Database:
         """The URL; asking starts the bundled server if it is one."""
         if self._url is None:
             assert self._given_pool is not None  # noqa: S101  (the broker refuses to make one without either)
-            self._url = conninfo_of_pool(self._given_pool)
+            self._url = conninfo_of_pool(self._given_pool.pool)
         if callable(self._url):
             self._url = self._url()
         return self._url
@@ -273,7 +280,7 @@ class Database:
             pool, self._own_pool = self._own_pool, None
             ready, self._ready = self._ready, []
             self._url = self._ask_url or self._url
-        if pool is not None and self._own_pool_pid == os.getpid():
+        if pool is not None:
             pool.close()
             for connection in ready:
                 connection.close()
@@ -284,14 +291,13 @@ class Database:
 
     def _pool(self) -> "ConnectionPool[Any]":
         if self._given_pool is not None:
-            return self._given_pool
+            return self._given_pool.use()
         with self._lock:
-            if self._own_pool is None or self._own_pool_pid != os.getpid():
-                self._own_pool = self._open_pool()
-                self._own_pool_pid = os.getpid()
+            if self._own_pool is None:
+                self._own_pool, self._ready = self._open_pool()
             return self._own_pool
 
-    def _open_pool(self) -> "ConnectionPool[Any]":
+    def _open_pool(self) -> "tuple[ConnectionPool[Any], list[AnsweringConnection]]":
         # The pool would try a wrong URL again and again in silence: a connection of our own says at once what is amiss.
         options = self.options(application_name=self._application_name)
         first = AnsweringConnection.connect(self.url, autocommit=True, servers=self.servers, **options)
@@ -304,8 +310,8 @@ class Database:
         first.prepare_threshold = self.prepare_threshold
         if not self.is_behind_pooler:
             self.servers.met(first, server)
-        self._ready = [first]
-        return ConnectionPool(
+        ready = [first]
+        pool: ConnectionPool[Any] = ConnectionPool(
             self.url,
             connection_class=AnsweringConnection,
             configure=self._configure,
@@ -321,10 +327,11 @@ class Database:
                 "autocommit": True,
                 "prepare_threshold": self.prepare_threshold,
                 "servers": self.servers,
-                "ready": self._ready,
+                "ready": ready,
                 **options,
             },
         )
+        return pool, ready
 
     def _configure(self, connection: AnsweringConnection) -> None:
         if self.is_behind_pooler:
