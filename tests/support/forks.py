@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool, NullConnectionPool
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.middleware import AsyncIO, Middleware
 
-signal.alarm(25)  # a process that hangs ends, and so does one that was forked from it
+signal.alarm(60)  # if it hangs, it ends
 URL = os.environ["PGQUEUE_URL"]
 fork = multiprocessing.get_context("fork")
 
@@ -25,7 +25,7 @@ def in_child(call):
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    signal.alarm(15)
+    signal.alarm(30)
     try:
         call()
         os._exit(0)
@@ -68,8 +68,8 @@ def wait_for(pid):
 def run_forking(source: str, url: str) -> str:
     """Run a program to its end; return its output."""
     head = WORKER if "run(" in source else HEAD
-    with Process.script(head + textwrap.dedent(source), env={"PGQUEUE_URL": url}) as program:
-        assert program.wait(timeout_s=40) == 0, program.output
+    with Process.script(head + textwrap.dedent(source), env={"PGQUEUE_URL": url}, warm=True) as program:
+        assert program.wait(timeout_s=90) == 0, program.output
         return program.output
 
 
