@@ -11,24 +11,17 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn, Protocol
-from weakref import WeakSet
+from typing import NoReturn
+from weakref import WeakMethod
 
-__all__ = ["keep", "leave", "leave_if_forked", "renew", "serve_here"]
+__all__ = ["depth", "keep", "leave", "leave_if_forked", "renew", "serve_here"]
 
 #: How many forks are between this process and the first one. Cheaper to compare than the process's id.
 depth = 0
 
-
-class Renewed(Protocol):
-    """What is something else in a forked process."""
-
-    def after_fork(self) -> None:
-        """Become that; called in the thread that has forked, the only one. Must take no lock that it has not made."""
-
-
-_renewed: WeakSet[Renewed] = WeakSet()
+_renewals: set[WeakMethod[Callable[[], None]]] = set()
 _kept: list[object] = []
 
 
@@ -41,9 +34,13 @@ class _Serving(threading.local):
 _serving = _Serving()
 
 
-def renew(thing: Renewed) -> None:
-    """Have ``thing.after_fork()`` called in each process that is forked from here, for as long as it lives."""
-    _renewed.add(thing)
+def renew(call: Callable[[], None]) -> None:
+    """Call a method of an object in each process that is forked from here, for as long as the object lives.
+
+    It makes the object what it is to be there, in the thread that has forked, the only one. It must take no lock that
+    it has not made.
+    """
+    _renewals.add(WeakMethod(call, _renewals.discard))
 
 
 def keep(thing: object) -> None:
@@ -95,8 +92,13 @@ def _exit_code(error: BaseException | None) -> int:
 def _after_fork() -> None:
     global depth  # noqa: PLW0603  # which process this is
     depth += 1
-    for thing in list(_renewed):
-        thing.after_fork()
+    for renewal in list(_renewals):
+        call = renewal()
+        if call is not None:
+            try:
+                call()
+            except Exception:  # noqa: BLE001  # the others must be called
+                traceback.print_exc()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -68,9 +68,9 @@ class EventLoopThread(threading.Thread):
         self.interrupt_check_ival = interrupt_check_ival
         self.loop = asyncio.new_event_loop()
         self._running = threading.Event()
-        _forks.renew(self)
+        _forks.renew(self._after_fork)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a process that one of the coroutines has forked, run none of the others."""
         if threading.get_ident() == self.ident:
             self.loop.stop()

@@ -132,10 +132,10 @@ class PostgresBroker(QueueControl, SettlingBroker):
         self._session: Session | None = None
         self._consumers = 0
         self._lock = threading.RLock()
-        _forks.renew(self)
+        _forks.renew(self._after_fork)
 
-    def after_fork(self) -> None:
-        """Hold no messages in a forked process: called by pgqueue."""
+    def _after_fork(self) -> None:
+        """Hold no messages in a forked process."""
         _forks.keep(self._session)
         self._lock, self._session, self._consumers = threading.RLock(), None, 0
 

@@ -39,9 +39,9 @@ class ActorTransactions:
         self._database = database.apart(application_name="pgqueue actor", max_connections=MAX_CONNECTIONS)
         self._surroundings: list[Surrounding] = []
         self._open: set[ActorTransaction] = set()
-        _forks.renew(self)
+        _forks.renew(self._after_fork)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Have none in a forked process."""
         inherited, self._open = self._open, set()
         for transaction in inherited:

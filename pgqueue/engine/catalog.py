@@ -45,9 +45,9 @@ class Catalog:
         self._place: str | None = None
         # A signal handler that sends may have interrupted a first send, which holds it.
         self._lock = threading.RLock()
-        _forks.renew(self)
+        _forks.renew(self._after_fork)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Have a lock in a forked process that nobody holds."""
         self._lock = threading.RLock()
 

@@ -81,9 +81,9 @@ class Mailbox:
         self._numbers = count(1)
         self._tickets: dict[int, Ticket] = {}
         self._post: _Post | None = None
-        _forks.renew(self)
+        _forks.renew(self._after_fork)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Be empty in a forked process."""
         _forks.keep(self._post)
         self._lock, self._tickets, self._post = threading.Lock(), {}, None

@@ -226,9 +226,9 @@ class OpenSettlements(threading.local):
     current: Settlement | None = None
 
     def __init__(self) -> None:
-        _forks.renew(self)
+        _forks.renew(self._after_fork)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Have none open in a forked process: what it sends is sent at once."""
         _forks.keep(self.current)
         self.current = None

@@ -30,9 +30,9 @@ class AsyncDatabase:
         self._max_connections = max_connections
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPool] = WeakKeyDictionary()
         self._lock = threading.Lock()
-        _forks.renew(self)
+        _forks.renew(self._after_fork)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Open pools of our own in a forked process, even for a loop that it goes on with."""
         _forks.keep([*self._pools.items()])
         self._lock, self._pools = threading.Lock(), WeakKeyDictionary()

@@ -125,9 +125,9 @@ class Database:
         self._keeps_sessions = keeps_sessions
         # A signal handler that sends may have interrupted a first send, which holds it.
         self._lock = threading.RLock()
-        _forks.renew(self)
+        _forks.renew(self._after_fork)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Open connections of our own in a forked process."""
         _forks.keep((self._own_pool, self._ready))
         self._lock, self._own_pool, self._ready = threading.RLock(), None, []

@@ -20,9 +20,9 @@ class GivenPool:
     def __init__(self, pool: "ConnectionPool[Any]") -> None:
         self.pool = pool
         self._is_foreign = False
-        _forks.renew(self)
+        _forks.renew(self._after_fork)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Two processes can't share connections; a pool that keeps none can be used in both."""
         if not self.pool.closed and not isinstance(self.pool, NullConnectionPool):
             self._is_foreign = True

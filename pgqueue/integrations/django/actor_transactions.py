@@ -33,7 +33,6 @@ def lent(broker: DjangoBroker, transaction: CurrentTransaction) -> Iterator[None
     wrapper = _wrapper(own, broker, transaction)
     connections[broker.alias] = wrapper
     loan = _Loan(own)
-    _forks.renew(loan)
     try:
         yield
         if wrapper.needs_rollback:
@@ -60,8 +59,9 @@ class _Loan:
         self.is_over = False
         self._own = own
         self._thread = threading.get_ident()
+        _forks.renew(self._after_fork)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Have Django open a connection in a forked process: both of those here are its parent's."""
         if threading.get_ident() == self._thread and not self.is_over:
             connections[self._own.alias] = self._own.copy()
