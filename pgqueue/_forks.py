@@ -101,4 +101,5 @@ def _after_fork() -> None:
                 traceback.print_exc()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # there are no forks on Windows
+    os.register_at_fork(after_in_child=_after_fork)
