@@ -14,7 +14,7 @@ from typing import TypeAlias
 from ..engine.board import Board, Cause, how_it_ended
 from ..logging import own_logger
 from .crashes import Bystanders, LastWord
-from .home import Body, Booted, Dismissed, Failed, Home, News, Retired, enter
+from .home import Body, Booted, Dismissed, Ended, Failed, Home, News, Retired, enter
 from .log_pipe import LogPipe, LogSink
 from .scratch import Scratch
 from .settings import Settings
@@ -39,6 +39,9 @@ FIRST_DELAY_S = 0.1
 
 #: Seconds that a restart waits at most.
 LONGEST_DELAY_S = 30.0
+
+#: How processes end that take too long about it. With what code, they have said.
+_HASTENED = (-signal.SIGKILL, -signal.SIGALRM)
 
 #: How processes are started.
 Context: TypeAlias = ForkContext | ForkServerContext | SpawnContext
@@ -135,6 +138,8 @@ class Child:
     Attributes:
       condemned_at: Since when, on the monotonic clock, a message in it is overdue; None if none was.
       culprits: The messages for which it was killed; None if it was not.
+      ended_at: Since when, on the monotonic clock, it has nothing left to do but to end; None if it has.
+      given_up: It was killed because it has not ended then.
     """
 
     def __init__(
@@ -151,6 +156,8 @@ class Child:
         self.news: list[News] = []
         self.culprits: Collection[int] | None = None
         self.condemned_at: float | None = None
+        self.ended_at: float | None = None
+        self.given_up = False
         self._asked = False
         self.board: Board | None = None
         self.last_word: LastWord | None = None
@@ -186,8 +193,11 @@ class Child:
         code = self._process.exitcode
         if code is None:
             return None
-        ours = self.culprits is not None and code == -signal.SIGKILL
-        return Exit(code, Cause.TIME_LIMIT if ours else Cause.UNKNOWN)
+        if self.culprits is not None and code == -signal.SIGKILL:
+            return Exit(code, Cause.TIME_LIMIT)
+        if code in _HASTENED and (said := self._last_news) is not None:
+            return Exit(said.code)
+        return Exit(code)
 
     @property
     def booted(self) -> bool:
@@ -210,6 +220,15 @@ class Child:
         return any(isinstance(news, Dismissed) for news in self.news)
 
     @property
+    def left_behind(self) -> str:
+        """What Python waits for in the child before it ends; empty if nothing is known of."""
+        return "" if self._last_news is None else self._last_news.left_behind
+
+    @property
+    def _last_news(self) -> Ended | None:
+        return next((news for news in self.news if isinstance(news, Ended)), None)
+
+    @property
     def sound(self) -> bool:
         """Whether the child has lived long enough for its death not to be its task's fault."""
         return time.monotonic() - self._started_at > SOUND_LIFE_S
@@ -226,6 +245,9 @@ class Child:
                 self.news.append(self._status.recv())
         except (EOFError, OSError):
             return False
+        finally:
+            if self.ended_at is None and self._last_news is not None:
+                self.ended_at = time.monotonic()
         return True
 
     def signal(self, number: signal.Signals) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..engine.board import assign_board
+from .departure import limit_the_end, what_is_left
 from .log_pipe import configure_logging, redirect_output
 from .settings import Settings
 
-__all__ = ["Body", "Booted", "Dismissed", "Failed", "Home", "News", "Retired", "enter"]
+__all__ = ["Body", "Booted", "Dismissed", "Ended", "Failed", "Home", "News", "Retired", "enter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,21 @@ class Dismissed:
     """The child ends because an operator has ordered it to, and is not to be replaced."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The child has done its work, and nothing is left but the end of its interpreter.
+
+    Parameters:
+      code: Its exit code.
+      left_behind: What Python waits for before it ends, for people; empty if nothing is known of.
+    """
+
+    code: int
+    left_behind: str = ""
+
+
 #: What a child may say.
-News: TypeAlias = Booted | Failed | Retired | Dismissed
+News: TypeAlias = Booted | Failed | Retired | Dismissed | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +106,19 @@ def enter(home: Home, settings: Settings, body: Body) -> None:
     if home.board is not None:
         assign_board(home.board)
     sys.path[:0] = [str(Path(directory).absolute()) for directory in settings.path]
-    sys.exit(body(home, settings))
+    _leave_after(home, settings, body)
+
+
+def _leave_after(home: Home, settings: Settings, body: Body) -> None:
+    """End this process with the exit code of ``body``, once that is told at home."""
+    ours, code = os.getpid(), 1
+    try:
+        code = body(home, settings)
+    except SystemExit as request:
+        code = request.code if isinstance(request.code, int) else int(request.code is not None)
+        raise
+    finally:
+        if os.getpid() == ours:  # not in a fork of the program's, which ends by itself
+            home.report(Ended(code, what_is_left()))
+            limit_the_end()
+    sys.exit(code)

@@ -92,12 +92,17 @@ def ignore_requests() -> None:
 def on_term(stop: Callable[[], None]) -> None:
     """Let a child's first TERM call ``stop``; a later one ends it with exit code 1, and so does QUIT at once.
 
-    Launchers signal whole groups, and the main process passes on what it gets: an echo is no second request.
+    Launchers signal whole groups, and the main process passes on what it gets: an echo is no second request. A fork,
+    such as a process of `multiprocessing`, is ended by TERM as ever: it has inherited the handler, not the duty.
     """
     asked_at: list[float] = []
+    ours = os.getpid()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if not asked_at:
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != ours:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif not asked_at:
             asked_at.append(time.monotonic())
             stop()
         elif time.monotonic() - asked_at[0] > ECHO_S:

@@ -19,6 +19,7 @@ from ..logging import own_logger
 from .child import Child, Context, Exit, Kind, Outlook, Task, on_child_death, outlook
 from .crashes import Bystanders
 from .fork_process import run_fork
+from .lingering import end_lingering
 from .log_pipe import LogSink
 from .memory import MemoryKills
 from .overruns import end_overdue
@@ -129,6 +130,7 @@ class Supervisor:
         for post in self._posts:
             if post.child is not None:
                 end_overdue(post.child)
+                end_lingering(post.child)
 
     def _patience_s(self) -> float:
         waits = [wait_s for post in self._posts if (wait_s := post.wait_s()) is not None]
@@ -165,7 +167,7 @@ class Supervisor:
         first = post.first
         child.bury()
         post.vacate()
-        ended = self._explained(ended)
+        ended = self._explained(child.exit or ended)  # by its last news, perhaps
         on_child_death(child, ended, self._bystanders, self._scratch)
         match self._outlook(child, ended, first=first):
             case Outlook.RESTART:
