@@ -15,7 +15,7 @@ from .. import _forks
 from ..errors import DatabaseUnavailable, PermissionDenied, SchemaOutdated, StatementTimedOut
 from .answering import AnsweringConnection
 from .given_pool import GivenPool
-from .meeting import SERVER_SIDE, SERVER_SIDE_APART, agree, check_encoding, meet
+from .meeting import SERVER_SIDE, SERVER_SIDE_APART, agree, agree_on_dates, check_encoding, iso_dates, meet
 from .refusals import explained, first_line, not_written, right_to_grant
 from .servers import Servers
 from .statements import BY_INDEX, Compiled, Statements
@@ -201,7 +201,8 @@ class Database:
             if isinstance(connection, AnsweringConnection):
                 connection.answer_within_s = answer_within_s or self._patience_s
             try:
-                yield connection
+                with iso_dates(connection):
+                    yield connection
             except errors.ReadOnlySqlTransaction:
                 # Its server has become a standby, perhaps: the next one may lead to the primary.
                 connection.close()
@@ -255,6 +256,7 @@ class Database:
             pid, server = meet(connection, self.statements)
             if self.is_pooled(connection, pid):
                 connection.pooled, connection.prepare_threshold = True, None
+                agree_on_dates(connection)
             else:
                 self.servers.met(connection, server)
                 agree(connection, {**SERVER_SIDE, **(settings or {})})
@@ -335,6 +337,7 @@ class Database:
 
     def _configure(self, connection: AnsweringConnection) -> None:
         if self.is_behind_pooler:
+            agree_on_dates(connection)
             return
         if not connection.server:
             _, server = meet(connection, self.statements)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+from psycopg import IsolationLevel, errors
 
 from .database import Connection
 from .statements import Statements
@@ -38,5 +42,21 @@ def set_apart(conn: Connection, statements: Statements, *, message: ClaimedMessa
     None: it stays where it is, because it is not ours any more, or somebody else had the lease at that moment.
     """
     parameters = {"lid": message.lease.lid, "owner": message.lease.owner, "id": message.id}
-    row = conn.execute(statements["leases/set_apart"], parameters).fetchone()
+    try:
+        row = conn.execute(statements["leases/set_apart"], parameters).fetchone()
+    except errors.SerializationFailure:
+        # The connection is an actor's, and so is its default isolation, in which rows that others change are refused.
+        with _read_committed(conn):
+            row = conn.execute(statements["leases/set_apart"], parameters).fetchone()
     return None if row is None else (row[0], row[1])
+
+
+@contextmanager
+def _read_committed(conn: Connection) -> Iterator[None]:
+    before, conn.isolation_level = conn.isolation_level, IsolationLevel.READ_COMMITTED
+    try:
+        with conn.transaction():
+            yield
+    finally:
+        if not conn.closed:
+            conn.isolation_level = before

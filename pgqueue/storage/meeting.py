@@ -1,21 +1,37 @@
 """The first words on a new connection: which process has its session, on which server, and what time it is there."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from .. import clock
 from ..errors import BrokerNotConfigured
 from .statements import Statements
 
-__all__ = ["SERVER_SIDE", "SERVER_SIDE_APART", "agree", "agree_async", "check_encoding", "meet", "meet_async"]
+__all__ = [
+    "SERVER_SIDE",
+    "SERVER_SIDE_APART",
+    "agree",
+    "agree_async",
+    "agree_on_dates",
+    "check_encoding",
+    "iso_dates",
+    "meet",
+    "meet_async",
+]
 
 #: What the server is to do about silent clients, for it must not keep locks for somebody who is gone: neither when the
 #: network is dead, nor when a proxy lives that passes nothing on. A session that is not in a transaction holds none.
 #: And nothing is compiled: the costs by which the server chooses to say nothing here, and it takes seconds to.
+#: Whatever the role or the database has set, our statements wait for each other rather than fail (unlike those of a
+#: transaction of the application's, which has its own way), and times come in the one style that the driver can read.
 SERVER_SIDE: Mapping[str, str] = {
     "jit": "off",
+    "default_transaction_isolation": "read committed",
+    "DateStyle": "ISO",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
@@ -25,7 +41,7 @@ SERVER_SIDE: Mapping[str, str] = {
 
 #: Where the application's transactions are, which may think for as long as they like, only a dead network counts.
 SERVER_SIDE_APART: Mapping[str, str] = {
-    name: value for name, value in SERVER_SIDE.items() if name.startswith("tcp_")
+    name: value for name, value in SERVER_SIDE.items() if name.startswith("tcp_") or name == "DateStyle"
 }
 
 
@@ -51,6 +67,31 @@ def agree(connection: "psycopg.Connection[Any]", settings: Mapping[str, str]) ->
 async def agree_async(connection: "psycopg.AsyncConnection[Any]", settings: Mapping[str, str]) -> None:
     """The same, for a coroutine."""
     await connection.execute(*_agreement(settings), prepare=False)
+
+
+def agree_on_dates(connection: "psycopg.Connection[Any]") -> None:
+    """Set, behind a pooler, the one setting that we can't do without; poolers know it and keep it for each client."""
+    if not _is_iso(connection):
+        agree(connection, {"DateStyle": "ISO"})
+
+
+@contextmanager
+def iso_dates(connection: "psycopg.Connection[Any]") -> Iterator[None]:
+    """Have times in the style that the driver can read on a connection of the program's, for the time of the block."""
+    style = connection.info.parameter_status("DateStyle")
+    if style is None or _is_iso(connection):
+        yield
+        return
+    agree(connection, {"DateStyle": "ISO"})
+    try:
+        yield
+    finally:
+        if not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE:
+            agree(connection, {"DateStyle": style})
+
+
+def _is_iso(connection: "psycopg.Connection[Any]") -> bool:
+    return (connection.info.parameter_status("DateStyle") or "ISO").startswith("ISO")
 
 
 def _agreement(settings: Mapping[str, str]) -> tuple[bytes, list[str]]:
