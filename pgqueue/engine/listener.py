@@ -1,12 +1,9 @@
 """The listener: the connection on which a process is woken, shows that it lives, and does the keeper's duties."""
 
 import logging
-import os
-import select
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from random import uniform
 
 from psycopg import OperationalError
@@ -25,6 +22,7 @@ from ..storage.revision import check_schema
 from ..storage.urls import redacted
 from .backoff import Backoff
 from .control import Control
+from .nudge import Nudge
 from .presence import Presence
 from .publication import Publication
 
@@ -33,6 +31,9 @@ AFTER_FAILURE_S = 1.0
 
 #: A duty works again when it has not failed for so many seconds: not all of what it does is done each time.
 WELL_AFTER_S = 10.0
+
+#: And the listener itself, when it has served for so many seconds: not when it fails right after each start.
+SERVED_S = 3.0
 
 #: No duty takes longer than `statement_timeout`, or waits longer for somebody's lock. To compile the statement that
 #: takes back a lost worker's messages would take the server six seconds.
@@ -95,8 +96,7 @@ class Listener(threading.Thread):
                 duty.failing = self.failing.copy
         self._first_error: BaseException | None = None
         self._trouble: Fault | None = None
-        self._nudge_in, self._nudge_out = os.pipe()
-        os.set_blocking(self._nudge_out, False)
+        self._nudge = Nudge()
 
     def start_and_wait(self) -> None:
         """Start; return when the process is registered, raise what stood in the way of that."""
@@ -112,12 +112,12 @@ class Listener(threading.Thread):
         for known in self._duties:
             if isinstance(known, duty):
                 self._due_at[known] = min(self._due_at[known], due_at)
-        self._interrupt()
+        self._nudge.give()
 
     def stop(self) -> None:
         """Retire the process's names, close the connection, end the thread; return when that is done."""
         self._stopping.set()
-        self._interrupt()
+        self._nudge.give()
         if self.is_alive() and threading.current_thread() is not self:
             self.join()
 
@@ -134,8 +134,7 @@ class Listener(threading.Thread):
                     return
                 self._report(error)
                 self._stopping.wait(backoff.next_s())
-        os.close(self._nudge_in)
-        os.close(self._nudge_out)
+        self._nudge.close()
 
     def _serve(self, backoff: Backoff) -> None:
         with (
@@ -143,14 +142,16 @@ class Listener(threading.Thread):
             self._database.connect(application_name="pgqueue listener", settings=SETTINGS) as conn,
         ):
             self._begin(conn)
-            self._recover()
-            backoff.reset()
+            begun_at = time.monotonic()
             self._up.set()
             self._on_wake(None)  # something may have happened while nobody listened
             while not self._stopping.is_set():
                 self._database.check(conn)
                 self._run_due(conn)
                 self._wait(conn)
+                if time.monotonic() - begun_at > SERVED_S:
+                    self._recover()
+                    backoff.reset()
             self._presence.leave(conn)
 
     def _begin(self, conn: Connection) -> None:
@@ -209,10 +210,7 @@ class Listener(threading.Thread):
 
     def _wait(self, conn: Connection) -> None:
         wait_s = max(0.0, min(self._due_at.values()) - time.monotonic())
-        ready, _, _ = select.select([conn.fileno(), self._nudge_in], [], [], wait_s)
-        if self._nudge_in in ready:
-            os.read(self._nudge_in, 4096)
-        if len(ready) > (self._nudge_in in ready):
+        if self._nudge.wait(conn.fileno(), wait_s):
             conn.pgconn.consume_input()
             self._take_notifications(conn)
 
@@ -231,10 +229,6 @@ class Listener(threading.Thread):
             self.nudge(Control)
         else:
             self._on_wake(called_cell(payload))
-
-    def _interrupt(self) -> None:
-        with suppress(BlockingIOError, OSError):
-            os.write(self._nudge_out, b"!")
 
     def _report(self, error: BaseException) -> None:
         if is_lost(error):

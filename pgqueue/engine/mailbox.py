@@ -8,11 +8,9 @@ first, then ever more seldom.
 """
 
 import os
-import select
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import count
 from typing import Protocol, TypeVar
 from uuid import uuid4
@@ -24,6 +22,7 @@ from ..storage import waits
 from ..storage.calls import run
 from ..storage.database import Connection, Database, has_session
 from .backoff import Backoff
+from .nudge import Nudge
 
 T = TypeVar("T")
 
@@ -35,6 +34,9 @@ IDLE_S = 30.0
 
 #: Seconds between two rounds of the connection's thread, in which it takes old word back.
 ROUND_S = 1.0
+
+#: It works again when it has served for so many seconds.
+SERVED_S = 3.0
 
 logger = own_logger(__name__)
 
@@ -169,13 +171,12 @@ class _Post(threading.Thread):
         self._lock = lock
         self._stopping = threading.Event()
         self._idle_at = time.monotonic() + IDLE_S
-        self._nudge_in, self._nudge_out = os.pipe()
+        self._nudge = Nudge()
 
     def stop(self) -> None:
         """Close the connection and end the thread."""
         self._stopping.set()
-        with suppress(OSError):
-            os.write(self._nudge_out, b"!")
+        self._nudge.give()
         self.join()
 
     def run(self) -> None:
@@ -189,8 +190,7 @@ class _Post(threading.Thread):
                 logger.debug("No notifications of results at the moment: %s", error)
                 self._stopping.wait(backoff.next_s())
                 self._end_if_idle()
-        os.close(self._nudge_in)
-        os.close(self._nudge_out)
+        self._nudge.close()
 
     def _serve(self, backoff: Backoff) -> None:
         with self._database.connect(application_name="pgqueue mailbox") as conn:
@@ -199,14 +199,16 @@ class _Post(threading.Thread):
                 conn.execute(f'LISTEN "{self.channel}"')
                 # It comes back if notifications come at all, which they don't behind some poolers.
                 waits.test(conn, self._database.statements, channel=self.channel)
-            backoff.reset()
+            begun_at = time.monotonic()
             while not self._stopping.is_set():
                 self._take_notifications(conn)
                 self._take_back(conn)
                 self._end_if_idle()
                 if not self._stopping.is_set():
-                    select.select([conn.fileno(), self._nudge_in], [], [], ROUND_S)
+                    self._nudge.wait(conn.fileno(), ROUND_S)
                     conn.pgconn.consume_input()
+                if time.monotonic() - begun_at > SERVED_S:
+                    backoff.reset()
 
     def _take_notifications(self, conn: Connection) -> None:
         while (notification := conn.pgconn.notifies()) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from pgqueue.engine import listener as listener_module
 from pgqueue.engine.control import Control, Standing
 from pgqueue.engine.leases import Leases
 from pgqueue.engine.listener import Listener
+from pgqueue.engine.nudge import Nudge
 from pgqueue.engine.presence import Presence
 from pgqueue.engine.running import Running
 from pgqueue.faults import Fault, watch
@@ -26,6 +28,7 @@ from pgqueue.storage.database import Connection, Database
 from pgqueue.storage.statements import Statements
 
 from ..support.eventually import eventually
+from ..support.processes import Process
 from ..support.queue import Queue
 
 
@@ -170,6 +173,66 @@ def test_a_listener_that_fails_for_long_is_one_line_and_one_when_it_works_again(
         assert [each.levelname for each in lines] == ["ERROR", "INFO"]
 
     eventually(it_works)
+
+
+def test_a_listener_that_fails_right_after_each_start_waits_ever_longer_and_is_told_of_once(
+    listener: Listener, queue: Queue, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    counted = Counted(Fault.LISTENER_FAILED)
+    starts: list[float] = []
+
+    def fail(*_: object) -> bool:
+        starts.append(time.monotonic())
+        raise ValueError("filedescriptor out of range in select()")
+
+    monkeypatch.setattr(Nudge, "wait", fail)
+    listener.nudge(Presence)
+    time.sleep(3.0)  # for the number of tries
+    monkeypatch.undo()
+    monkeypatch.setattr(listener_module, "SERVED_S", 0.1)
+    assert 4 <= len(starts) < 15
+    assert counted.number == len(starts)
+
+    def it_works() -> None:
+        lines = [each for each in caplog.records if each.getMessage().startswith("The listener")]
+        assert [each.levelname for each in lines] == ["ERROR", "INFO"]
+
+    eventually(it_works)
+
+
+HIGH_DESCRIPTORS = """
+import os, resource, sys, threading, time
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+import logging
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+import pgqueue
+from pgqueue.brokers.postgres import PostgresBroker
+from pgqueue.results import Results
+from pgqueue.results.backends import PostgresBackend
+broker = PostgresBroker(os.environ["PGQUEUE_URL"])
+broker.add_middleware(Results(backend=PostgresBackend(broker=broker), store_results=True))
+pgqueue.set_broker(broker)
+
+@pgqueue.actor
+def double(number):
+    return 2 * number
+
+worker = pgqueue.Worker(broker, worker_threads=1)
+worker.start()
+print("DOUBLE", double.send_with_options(args=(2,), delay=300).get_result(block=True, timeout=10_000))
+worker.stop()
+"""
+
+
+@pytest.mark.slow
+def test_more_descriptors_than_select_knows_are_no_trouble(database_url: str) -> None:
+    with Process.script(HIGH_DESCRIPTORS, env={"PGQUEUE_URL": database_url}) as program:
+        assert program.wait() == 0, program.output
+        assert "DOUBLE 4" in program.output
+        assert "The listener" not in program.output
 
 
 def test_nobody_waits_for_those_that_make_messages_ready() -> None:
