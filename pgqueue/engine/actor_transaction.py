@@ -323,8 +323,15 @@ class ActorTransaction:
 
     def _cancel_soon(self) -> None:
         """Have the server cancel what the body waits for: psycopg waits in C code, where no interrupt arrives."""
-        if self._conn is not None and not is_gevent_active():
+        if self._conn is None or is_gevent_active():
+            return
+        try:
             threading.Thread(target=self._cancel, name="pgqueue-cancel", daemon=True).start()
+        except RuntimeError as error:  # no room for a thread
+            logger.warning(
+                "Message %s (actor %r) is interrupted once its statement ends, which could not be cancelled: %s",
+                self.message_id, self.actor_name, error,
+            )  # fmt: skip
 
     def _cancel(self) -> None:
         # Under the lock the body does not end meanwhile: the acknowledgement must not be what is cancelled.

@@ -179,7 +179,13 @@ class ThreadTimers:
     def _watch(timers: weakref.ref[ThreadTimers], interval_s: float) -> None:
         """Watch deadlines until their middleware is gone: programs, above all test suites, make many brokers."""
         while (present := timers()) is not None:
-            present._handle_deadlines()  # noqa: SLF001  # of this class
+            try:
+                present._handle_deadlines()  # noqa: SLF001  # of this class
+            except Exception:
+                present._logger.critical(  # noqa: SLF001
+                    "The watch over time limits failed unexpectedly; it goes on.", exc_info=True,
+                    fault=Fault.THREAD_FAILED,
+                )  # fmt: skip
             del present
             sleep(interval_s)
 

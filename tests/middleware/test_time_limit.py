@@ -13,6 +13,7 @@ import pytest
 import pgqueue
 from pgqueue.broker import MessageProxy
 from pgqueue.brokers.stub import StubBroker
+from pgqueue.faults import Fault
 from pgqueue.middleware import TimeLimit, TimeLimitExceeded, time_limit
 from tests.conftest import WorkerFor
 from tests.support.eventually import eventually
@@ -111,6 +112,31 @@ def test_the_end_of_a_message_disarms(stub_broker: StubBroker, hook: str, raised
     getattr(limit, hook)(stub_broker, message)
     timers(limit)._handle_deadlines()
     assert raised == []
+
+
+def test_the_watch_goes_on_when_it_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stub_broker: StubBroker
+) -> None:
+    raised: list[int] = []
+
+    def fail_at_first(thread_id: int, _: object) -> None:
+        raised.append(thread_id)
+        if len(raised) == 1:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(time_limit, "raise_thread_exception", fail_at_first)
+    limit = TimeLimit(interval=1)
+    limit.after_process_boot(stub_broker)
+    timers(limit).add_timeout(1, 0)
+    eventually(lambda: _assert_equal(raised, [1]))
+    timers(limit).add_timeout(2, 0)
+    eventually(lambda: _assert_equal(raised, [1, 2]))
+    (line,) = [record for record in caplog.records if "failed unexpectedly" in record.getMessage()]
+    assert vars(line)["fault"] == Fault.THREAD_FAILED
+
+
+def _assert_equal(found: list[int], expected: list[int]) -> None:
+    assert found == expected
 
 
 def test_nothing_is_raised_once_a_thread_has_disarmed(stub_broker: StubBroker) -> None:

@@ -65,6 +65,41 @@ def test_an_interrupt_reaches_a_body_that_waits_for_the_server(
     assert_no_session_is_left(queue)
 
 
+def test_without_room_for_a_thread_it_comes_when_the_statement_has_ended(
+    postgres_broker: PostgresBroker,
+    queue: Queue,
+    worker_for: WorkerFor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    threads: list[int] = []
+    start = threading.Thread.start
+
+    def start_no_cancelling(self: threading.Thread) -> None:
+        if self.name == "pgqueue-cancel":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start_no_cancelling)
+
+    @pgqueue.actor(transactional=True, max_retries=0)
+    def work() -> None:
+        threads.append(threading.get_ident())
+        current().connection.execute(f"SELECT pg_sleep({FOR_EVER_S})")
+
+    work.send()
+    worker_for(postgres_broker, worker_threads=1)
+    eventually(lambda: assert_asleep(queue))
+    raise_thread_exception(threads[0], TimeLimitExceeded)
+    assert "which could not be cancelled: can't start new thread" in caplog.text
+    queue.conn.execute(
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' "
+        "AND datname = current_database()"
+    )
+    postgres_broker.join("default", timeout=10_000)
+    assert len(queue.values("SELECT error FROM pgqueue.dead_letters")) == 1
+
+
 def test_an_interrupt_reaches_a_coroutine(
     postgres_broker: PostgresBroker, queue: Queue, effects: Effects, worker_for: WorkerFor
 ) -> None:
