@@ -161,7 +161,7 @@ def error_text(error: BaseException) -> str:
     """Return what an exception says, and of one that fails to say anything, that it does."""
     try:
         return str(error)
-    except Exception as fault:  # noqa: BLE001  # an application's class may do anything
+    except BaseException as fault:  # noqa: BLE001  # an application's class may do anything
         return f"<no text: its __str__ raised {type(fault).__name__}>"
 
 

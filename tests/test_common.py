@@ -98,6 +98,15 @@ def test_an_error_that_has_no_text_is_named() -> None:
     assert common.error_text(ValueError("no")) == "no"
 
 
+@pytest.mark.parametrize("fault", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_an_error_whose_text_would_end_the_process_has_none(fault: type[BaseException]) -> None:
+    class Ending(Exception):
+        def __str__(self) -> str:
+            raise fault
+
+    assert common.error_text(Ending()) == f"<no text: its __str__ raised {fault.__name__}>"
+
+
 def test_durations_become_milliseconds() -> None:
     assert common.to_millis(1500) == 1500
     assert common.to_millis(timedelta(seconds=1.5)) == 1500

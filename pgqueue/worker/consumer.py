@@ -13,6 +13,7 @@ from ..errors import ActorNotFound, BrokerConnectionError
 from ..faults import Fault
 from ..logging import own_logger
 from .delayed import DelayedMessages, due_copy, read_eta
+from .hooks import logged_if_raised
 from .settings import ack_retry_delay_s, restart_delay_s
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class ConsumerThread(Thread):
         """Fetch until told to stop, over any number of lost connections."""
         _forks.serve_here()
         self.logger.debug("Consumer thread is running.")
-        self.broker.emit_after("consumer_thread_boot", self)
+        with logged_if_raised(self.logger, "after the boot of a consumer thread"):
+            self.broker.emit_after("consumer_thread_boot", self)
         while self.running:
             try:
                 self._consume()
@@ -87,7 +89,8 @@ class ConsumerThread(Thread):
             if self.running:
                 self._await_restart()
         self._idle.set()
-        self.broker.emit_before("consumer_thread_shutdown", self)
+        with logged_if_raised(self.logger, "before the shutdown of a consumer thread"):
+            self.broker.emit_before("consumer_thread_shutdown", self)
         self.logger.debug("Consumer thread has stopped.")
 
     def _consume(self) -> None:

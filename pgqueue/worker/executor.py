@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _forks
 from ..broker.worker_consumer import Withheld
+from ..common import error_text
 from ..errors import RateLimitExceeded, Retry, SkipMessage
 from ..faults import Fault
 from ..logging import own_logger
 from ..middleware.retries import is_expected
 from ..results import Results
 from ..threading import Cancelled, Interrupt, InterruptShield
+from .hooks import logged_if_raised
 
 if TYPE_CHECKING:
     from ..broker import Broker, MessageProxy
@@ -94,7 +96,8 @@ class WorkerThread(Thread):
         self._shield = shield = InterruptShield()
         _forks.serve_here()
         self.logger.debug("Worker thread is running.")
-        self.broker.emit_after("worker_thread_boot", self)
+        with logged_if_raised(self.logger, "after the boot of a worker thread"):
+            self.broker.emit_after("worker_thread_boot", self)
         while self.running:
             try:
                 self._run_next()
@@ -106,7 +109,8 @@ class WorkerThread(Thread):
                     "Worker thread failed unexpectedly.", exc_info=True, fault=Fault.THREAD_FAILED
                 )
         self._idle.set()
-        self.broker.emit_before("worker_thread_shutdown", self)
+        with logged_if_raised(self.logger, "before the shutdown of a worker thread"):
+            self.broker.emit_before("worker_thread_shutdown", self)
         shield.remove()
         self.logger.debug("Worker thread has stopped.")
 
@@ -159,7 +163,7 @@ class WorkerThread(Thread):
             return _WITHHELD
         except SkipMessage as error:
             message.stuff_exception(error)
-            self.logger.info("Skipped message %s: %s", message, error)
+            self.logger.info("Skipped message %s: %s", message, error_text(error))
             return Outcome(exception=error, skipped=True)
         except BaseException as error:  # noqa: BLE001  # whatever an actor raises is how it failed
             message.stuff_exception(error)
@@ -239,9 +243,11 @@ class WorkerThread(Thread):
             self.logger.info("Message %s was cancelled.", message)
             return
         if isinstance(error, RateLimitExceeded):
-            self.logger.debug("Rate limit exceeded in message %s: %s.", message, error)
+            self.logger.debug("Rate limit exceeded in message %s: %s.", message, error_text(error))
         elif self._is_expected(message, error):
-            self.logger.info("Failed to process message %s with expected exception %s.", message, error)
+            self.logger.info(
+                "Failed to process message %s with expected exception %s.", message, error_text(error)
+            )
         else:
             self.logger.error(
                 "Failed to process message %s with unhandled exception.", message, exc_info=error

@@ -189,3 +189,72 @@ def test_ten_retries_without_backoff_take_no_time(stub_broker: StubBroker, worke
     fail.send()
     stub_broker.join("default", timeout=2000, fail_fast=False)
     assert len(attempts) == 11
+
+
+class Ending(Exception):
+    """An error that would end whoever asks what it says."""
+
+    def __str__(self) -> str:
+        raise SystemExit(5)
+
+    def __repr__(self) -> str:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("throws", [(), Ending])
+def test_an_error_that_says_nothing_but_an_end_is_one_like_others(
+    broker: Broker, worker_for: WorkerFor, throws: Any
+) -> None:
+    runs: list[int] = []
+
+    @actor(broker=broker, max_retries=1, min_backoff=1, max_backoff=1, throws=throws)
+    def fail() -> None:
+        runs.append(1)
+        raise Ending
+
+    worker_for(broker)
+    fail.send()
+    broker.join(
+        fail.queue_name, timeout=10_000, **({"fail_fast": False} if isinstance(broker, StubBroker) else {})
+    )
+    assert len(runs) == (1 if throws else 2)
+
+
+class Leaving(Middleware):
+    """Hooks of a worker's threads that raise what ends a thread."""
+
+    def after_worker_thread_boot(self, *_: Any) -> None:
+        raise SystemExit(1)
+
+    def before_worker_thread_shutdown(self, *_: Any) -> None:
+        raise SystemExit(2)
+
+    def after_consumer_thread_boot(self, *_: Any) -> None:
+        raise SystemExit(3)
+
+    def before_consumer_thread_shutdown(self, *_: Any) -> None:
+        raise SystemExit(4)
+
+
+def test_hooks_do_not_end_the_threads_that_call_them(
+    broker: Broker, worker_for: WorkerFor, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.add_middleware(Leaving())
+    runs: list[int] = []
+
+    @actor(broker=broker)
+    def work() -> None:
+        runs.append(1)
+
+    worker = worker_for(broker, worker_threads=2)
+    for _ in range(4):
+        work.send()
+    broker.join(work.queue_name, timeout=10_000)
+    worker.stop()
+    assert len(runs) == 4
+    told = {record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL}
+    assert told == {
+        f"Unexpected failure in a hook {when} of a {thread} thread."
+        for when in ("after the boot", "before the shutdown")
+        for thread in ("worker", "consumer")
+    }
