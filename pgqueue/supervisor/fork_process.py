@@ -2,11 +2,11 @@
 
 import os
 import signal
-import sys
 from collections.abc import Mapping
+from typing import NoReturn
 
 from ..logging import own_logger
-from .home import Booted, Failed, Home
+from .home import Booted, Failed, Home, ToldToStop
 from .loading import explain, import_object
 from .settings import Settings
 from .signals import on_term, unblock
@@ -14,12 +14,16 @@ from .signals import on_term, unblock
 __all__ = ["run_fork"]
 
 
+def _raise_it() -> NoReturn:
+    raise ToldToStop(0)
+
+
 def _let_term_stop_us() -> None:
-    """Let TERM raise SystemExit in the function."""
+    """Let TERM raise a SystemExit in the function."""
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    on_term(lambda: sys.exit(0))
+    on_term(_raise_it)
 
 
 def run_fork(

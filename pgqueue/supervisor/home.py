@@ -14,7 +14,7 @@ from .departure import limit_the_end, what_is_left
 from .log_pipe import configure_logging, redirect_output
 from .settings import Settings
 
-__all__ = ["Body", "Booted", "Dismissed", "Ended", "Failed", "Home", "News", "Retired", "enter"]
+__all__ = ["Body", "Booted", "Dismissed", "Ended", "Failed", "Home", "News", "Retired", "ToldToStop", "enter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,10 @@ class Home:
             return
 
 
+class ToldToStop(SystemExit):
+    """Raised in a function that runs in a process of its own, when that is asked to stop."""
+
+
 #: What a child does after `enter` has furnished the process; returns the exit code.
 Body = Callable[[Home, Settings], int]
 
@@ -110,15 +114,19 @@ def enter(home: Home, settings: Settings, body: Body) -> None:
 
 
 def _leave_after(home: Home, settings: Settings, body: Body) -> None:
-    """End this process with the exit code of ``body``, once that is told at home."""
-    ours, code = os.getpid(), 1
+    """End this process with the exit code of ``body``, and before long, if it is a worker or was told to stop.
+
+    Of other functions threads may go on when they have returned: Python keeps the process for them.
+    """
+    ours, code, is_limited = os.getpid(), 1, home.board is not None
     try:
         code = body(home, settings)
     except SystemExit as request:
         code = request.code if isinstance(request.code, int) else int(request.code is not None)
+        is_limited = is_limited or isinstance(request, ToldToStop)
         raise
     finally:
-        if os.getpid() == ours:  # not in a fork of the program's, which ends by itself
+        if is_limited and os.getpid() == ours:  # not in a fork of the program's, which ends by itself
             home.report(Ended(code, what_is_left()))
             limit_the_end()
     sys.exit(code)

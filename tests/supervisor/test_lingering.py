@@ -11,7 +11,7 @@ from tests.support.processes import Process
 from tests.support.project import Project, stop, wait_for_workers, wait_until_dead, worker_pids
 
 HEAD = """
-import atexit, multiprocessing, os, signal, sys, threading, time, pgqueue
+import multiprocessing, os, signal, sys, threading, time, pgqueue
 from concurrent.futures import ProcessPoolExecutor
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.supervisor import departure, lingering
@@ -41,7 +41,8 @@ import sys
 from pgqueue.supervisor import departure, lingering
 lingering.LINGER_S, departure.CHILDREN_S, departure.ALARM_S = 2.0, 0.5, 4
 from pgqueue.cli import main
-sys.exit(main(["app", "-p", "1", "-t", "1", *sys.argv[1:]]))
+if __name__ == "__main__":
+    sys.exit(main(["app", "-p", "1", "-t", "1", *sys.argv[1:]]))
 """
 
 THREAD = """
@@ -61,7 +62,6 @@ def identify():
 @pgqueue.actor(max_retries=0)
 def begin():
     POOL.submit(identify).result()
-    atexit.register(print, "atexit ran", flush=True)
 """
 
 CHILD = """
@@ -142,9 +142,15 @@ def test_a_process_that_retires_is_replaced_whatever_it_has_started(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", [THREAD, EXECUTOR], ids=["thread", "executor"])
-def test_a_stop_does_not_wait_for_it_either(project: Project, database_url: str, source: str) -> None:
-    program = start(project, source, database_url)
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [(THREAD, ()), (EXECUTOR, ()), (THREAD, ("--use-spawn",))],
+    ids=["thread", "executor", "spawned"],
+)
+def test_a_stop_does_not_wait_for_it_either(
+    project: Project, database_url: str, source: str, words: tuple[str, ...]
+) -> None:
+    program = start(project, source, database_url, *words)
     send(project, database_url, "begin.message(), note.message(1)")
     program.wait_for("ran 1 in")
     program.send(signal.SIGTERM)
@@ -169,18 +175,38 @@ def test_an_exit_function_that_does_not_end_is_given_up(project: Project, databa
     assert "for Python waits in it for an exit function (atexit), or code in C. Killing it." in program.output
 
 
-@pytest.mark.slow
-def test_a_fork_that_exits_does_not_end_its_parent(project: Project, database_url: str) -> None:
-    source = """
-def function():
+FUNCTIONS = """
+def forks():
     if os.fork() == 0:
         sys.exit(0)
     os.wait()
     time.sleep(3.0)
     print("outlived it", flush=True)
     poll()
+
+def goes_on():
+    time.sleep(3.0)
+    print("outlived it", flush=True)
+    poll()
+
+def returns():
+    threading.Thread(target=goes_on, name="server").start()
+
+def works():
+    threading.Thread(target=goes_on, name="server").start()
+    poll()
 """
-    program = start(project, source, database_url, "--fork-function", "app:function")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("function", "told"), [("forks", ""), ("returns", ""), ("works", "thread 'server'")])
+def test_a_function_in_a_process_of_its_own_goes_on_until_it_is_told_to_stop(
+    project: Project, database_url: str, function: str, told: str
+) -> None:
+    program = start(project, FUNCTIONS, database_url, "--fork-function", f"app:{function}")
     program.wait_for("outlived it")
     assert "Killing it" not in program.output
-    assert stop(program) == 0
+    program.send(signal.SIGTERM)
+    assert program.wait(timeout_s=10.0) == 0, program.output
+    assert ("Killing it" in program.output) is bool(told), program.output
+    assert told in program.output
