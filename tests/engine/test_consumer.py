@@ -161,7 +161,8 @@ class TestSettling:
             postgres_broker.enqueue(message_of(3))
             killed = queue.values(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND state = 'idle in transaction'"
+                "WHERE datname = current_database() AND state = 'idle in transaction' "
+                "AND application_name = 'pgqueue'"
             )
             assert killed == [True]
             consumer.ack(message)
