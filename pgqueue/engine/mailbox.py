@@ -7,7 +7,6 @@ can be missed (the storing statement may not see the word yet), so a waiting thr
 first, then ever more seldom.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable
