@@ -37,10 +37,8 @@ STATEMENT_TIMEOUT_S = 5.0
 
 #: Plans of such statements go by the indexes: what they read of a table without statistics is bounded by a LIMIT.
 _BY_INDEX = (
-    BY_INDEX,
-    "SET LOCAL enable_bitmapscan = off",
-    "SET LOCAL max_parallel_workers_per_gather = 0",
-)
+    BY_INDEX, "SET LOCAL enable_bitmapscan = off", "SET LOCAL max_parallel_workers_per_gather = 0",
+)  # fmt: skip
 
 #: The same for the connections of workers, which try again at once: an attempt that a silent network has swallowed must
 #: not hold up the one after it.
@@ -61,14 +59,9 @@ _READ_ONLY = (
 )
 
 _LOST = (
-    errors.AdminShutdown,
-    errors.CrashShutdown,
-    errors.CannotConnectNow,
-    errors.IdleSessionTimeout,
-    errors.IdleInTransactionSessionTimeout,
-    errors.TooManyConnections,
-    errors.ReadOnlySqlTransaction,
-)
+    errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.IdleSessionTimeout,
+    errors.IdleInTransactionSessionTimeout, errors.TooManyConnections, errors.ReadOnlySqlTransaction,
+)  # fmt: skip
 _MISSING = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName, errors.UndefinedFunction)
 
 

@@ -28,6 +28,7 @@ SLOT, TOTAL = large(60_000, otherwise=3_000), large(1_000_000, otherwise=15_000)
 @pytest.mark.parametrize("hold", HOLDS)
 def test_claims_stay_flat_whatever_holds_a_snapshot(queue: Queue, hold: str) -> None:
     holder = queue.connect()
+    holder.execute("SET idle_in_transaction_session_timeout = 0")  # it takes minutes on a busy machine
     holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     holder.execute(HOLDS[hold].encode())
     consumer = Consumer(queue, slot=SLOT)
