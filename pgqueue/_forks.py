@@ -13,15 +13,16 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn
-from weakref import WeakMethod
+from types import MethodType
+from typing import Any, NoReturn, cast
+from weakref import ref
 
-__all__ = ["depth", "keep", "leave", "leave_if_forked", "renew", "serve_here"]
+__all__ = ["depth", "in_child", "keep", "leave", "leave_if_forked", "renew", "serve_here"]
 
 #: How many forks are between this process and the first one. Cheaper to compare than the process's id.
 depth = 0
 
-_renewals: set[WeakMethod[Callable[[], None]]] = set()
+_renewals: dict[ref[Any], str] = {}
 _kept: list[object] = []
 
 
@@ -40,7 +41,18 @@ def renew(call: Callable[[], None]) -> None:
     It makes the object what it is to be there, in the thread that has forked, the only one. It must take no lock that
     it has not made.
     """
-    _renewals.add(WeakMethod(call, _renewals.discard))
+    method = cast("MethodType", call)
+    _renewals[ref(method.__self__, _forget)] = method.__name__
+
+
+def _forget(renewed: ref[Any], renewals: dict[ref[Any], str] = _renewals) -> None:
+    renewals.pop(renewed, None)
+
+
+def in_child(call: Callable[[], object]) -> None:
+    """Call a function in each process that is forked from here; on Windows none is."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=call)
 
 
 def keep(thing: object) -> None:
@@ -92,14 +104,13 @@ def _exit_code(error: BaseException | None) -> int:
 def _after_fork() -> None:
     global depth  # noqa: PLW0603  # which process this is
     depth += 1
-    for renewal in list(_renewals):
-        call = renewal()
-        if call is not None:
+    for renewed, name in list(_renewals.items()):
+        thing = renewed()
+        if thing is not None:
             try:
-                call()
+                getattr(thing, name)()
             except Exception:  # noqa: BLE001  # the others must be called
                 traceback.print_exc()
 
 
-if hasattr(os, "register_at_fork"):  # there are no forks on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+in_child(_after_fork)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from . import _forks
 from .errors import NoCurrentTransaction
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class CurrentTransaction(Protocol):
 running_transaction: ContextVar[CurrentTransaction | None] = ContextVar(
     "pgqueue_running_transaction", default=None
 )
-os.register_at_fork(after_in_child=lambda: running_transaction.set(None))
+_forks.in_child(lambda: running_transaction.set(None))
 
 
 def current_transaction() -> CurrentTransaction:

@@ -74,6 +74,9 @@ class EventLoopThread(threading.Thread):
         """In a process that one of the coroutines has forked, run none of the others."""
         if threading.get_ident() == self.ident:
             self.loop.stop()
+            # It stops after this round, in which others may be due. Loops that keep no such list run them.
+            for handle in tuple(getattr(self.loop, "_ready", ())):
+                handle.cancel()
 
     def run(self) -> None:
         """Run the loop until :meth:`stop`; then cancel what still runs on it."""

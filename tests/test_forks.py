@@ -168,3 +168,21 @@ def test_a_pool_that_was_given_is_one_process_s(database_url: str, pool: str, co
     assert f"CODE {code}" in output, output
     assert ("BadSetting" in output) == bool(code)
     assert ("child" in waiting(database_url)) == (not code)
+
+
+def test_everything_can_be_imported_where_there_are_no_forks(database_url: str) -> None:
+    """As on Windows."""
+    output = run_forking(
+        """
+        import importlib, sys
+        for name in [name for name in sys.modules if name.partition(".")[0] == "pgqueue"]:
+            del sys.modules[name]
+        del os.register_at_fork
+        for name in ("", ".asyncio", ".brokers.postgres", ".rate_limits.backends", ".results.backends",
+                     ".integrations.sqlalchemy", ".integrations.django.transactions"):
+            importlib.import_module("pgqueue" + name)
+        print("all of them")
+        """,
+        database_url,
+    )
+    assert "all of them" in output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,6 +9,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
+from .. import _forks
 from ..broker import MessageProxy
 from ..broker.worker_consumer import Withheld, WorkerConsumer
 from ..common import error_text
@@ -41,7 +41,7 @@ logger = own_logger(__name__)
 
 #: In whose name the message is held that runs in this context; goes along into the coroutines of async actors.
 running_owner: ContextVar[UUID | None] = ContextVar("pgqueue_running_owner", default=None)
-os.register_at_fork(after_in_child=lambda: running_owner.set(None))
+_forks.in_child(lambda: running_owner.set(None))
 
 
 class ClaimedProxy(MessageProxy):

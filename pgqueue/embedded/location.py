@@ -57,7 +57,7 @@ def default_directory() -> Path:
         from platformdirs import user_data_path  # noqa: PLC0415 - comes with the extra
     except ImportError as error:
         raise MissingExtra("embedded", "The bundled PostgreSQL server") from error
-    return user_data_path("pgqueue", appauthor=False) / "embedded"
+    return (user_data_path("pgqueue", appauthor=False) / "embedded").resolve()  # it may lie on another disk
 
 
 def _absolute(path: str) -> Path:

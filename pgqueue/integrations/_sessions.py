@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_session, async_sessionmaker
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
 
+from .. import _forks
 from ..broker import Broker
 from ..transactions import register_ambient
 
@@ -38,7 +38,7 @@ class _Begun:
 
 #: The sessions that have begun a transaction in this context, oldest first; those that have ended it may be among them.
 _begun: ContextVar[tuple[_Begun, ...]] = ContextVar("pgqueue_sessions", default=())
-os.register_at_fork(after_in_child=lambda: _begun.set(()))
+_forks.in_child(lambda: _begun.set(()))
 
 
 class Sessions:

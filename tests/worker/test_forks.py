@@ -68,14 +68,16 @@ def test_one_that_a_hook_forks_ends_with_the_hook(database_url: str, hook: str, 
 def test_none_of_the_other_coroutines_runs_in_a_process_that_one_has_forked(database_url: str) -> None:
     output = run_forking(
         """
-        async def beside():
-            await asyncio.sleep(0.3)
+        async def beside(due):
+            await due.wait()
             tell("waited")
 
         @pgqueue.actor(max_retries=0)
         async def act():
-            task = asyncio.create_task(beside())
-            await asyncio.sleep(0.1)
+            due = asyncio.Event()
+            task = asyncio.create_task(beside(due))
+            asyncio.get_running_loop().call_later(0.1, due.set)
+            await due.wait()  # before the other: its step comes in the same round of the loop
             pid = os.fork()
             await task
             tell("went on")

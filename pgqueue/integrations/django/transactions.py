@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connections
 
+from ... import _forks
 from ...broker import Broker
 from ...brokers.postgres import PostgresBroker
 from ...transactions._django import AsyncDjangoTarget
@@ -53,7 +53,7 @@ def _note_inherited() -> None:
         _inherited.extend(connection for connection in open_ones if connection is not None)
 
 
-os.register_at_fork(after_in_child=_note_inherited)
+_forks.in_child(_note_inherited)
 
 
 def open_transaction(broker: Broker) -> object:
