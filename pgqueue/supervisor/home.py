@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..engine.board import assign_board
-from .departure import limit_the_end, what_is_left
+from .departure import Departure, what_is_left
 from .log_pipe import configure_logging, redirect_output
 from .settings import Settings
 
@@ -119,6 +119,7 @@ def _leave_after(home: Home, settings: Settings, body: Body) -> None:
     Of other functions threads may go on when they have returned: Python keeps the process for them.
     """
     ours, code, is_limited = os.getpid(), 1, home.board is not None
+    departure = Departure()
     try:
         code = body(home, settings)
     except SystemExit as request:
@@ -128,5 +129,5 @@ def _leave_after(home: Home, settings: Settings, body: Body) -> None:
     finally:
         if is_limited and os.getpid() == ours:  # not in a fork of the program's, which ends by itself
             home.report(Ended(code, what_is_left()))
-            limit_the_end()
+            departure.limit()
     sys.exit(code)

@@ -1,11 +1,14 @@
 """Processes that have done their work end, whatever their program has left behind in them."""
 
+import multiprocessing
 import re
 import signal
+import time
 
 import psycopg
 import pytest
 
+from pgqueue.supervisor.departure import what_is_left
 from tests.support.eventually import eventually
 from tests.support.processes import Process
 from tests.support.project import Project, stop, wait_for_workers, wait_until_dead, worker_pids
@@ -15,7 +18,8 @@ import multiprocessing, os, signal, sys, threading, time, pgqueue
 from concurrent.futures import ProcessPoolExecutor
 from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.supervisor import departure, lingering
-lingering.LINGER_S, departure.CHILDREN_S, departure.ALARM_S = 2.0, 0.5, 4
+lingering.LINGER_S, departure.ALARM_S = 2.0, 4
+departure.CHILDREN_S = departure.DAEMONS_S = 0.5
 broker = PostgresBroker()
 pgqueue.set_broker(broker)
 context = multiprocessing.get_context("fork")
@@ -38,8 +42,8 @@ def serve(hear=True):
 #: As ``pgqueue app``; the main process has the module's patience, too.
 MAIN = """
 import sys
-from pgqueue.supervisor import departure, lingering
-lingering.LINGER_S, departure.CHILDREN_S, departure.ALARM_S = 2.0, 0.5, 4
+from pgqueue.supervisor import lingering
+lingering.LINGER_S = 2.0
 from pgqueue.cli import main
 if __name__ == "__main__":
     sys.exit(main(["app", "-p", "1", "-t", "1", *sys.argv[1:]]))
@@ -53,7 +57,7 @@ def begin():
     pass
 """
 
-EXECUTOR = """
+IDLE_EXECUTOR = """
 POOL = ProcessPoolExecutor(1, mp_context=context)
 
 def identify():
@@ -62,6 +66,40 @@ def identify():
 @pgqueue.actor(max_retries=0)
 def begin():
     POOL.submit(identify).result()
+"""
+
+BUSY_EXECUTOR = """
+POOL = ProcessPoolExecutor(1, mp_context=context)
+
+@pgqueue.actor(max_retries=0)
+def begin():
+    POOL.submit(serve)
+"""
+
+MANAGER = """
+@pgqueue.actor(max_retries=0)
+def begin():
+    global manager
+    manager = context.Manager()
+    print("CHILD", manager._process.pid, flush=True)
+"""
+
+#: What it does at SIGTERM takes longer than a child that is no daemon has from there on.
+TIDY_CHILD = """
+departure.CHILDREN_S, departure.CHILD_KILL_AFTER_S = 1.5, 0.1
+
+def tidy_up(*_):
+    time.sleep(0.5)
+    print("has tidied up", flush=True)
+    os._exit(0)
+
+def work():
+    signal.signal(signal.SIGTERM, tidy_up)
+    serve()
+
+@pgqueue.actor(max_retries=0)
+def begin():
+    context.Process(target=work, daemon=True).start()
 """
 
 CHILD = """
@@ -111,15 +149,27 @@ def children(program: Process) -> list[int]:
             THREAD,
             r"has done its work and does not end, for Python waits in it for thread 'flags'\. Killing it\.",
         ),
-        (EXECUTOR, "This process ends, and with it its children that have not ended"),
+        (BUSY_EXECUTOR, "This process ends, and with it its children that have not ended"),
+        (IDLE_EXECUTOR, None),
+        (MANAGER, None),
         (CHILD, r"its children that have not ended in 0 s: 'server' \(PID \d+\)\."),
-        (DEAF_CHILD, ""),
-        (POOL, ""),
+        (DEAF_CHILD, None),
+        (TIDY_CHILD, "has tidied up"),
+        (POOL, None),
     ],
-    ids=["thread", "executor", "child", "deaf child", "pool"],
+    ids=[
+        "thread",
+        "busy executor",
+        "idle executor",
+        "manager",
+        "child",
+        "deaf child",
+        "tidy child",
+        "pool",
+    ],
 )
 def test_a_process_that_retires_is_replaced_whatever_it_has_started(
-    project: Project, database_url: str, source: str, told: str
+    project: Project, database_url: str, source: str, told: str | None
 ) -> None:
     program = start(project, source, database_url, "--max-messages-per-process", "10")
     send(project, database_url, "begin.message(), *map(note.message, range(20))")
@@ -130,7 +180,9 @@ def test_a_process_that_retires_is_replaced_whatever_it_has_started(
     eventually(all_ran, within_s=30.0)
     wait_until_dead(worker_pids(program)[0])
     assert program.output.count("has run 10 messages and is replaced.") >= 1
-    assert re.search(told, program.output), program.output
+    if told is not None:
+        assert re.search(told, program.output), program.output
+    assert ("have not ended" in program.output) is ("have not ended" in (told or "")), program.output
     assert "restarting it" not in program.output
     assert bool(children(program)) is ("Killing it" not in program.output), program.output
     for pid in children(program):
@@ -144,7 +196,7 @@ def test_a_process_that_retires_is_replaced_whatever_it_has_started(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "words"),
-    [(THREAD, ()), (EXECUTOR, ()), (THREAD, ("--use-spawn",))],
+    [(THREAD, ()), (BUSY_EXECUTOR, ()), (THREAD, ("--use-spawn",))],
     ids=["thread", "executor", "spawned"],
 )
 def test_a_stop_does_not_wait_for_it_either(
@@ -155,6 +207,18 @@ def test_a_stop_does_not_wait_for_it_either(
     program.wait_for("ran 1 in")
     program.send(signal.SIGTERM)
     assert program.wait(timeout_s=10.0) == 0, program.output
+
+
+def test_a_manager_that_python_ends_by_itself_is_not_what_it_waits_for() -> None:
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=time.sleep, args=(30,), name="sleeper")
+    child.start()
+    with context.Manager():
+        left = what_is_left()
+    child.kill()
+    child.join()
+    assert "'sleeper'" in left
+    assert "Manager" not in left
 
 
 @pytest.mark.slow
