@@ -11,6 +11,7 @@ import struct
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from uuid import UUID
 
@@ -110,9 +111,10 @@ class Board:
 
     @classmethod
     def assigned(cls) -> "Board | None":
-        """Map this process's board, if it has one."""
-        pid, _, path = os.environ.get(_VARIABLE, "").partition(":")
-        return cls.open(Path(path)) if pid == str(os.getpid()) else None
+        """The board of this process, if it has one: mapped once, for its file may be removed while it is in use."""
+        assigned = os.environ.get(_VARIABLE, "")
+        pid, _, path = assigned.partition(":")
+        return _mapped(int(pid), Path(path)) if pid == str(os.getpid()) else None
 
     def add_owner(self, owner: UUID) -> None:
         """Note that messages are claimed in this name from now on."""
@@ -205,6 +207,18 @@ class Board:
         self._keys.release()
         with suppress(BufferError):
             self._memory.close()
+
+
+@lru_cache(maxsize=1)
+def _mapped(_pid: int, path: Path) -> Board | None:
+    try:
+        return Board.open(path)
+    except OSError as error:
+        logger.warning(
+            "This process can't note what it runs, so it is charged with all that it holds if it dies: %s.",
+            error,
+        )
+        return None
 
 
 def assign_board(path: Path) -> None:

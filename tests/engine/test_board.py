@@ -46,6 +46,29 @@ def test_a_board_is_that_of_one_process_and_of_none_that_it_starts(
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+def test_it_is_mapped_once_whoever_removes_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGQUEUE_BOARD", "")
+    Board.create(tmp_path / "board", 1).close()
+    assign_board(tmp_path / "board")
+    own = Board.assigned()
+    assert own is not None
+    (tmp_path / "board").unlink()
+    assert Board.assigned() is own
+    own.add_owner(uuid4())
+    own.close()
+
+
+def test_a_process_whose_board_is_gone_works_without_one_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PGQUEUE_BOARD", "")
+    assign_board(tmp_path / "gone")
+    assert Board.assigned() is None
+    assert Board.assigned() is None
+    (line,) = [each.getMessage() for each in caplog.records]
+    assert "can't note what it runs" in line
+
+
 def _end_without_a_board() -> None:
     assert Board.assigned() is None
 
