@@ -103,7 +103,7 @@ class Listener(threading.Thread):
         self.start()
         self._up.wait()
         if self._first_error is not None:
-            self.stop()
+            self.join()
             raise self._first_error
 
     def nudge(self, duty: type[Duty], *, in_s: float = 0.0) -> None:
@@ -123,6 +123,12 @@ class Listener(threading.Thread):
 
     def run(self) -> None:
         """Serve until told to stop, over any number of lost connections."""
+        try:
+            self._serve_on()
+        finally:
+            self._nudge.close()
+
+    def _serve_on(self) -> None:
         backoff = Backoff()
         while not self._stopping.is_set():
             try:
@@ -134,7 +140,6 @@ class Listener(threading.Thread):
                     return
                 self._report(error)
                 self._stopping.wait(backoff.next_s())
-        self._nudge.close()
 
     def _serve(self, backoff: Backoff) -> None:
         with (

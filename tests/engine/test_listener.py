@@ -6,10 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine import listener as listener_module
 from pgqueue.engine.control import Control, Standing
 from pgqueue.engine.leases import Leases
@@ -17,6 +19,7 @@ from pgqueue.engine.listener import Listener
 from pgqueue.engine.nudge import Nudge
 from pgqueue.engine.presence import Presence
 from pgqueue.engine.running import Running
+from pgqueue.errors import PgQueueError
 from pgqueue.faults import Fault, watch
 from pgqueue.maintenance.duty import Again, Duty
 from pgqueue.maintenance.lookout import Lookout
@@ -233,6 +236,18 @@ def test_more_descriptors_than_select_knows_are_no_trouble(database_url: str) ->
         assert program.wait() == 0, program.output
         assert "DOUBLE 4" in program.output
         assert "The listener" not in program.output
+
+
+def test_a_start_that_fails_leaves_nothing_open(queue: Queue, database_url: str) -> None:
+    queue.conn.execute("ALTER TABLE pgqueue.workers RENAME TO hidden")
+    broker = PostgresBroker(database_url)
+    numbers = []
+    for _ in range(4):
+        with pytest.raises(PgQueueError):
+            broker.consume("default")
+        numbers.append(len(list(Path("/dev/fd").iterdir())))
+    broker.close()
+    assert numbers[-1] == numbers[0]
 
 
 def test_nobody_waits_for_those_that_make_messages_ready() -> None:
