@@ -1,6 +1,8 @@
 """What a process leaves behind for those who find it dead."""
 
+import logging
 import multiprocessing
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,9 @@ from uuid import uuid4
 import pytest
 from hypothesis import given, strategies as st
 
+from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine.board import OWNERS, Board, Cause, assign_board, dead_boards, how_it_ended
+from pgqueue.message import Message
 
 
 def test_threads_and_owners_are_read_by_another_mapping(tmp_path: Path) -> None:
@@ -67,6 +71,29 @@ def test_a_process_whose_board_is_gone_works_without_one_and_says_so_once(
     assert Board.assigned() is None
     (line,) = [each.getMessage() for each in caplog.records]
     assert "can't note what it runs" in line
+
+
+def test_a_worker_whose_directory_was_cleaned_consumes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, database_url: str
+) -> None:
+    """As after a lost connection: the last consumer has closed the session, the next opens another."""
+    monkeypatch.setenv("PGQUEUE_BOARD", "")
+    directory = tmp_path / "boards"
+    directory.mkdir()
+    Board.create(directory / "board", 1).close()
+    assign_board(directory / "board")
+    broker = PostgresBroker(database_url)
+    broker.declare_queue("default")
+    broker.consume("default").close()
+    shutil.rmtree(directory)
+    broker.enqueue(Message(queue_name="default", actor_name="do", args=(), kwargs={}, options={}))
+    consumer = broker.consume("default", timeout=5_000)
+    received = next(consumer)
+    assert received is not None
+    consumer.ack(received)
+    consumer.close()
+    broker.close()
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
 def _end_without_a_board() -> None:
