@@ -82,7 +82,7 @@ def test_one_that_comes_back_from_the_body_leaves_the_transaction_alone(database
             with conn.transaction():
                 pid = os.fork()
                 if pid == 0:
-                    os.execvp("no-such-tool", ["no-such-tool"])
+                    os.execv("/no/such/tool", ["tool"])
                 wait_for(pid)
                 conn.execute("INSERT INTO effects VALUES ('payment')")
 
