@@ -22,7 +22,8 @@ from pgqueue.middleware import GroupCallbacks
 from pgqueue.rate_limits.backends import PostgresBackend as LimiterBackend
 from pgqueue.storage.messages import NewMessage
 from tests.conftest import WorkerFor
-from tests.support.replication import Pair
+from tests.support.eventually import eventually
+from tests.support.replication import Node, Pair
 
 #: What the server before has called these: numbers that nobody knows here.
 OLD = Lanes({("default", 0): 4_711, ("next", 0): 4_712}, "1764373000.000001/16400")
@@ -247,6 +248,7 @@ def test_a_transaction_on_another_server_than_the_brokers_is_refused_and_stays_w
         schema.upgrade(pair.primary.url)
         old = PostgresBroker(pair.primary.url)
         old.enqueue(message())
+        eventually(lambda: _assert_has_all(pair.standby, of=pair.primary))  # nobody has waited for it
         pair.promote()
         with psycopg.connect(pair.primary.url) as conn:
             conn.execute("CREATE TABLE mine (id int)")
@@ -256,3 +258,8 @@ def test_a_transaction_on_another_server_than_the_brokers_is_refused_and_stays_w
             conn.commit()
         assert pair.primary.execute("SELECT count(*) FROM pgqueue.messages") == [(1,)]
         old.close()
+
+
+def _assert_has_all(node: Node, *, of: Node) -> None:
+    ((written,),) = of.execute("SELECT pg_current_wal_lsn()")
+    assert node.execute(f"SELECT pg_last_wal_replay_lsn() >= '{written}'") == [(True,)]
