@@ -223,14 +223,17 @@ class Sender:
 
     def _was_sent(self, message: NewMessage, began: float) -> bool:
         with self._database.connection(answer_within_s=ANSWER_S) as conn:
-            # Only now: there may have been a long wait for the connection.
-            within_s = time.monotonic() - began
-            return messages.was_sent(conn, self._database.statements, message=message, within_s=within_s)
+            return _since(began, messages.sent_s_ago(conn, self._database.statements, message=message))
 
     async def _was_sent_async(self, message: NewMessage, began: float) -> bool:
         async with self._async_database.connection(answer_within_s=ANSWER_S) as conn:
-            asked = messages.find_sent(message, within_s=time.monotonic() - began)
-            return await perform_async(conn, self._database.statements, asked)
+            asked = messages.find_sent(message)
+            return _since(began, await perform_async(conn, self._database.statements, asked))
+
+
+def _since(began: float, age_s: float | None) -> bool:
+    # Asked after the answer: before it, what the question takes on its way would make the message older than the send.
+    return age_s is not None and age_s <= time.monotonic() - began
 
 
 def _wanted(encoded: Sequence[Encoded]) -> set[tuple[str, int]]:

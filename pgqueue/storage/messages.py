@@ -199,18 +199,16 @@ def enqueue(
     return bool(run(conn, statements, call))
 
 
-def find_sent(message: NewMessage, *, within_s: float) -> Procedure[bool]:
-    """Ask whether a send that began ``within_s`` ago and broke has written ``message``, and with it all the others."""
+def find_sent(message: NewMessage) -> Procedure[float | None]:
+    """Ask how many seconds ago ``message`` was written, for a send that broke, and with it all others of that send."""
     key, _ = keys_of(message.message_id)
-    ((was_sent,),) = yield Call(
-        "messages/was_sent", {"key": key, "payloads": Blobs([message.payload]), "within_s": str(within_s)}
-    )
-    return bool(was_sent)
+    ((age_s,),) = yield Call("messages/was_sent", {"key": key, "payloads": Blobs([message.payload])})
+    return None if age_s is None else float(age_s)
 
 
-def was_sent(conn: Connection, statements: Statements, *, message: NewMessage, within_s: float) -> bool:
+def sent_s_ago(conn: Connection, statements: Statements, *, message: NewMessage) -> float | None:
     """`find_sent`, on a connection."""
-    return perform(conn, statements, find_sent(message, within_s=within_s))
+    return perform(conn, statements, find_sent(message))
 
 
 def claim(

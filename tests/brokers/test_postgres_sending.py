@@ -1,6 +1,7 @@
 """Sends to queues that nobody has declared, and over connections that break."""
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from pgqueue.brokers.postgres import PostgresBroker
 from pgqueue.engine.catalog import Lanes
 from pgqueue.errors import ConnectionClosed, DatabaseUnavailable
 from pgqueue.message import Message
+from pgqueue.storage import messages
 
 
 @pytest.fixture
@@ -65,11 +67,28 @@ def test_a_send_over_a_connection_that_breaks_is_sent_once(
     assert sent() == 5
 
 
+def test_a_question_that_takes_long_on_its_way_makes_no_message_older_than_its_send(
+    postgres_broker: PostgresBroker, monkeypatch: pytest.MonkeyPatch, sent: Callable[[], int]
+) -> None:
+    """Or it would be sent a second time."""
+    ask = messages.sent_s_ago
+
+    def ask_late(*args: Any, **kwargs: Any) -> float | None:
+        time.sleep(0.2)
+        return ask(*args, **kwargs)
+
+    monkeypatch.setattr(messages, "sent_s_ago", ask_late)
+    breaking(monkeypatch, postgres_broker, after_the_commit=True)
+    postgres_broker.enqueue_many(some(3))
+    assert sent() == 3
+
+
 def test_a_message_that_is_sent_again_on_purpose_is_sent_though_its_connection_breaks(
     postgres_broker: PostgresBroker, sent: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (message,) = some(1)
     postgres_broker.enqueue(message)
+    time.sleep(0.2)  # longer than an answer is on its way: which of the two it is can't be told within that
     breaking(monkeypatch, postgres_broker, after_the_commit=False)
     postgres_broker.enqueue(message)
     assert sent() == 2
