@@ -167,7 +167,7 @@ class Session:
     def note(self, message: int, message_id: str = "") -> None:
         """Note, for whoever finds the process dead, what this thread runs; 0 for nothing."""
         if self.board is not None:
-            self.board.note(self._thread_number(), message, zlib.crc32(message_id.encode()))
+            self.board.note(self._thread_number(), message, zlib.crc32(message_id.encode(errors="replace")))
 
     def limit(self, until: float) -> None:
         """Note by when, on the monotonic clock, what this thread runs must have ended; 0.0 for no matter when."""
